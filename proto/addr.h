@@ -1,0 +1,48 @@
+/* Socket addresses as plain values, independent of the system's structs. */
+#ifndef PX_PROTO_ADDR_H
+#define PX_PROTO_ADDR_H
+
+#include "proto/base/slice.h"
+
+enum px_addr_family { PX_ADDR_NONE, PX_ADDR_IP4, PX_ADDR_IP6 };
+
+/* All-zero is "no address". Always zero it before filling, so that values compare by memcmp. */
+struct px_addr {
+    uint8_t ip[16]; /* network order; IPv4 uses the first 4, the rest is zero */
+    uint32_t scope; /* IPv6 link-local: interface index; else 0 */
+    uint16_t port;  /* host order */
+    uint8_t family; /* enum px_addr_family */
+    uint8_t zero;   /* always 0 */
+};
+
+/* What a datagram travels on, as ngtcp2 knows it: one distinct pair per path. */
+struct px_path {
+    struct px_addr local, remote;
+};
+
+/* "[ffff:…%4294967295]:65535" and a NUL */
+#define PX_ADDR_TEXT_MAX 80
+
+static inline bool px_addr_eq(const struct px_addr *a, const struct px_addr *b)
+{
+    return memcmp(a, b, sizeof(*a)) == 0;
+}
+
+static inline bool px_path_eq(const struct px_path *a, const struct px_path *b)
+{
+    return memcmp(a, b, sizeof(*a)) == 0;
+}
+
+/* Parses "1.2.3.4:567", "[2001:db8::1]:567", "[fe80::1%3]:567" (numeric scope). No names, no
+ * default port. IPv4-mapped IPv6 becomes IPv4. PX_EPARSE otherwise. */
+PX_MUST_CHECK int px_addr_parse(struct px_slice text, struct px_addr *ret);
+/* Writes the same form, NUL-terminated; "-" for no address. Returns out. */
+const char *px_addr_format(const struct px_addr *a, char out[PX_ADDR_TEXT_MAX]);
+bool px_addr_is_loopback(const struct px_addr *a);
+
+/* Splits "host:port" where host may be a name, an IPv4 or a bracketed IPv6 address: host without
+ * brackets, port 1..65535. A name is letters, digits, dots and dashes, at most 253 bytes. */
+PX_MUST_CHECK int px_hostport_split(struct px_slice text, struct px_slice *ret_host,
+                                    uint16_t *ret_port);
+
+#endif
