@@ -1,0 +1,32 @@
+/* Runs a px_overlay on a libuv loop: one UDP socket, one timer, CLOCK_BOOTTIME.
+ *
+ * Work that upper layers start outside a network callback is flushed once per loop turn. */
+#ifndef PX_TRANSPORT_OVERLAY_IO_H
+#define PX_TRANSPORT_OVERLAY_IO_H
+
+#include "transport/link.h"
+#include "transport/udp_io.h"
+
+struct px_overlay_io;
+
+/* CLOCK_BOOTTIME in nanoseconds. */
+px_nsec px_now_io(void);
+
+/* config.quic.net and .rng are filled in here. PX_EADDR & co. from the socket. */
+PX_MUST_CHECK int px_overlay_io_new(uv_loop_t *loop, const struct px_addr *bind,
+                                    const struct px_overlay_config *config,
+                                    struct px_overlay_io **ret);
+/* Asks for a run at the end of this loop turn; cheap, call it after anything that changed the
+ * overlay from outside (dial, wake, close …). */
+void px_overlay_io_kick(struct px_overlay_io *io);
+struct px_overlay *px_overlay_io_overlay(struct px_overlay_io *io);
+struct px_udp *px_overlay_io_udp(struct px_overlay_io *io);
+/* px_overlay_dial to a remote address from our socket. */
+PX_MUST_CHECK int px_overlay_io_dial(struct px_overlay_io *io, const struct px_peer_id *id,
+                                     const struct px_addr *remote, void *user,
+                                     struct px_link **ret);
+/* Closes links with PX_CLOSE_SHUTDOWN, sends what is due, then closes the handles; `done` is called
+ * from the loop, after which io is gone. */
+void px_overlay_io_close(struct px_overlay_io *io, void (*done)(void *ctx), void *ctx);
+
+#endif
