@@ -1,0 +1,34 @@
+/* Where a node keeps its things: --home DIR, --system, or the XDG directories. */
+#ifndef PX_NODE_HOME_H
+#define PX_NODE_HOME_H
+
+#include "auth/identity.h"
+#include "auth/nix_key.h"
+
+#define PX_HOME_PATH_MAX 512
+
+struct px_home {
+    char config_dir[PX_HOME_PATH_MAX]; /* config.yaml, identity.pem, authorized_keys, nix-key.sec */
+    char state_dir[PX_HOME_PATH_MAX];  /* state that may be lost, socket; equals config_dir with --home */
+};
+
+/* `home` may be NULL. Order: home, system (/etc/peerix, /var/lib/peerix), $PEERIX_HOME, XDG
+ * (~/.config/peerix, ~/.local/state/peerix). Creates nothing. PX_ENOENT without HOME, PX_ELIMIT. */
+PX_MUST_CHECK int px_home_resolve(const char *home, bool system, struct px_home *ret);
+/* Writes "<config_dir>/<name>" or "<state_dir>/<name>" to out. */
+const char *px_home_config_path(const struct px_home *h, const char *name,
+                                char out[PX_HOME_PATH_MAX + 64]);
+const char *px_home_state_path(const struct px_home *h, const char *name,
+                               char out[PX_HOME_PATH_MAX + 64]);
+
+#define PX_HOME_IDENTITY        "identity.pem"
+#define PX_HOME_AUTHORIZED_KEYS "authorized_keys"
+#define PX_HOME_CONFIG          "config.yaml"
+#define PX_HOME_NIX_KEY         "nix-key.sec"
+
+/* Creates what is missing: directories 0700, identity, nix key, sample config, empty
+ * authorized_keys. Never overwrites. Each thing made is told to `made` (may be NULL). */
+PX_MUST_CHECK int px_home_init(const struct px_home *h, void (*made)(void *ctx, const char *path),
+                               void *ctx, char *ret_hint, size_t hint_size);
+
+#endif

@@ -1,0 +1,28 @@
+/* A connected peer as the substituter sees it: somebody to GET from. Implemented over HTTP/3 by the
+ * node and by fakes in tests. */
+#ifndef PX_NODE_NIX_CACHE_PEER_H
+#define PX_NODE_NIX_CACHE_PEER_H
+
+#include "auth/peer_id.h"
+#include "node/h3.h"
+
+struct px_cache_peer;
+struct px_cache_fetch; /* one request under way; the implementation's */
+
+struct px_cache_peer_ops {
+    /* As px_h3_get / _consume / _cancel. */
+    int (*get)(struct px_cache_peer *p, struct px_slice path, uint64_t range_first,
+               const struct px_h3_client_ops *ops, void *ctx, struct px_cache_fetch **ret);
+    void (*consume)(struct px_cache_peer *p, struct px_cache_fetch *f, uint64_t n);
+    void (*cancel)(struct px_cache_peer *p, struct px_cache_fetch *f);
+};
+
+struct px_cache_peer {
+    const struct px_cache_peer_ops *ops;
+    struct px_peer_id id;
+    const char *name;     /* for logs: its name or ID */
+    uint64_t rtt_ns;      /* 0 if unknown */
+    uint32_t demerits;    /* lies and stalls seen; fewer are asked first for NARs */
+};
+
+#endif

@@ -1,0 +1,40 @@
+/* What peers may ask of this machine's store over HTTP/3: narinfo by hash, NAR with Range.
+ *
+ * Default deny: one policy function (node/nix/share) decides for narinfo, NAR and HEAD alike, and
+ * "unknown" and "not shared" look the same. docs/spec/cache.md. */
+#ifndef PX_NODE_NIX_CACHE_SERVICE_H
+#define PX_NODE_NIX_CACHE_SERVICE_H
+
+#include "auth/nix_key.h"
+#include "node/h3.h"
+#include "node/nix/store.h"
+
+struct px_cache_service;
+
+struct px_cache_service_config {
+    struct px_store *store;
+    const struct px_nix_public_key *share_keys; /* grant `cache`: paths signed by one of these */
+    size_t share_key_count;
+    const struct px_nix_secret_key *own_key; /* grant `cache-own`: the rest, signed when served;
+                                                NULL: not served */
+    /* Grants of a peer now (enum px_grant bits, 0 if it is not listed any more). */
+    uint32_t (*grants)(void *ctx, const struct px_peer_id *peer);
+    void *grants_ctx;
+    const struct px_log *log;
+};
+
+/* Copies the keys. */
+PX_MUST_CHECK int px_cache_service_new(const struct px_cache_service_config *config,
+                                       struct px_cache_service **ret);
+/* All its sessions must be gone. */
+void px_cache_service_free(struct px_cache_service *s);
+
+/* One peer's view of it; `ops`/`ctx` go to px_h3_new. The id is copied. */
+struct px_cache_session;
+PX_MUST_CHECK int px_cache_session_new(struct px_cache_service *s, const struct px_peer_id *peer,
+                                       struct px_cache_session **ret);
+/* Call after px_h3_free. */
+void px_cache_session_free(struct px_cache_session *c);
+extern const struct px_h3_server_ops px_cache_session_ops; /* ctx: the session */
+
+#endif
