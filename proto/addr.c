@@ -1,0 +1,146 @@
+/* Text forms of addresses. Numeric only: looking up names is the shell's work. */
+#include "proto/addr.h"
+
+#include <arpa/inet.h>
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <stdio.h>
+
+#define HOST_NAME_MAX_LEN 253 /* RFC 1035 §3.1, as text */
+
+/* inet_pton for a slice. */
+static bool parse_ip(int family, struct px_slice text, uint8_t *ret)
+{
+    char host[INET6_ADDRSTRLEN];
+    uint8_t ip[16];
+    if (text.len == 0 || text.len >= sizeof(host) || memchr(text.data, 0, text.len) != NULL)
+        return false;
+    memcpy(host, text.data, text.len);
+    host[text.len] = '\0';
+    if (inet_pton(family, host, ip) != 1)
+        return false;
+    memcpy(ret, ip, family == AF_INET ? 4 : 16);
+    return true;
+}
+
+static bool is_link_local6(const uint8_t ip[16])
+{
+    return ip[0] == 0xfe && (ip[1] & 0xc0) == 0x80;
+}
+
+/* What stands between the brackets: an address and for link-local ones perhaps "%index". */
+static int parse_ip6(struct px_slice text, struct px_addr *a)
+{
+    static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    struct px_slice ip, scope = text;
+    uint64_t index = 0;
+    if (!px_slice_split(&scope, '%', &ip) || !parse_ip(AF_INET6, ip, a->ip))
+        return PX_EPARSE;
+    if (scope.data != NULL && (!is_link_local6(a->ip) || px_slice_parse_u64(scope, &index) != 0 ||
+                               index == 0 || index > UINT32_MAX))
+        return PX_EPARSE;
+    a->scope = (uint32_t)index;
+    a->family = PX_ADDR_IP6;
+    if (memcmp(a->ip, mapped, sizeof(mapped)) == 0) {
+        memcpy(a->ip, a->ip + 12, 4);
+        memset(a->ip + 4, 0, 12);
+        a->family = PX_ADDR_IP4;
+    }
+    return 0;
+}
+
+/* "host:port" at the last colon, or "[host]:port". */
+static int split_port(struct px_slice text, struct px_slice *ret_host, bool *ret_bracketed,
+                      uint16_t *ret_port)
+{
+    const uint8_t *colon = text.len > 0 ? memrchr(text.data, ':', text.len) : NULL;
+    uint64_t port;
+    if (colon == NULL)
+        return PX_EPARSE;
+    struct px_slice host = px_slice_take(text, (size_t)(colon - text.data));
+    if (px_slice_parse_u64(px_slice_skip(text, host.len + 1), &port) != 0 || port > UINT16_MAX)
+        return PX_EPARSE;
+    *ret_bracketed = host.len >= 2 && host.data[0] == '[' && host.data[host.len - 1] == ']';
+    *ret_host = *ret_bracketed ? px_slice(host.data + 1, host.len - 2) : host;
+    *ret_port = (uint16_t)port;
+    return 0;
+}
+
+int px_addr_parse(struct px_slice text, struct px_addr *ret)
+{
+    struct px_addr a;
+    struct px_slice host;
+    bool bracketed;
+    memset(&a, 0, sizeof(a));
+    int err = split_port(text, &host, &bracketed, &a.port);
+    if (err != 0)
+        return err;
+    if (bracketed) {
+        err = parse_ip6(host, &a);
+    } else {
+        a.family = PX_ADDR_IP4;
+        err = parse_ip(AF_INET, host, a.ip) ? 0 : PX_EPARSE;
+    }
+    if (err == 0)
+        memcpy(ret, &a, sizeof(a));
+    return err;
+}
+
+const char *px_addr_format(const struct px_addr *a, char out[PX_ADDR_TEXT_MAX])
+{
+    char ip[INET6_ADDRSTRLEN], scope[16] = "";
+    switch ((enum px_addr_family)a->family) {
+    case PX_ADDR_NONE:
+        break;
+    case PX_ADDR_IP4:
+        px_assert(inet_ntop(AF_INET, a->ip, ip, sizeof(ip)) != NULL);
+        snprintf(out, PX_ADDR_TEXT_MAX, "%s:%u", ip, a->port);
+        return out;
+    case PX_ADDR_IP6:
+        px_assert(inet_ntop(AF_INET6, a->ip, ip, sizeof(ip)) != NULL);
+        if (a->scope != 0)
+            snprintf(scope, sizeof(scope), "%%%" PRIu32, a->scope);
+        snprintf(out, PX_ADDR_TEXT_MAX, "[%s%s]:%u", ip, scope, a->port);
+        return out;
+    }
+    return strcpy(out, "-");
+}
+
+bool px_addr_is_loopback(const struct px_addr *a)
+{
+    static const uint8_t one[16] = {[15] = 1};
+    switch ((enum px_addr_family)a->family) {
+    case PX_ADDR_NONE:
+        return false;
+    case PX_ADDR_IP4:
+        return a->ip[0] == 127;
+    case PX_ADDR_IP6:
+        return memcmp(a->ip, one, sizeof(one)) == 0;
+    }
+    return false;
+}
+
+static bool is_name(struct px_slice s)
+{
+    static const char set[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-";
+    for (size_t i = 0; i < s.len; i++)
+        if (memchr(set, s.data[i], sizeof(set) - 1) == NULL)
+            return false;
+    return s.len > 0 && s.len <= HOST_NAME_MAX_LEN;
+}
+
+int px_hostport_split(struct px_slice text, struct px_slice *ret_host, uint16_t *ret_port)
+{
+    struct px_slice host;
+    struct px_addr scratch;
+    uint16_t port;
+    bool bracketed;
+    int err = split_port(text, &host, &bracketed, &port);
+    if (err != 0)
+        return err;
+    if (port == 0 || !(bracketed ? parse_ip6(host, &scratch) == 0 : is_name(host)))
+        return PX_EPARSE;
+    *ret_host = host;
+    *ret_port = port;
+    return 0;
+}
