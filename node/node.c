@@ -1,0 +1,347 @@
+/* Start-up in dependency order, shut-down in the reverse: substituter, peers, service, store. */
+#include "node/node.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "auth/identity_io.h"
+#include "node/allowlist.h"
+#include "node/nix/cache_service.h"
+#include "node/nix/nix_conf.h"
+#include "node/nix/nix_key_io.h"
+#include "node/nix/store.h"
+#include "node/nix/substituter.h"
+#include "node/peers.h"
+#include "node/service_manager.h"
+
+#define HOLD_WHOLE_MAX (1024u * 1024)     /* NARs up to this size are held until verified */
+#define HOLD_TOTAL_MAX (8u * 1024 * 1024) /* all of them together */
+
+struct node {
+    const struct px_home *home;
+    const struct px_config *config;
+    const struct px_log *log;
+    uv_loop_t loop;
+    uv_signal_t term, intr, usr1;
+    int signals;                /* how many of them are initialised */
+    struct px_identity identity;
+    struct px_nix_secret_key own_key;
+    bool has_own_key;
+    struct px_nix_keys trusted, share;
+    struct px_allowlist *allowlist;
+    struct px_store *store;
+    struct px_cache_service *service;
+    struct px_peers *peers;
+    struct px_substituter *substituter;
+    bool stopping;
+};
+
+/* ---- start-up, a step a function ---- */
+
+static int start_identity(struct node *n)
+{
+    char path[PX_HOME_PATH_MAX + 64], hint[256] = "";
+    px_home_config_path(n->home, PX_HOME_IDENTITY, path);
+    int err = px_identity_load(path, &n->identity, hint, sizeof(hint));
+    if (err != 0)
+        px_log_event(n->log, PX_LOG_ERROR, "identity.unusable", PX_F_STR("file", path),
+                     PX_F_ERR(err), PX_F_STR("hint", hint));
+    return err;
+}
+
+static int start_nix_key(struct node *n)
+{
+    char hint[256] = "";
+    int err = px_nix_key_load(n->home, n->config->nix_key, &n->own_key, hint, sizeof(hint));
+    if (err == PX_ENOENT) { /* only the grant `cache-own` needs it */
+        px_log_event(n->log, PX_LOG_WARN, "nix_key.missing", PX_F_STR("hint", hint));
+        return 0;
+    }
+    if (err != 0)
+        px_log_event(n->log, PX_LOG_ERROR, "nix_key.unusable", PX_F_ERR(err),
+                     PX_F_STR("hint", hint));
+    n->has_own_key = err == 0;
+    return err;
+}
+
+static int add_keys(struct node *n, struct px_nix_keys *keys, const struct px_string_list *list)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        int err = px_nix_keys_add(keys, px_slice_cstr(list->items[i]));
+        if (err != 0) {
+            px_log_event(n->log, PX_LOG_ERROR, "key.malformed", PX_F_STR("key", list->items[i]),
+                         PX_F_ERR(err));
+            return err;
+        }
+    }
+    return 0;
+}
+
+static int start_trusted_keys(struct node *n)
+{
+    int err = 0;
+    if (n->config->nix_conf[0] != '\0')
+        err = px_nix_conf_keys(n->config->nix_conf, n->log, &n->trusted);
+    return err != 0 ? err : add_keys(n, &n->trusted, &n->config->trusted_public_keys);
+}
+
+static int start_share_keys(struct node *n)
+{
+    int err = px_nix_keys_add(&n->share, px_slice_cstr(px_nix_default_key));
+    return err != 0 ? err : add_keys(n, &n->share, &n->config->share_keys);
+}
+
+static void on_allowlist_changed(void *ctx)
+{
+    struct node *n = ctx;
+    if (n->peers != NULL && !n->stopping)
+        px_peers_reload(n->peers);
+}
+
+static int start_allowlist(struct node *n)
+{
+    char path[PX_HOME_PATH_MAX + 64];
+    px_home_config_path(n->home, PX_HOME_AUTHORIZED_KEYS, path);
+    return px_allowlist_new(&n->loop, path, n->log, on_allowlist_changed, n, &n->allowlist);
+}
+
+static int start_store(struct node *n)
+{
+    struct px_store_uri uri;
+    char hint[256] = "";
+    int err = px_store_uri_parse(n->config->store, &uri, hint, sizeof(hint));
+    if (err == 0)
+        err = px_store_open(&n->loop, &uri, n->log, &n->store);
+    if (err != 0)
+        px_log_event(n->log, PX_LOG_ERROR, "store.unusable", PX_F_STR("store", n->config->store),
+                     PX_F_ERR(err), PX_F_STR("hint", hint));
+    return err;
+}
+
+static int start_service(struct node *n)
+{
+    struct px_cache_service_config c = {
+        .store = n->store,
+        .share_keys = n->share.keys,
+        .share_key_count = n->share.count,
+        .own_key = n->has_own_key ? &n->own_key : NULL,
+        .grants = px_allowlist_grants,
+        .grants_ctx = n->allowlist,
+        .log = n->log,
+    };
+    return px_cache_service_new(&c, &n->service);
+}
+
+static void on_peer_gone(void *ctx, struct px_cache_peer *peer)
+{
+    struct node *n = ctx;
+    if (n->substituter != NULL)
+        px_substituter_peer_gone(n->substituter, peer);
+}
+
+static int start_peers(struct node *n)
+{
+    struct px_peers_config c = {
+        .loop = &n->loop,
+        .log = n->log,
+        .identity = &n->identity,
+        .allowlist = n->allowlist,
+        .service = n->service,
+        .network = px_slice_cstr(n->config->network),
+        .dial_max = n->config->dial_max_ms * PX_MSEC,
+        .peer_gone = on_peer_gone,
+        .ctx = n,
+    };
+    int err = px_addr_parse(px_slice_cstr(n->config->listen), &c.listen);
+    return err != 0 ? err : px_peers_new(&c, &n->peers);
+}
+
+static int start_substituter(struct node *n)
+{
+    struct px_substituter_config c = {
+        .loop = &n->loop,
+        .log = n->log,
+        .listen_fd = -1,
+        .store_dir = px_store_dir(n->store),
+        .priority = (unsigned)n->config->priority,
+        .trusted_keys = n->trusted.keys,
+        .trusted_key_count = n->trusted.count,
+        .trust_peers = n->config->trust_peers,
+        .own_key = n->config->sign_passed && n->has_own_key ? &n->own_key : NULL,
+        .deadline = n->config->deadline_ms * PX_MSEC,
+        .stall = n->config->stall_ms * PX_MSEC,
+        .hold_whole = HOLD_WHOLE_MAX,
+        .hold_total = HOLD_TOTAL_MAX,
+        .peers = px_peers_connected,
+        .peers_ctx = n->peers,
+    };
+    int err = px_service_listen_fd(&c.listen_fd);
+    if (err == 0)
+        err = px_addr_parse(px_slice_cstr(n->config->http), &c.listen);
+    return err != 0 ? err : px_substituter_new(&c, &n->substituter);
+}
+
+/* ---- signals and shut-down ---- */
+
+static void close_signals(struct node *n)
+{
+    uv_signal_t *all[] = {&n->term, &n->intr, &n->usr1};
+    for (int i = 0; i < n->signals; i++)
+        if (!uv_is_closing((uv_handle_t *)all[i]))
+            uv_close((uv_handle_t *)all[i], NULL);
+}
+
+static void on_peers_closed(void *ctx)
+{
+    struct node *n = ctx;
+    n->peers = NULL;
+    px_cache_service_free(n->service);
+    n->service = NULL;
+    px_store_close(n->store);
+    n->store = NULL;
+    px_allowlist_close(n->allowlist);
+    n->allowlist = NULL;
+    close_signals(n);
+}
+
+static void on_substituter_closed(void *ctx)
+{
+    struct node *n = ctx;
+    n->substituter = NULL;
+    if (n->peers != NULL)
+        px_peers_close(n->peers, on_peers_closed, n);
+    else
+        on_peers_closed(n);
+}
+
+static void stop(struct node *n)
+{
+    if (n->stopping)
+        return;
+    n->stopping = true;
+    px_service_notify("STOPPING=1");
+    if (n->peers != NULL)
+        px_peers_log_stats(n->peers);
+    if (n->substituter != NULL)
+        px_substituter_close(n->substituter, PX_NODE_DRAIN, on_substituter_closed, n);
+    else
+        on_substituter_closed(n);
+}
+
+static void on_stop_signal(uv_signal_t *s, int signum)
+{
+    struct node *n = s->data;
+    px_log_event(n->log, PX_LOG_INFO, "node.stopping", PX_F_STR("signal", strsignal(signum)));
+    stop(n);
+}
+
+static void on_stats_signal(uv_signal_t *s, int signum)
+{
+    struct node *n = s->data;
+    (void)signum;
+    if (n->peers != NULL)
+        px_peers_log_stats(n->peers);
+}
+
+static int start_signals(struct node *n)
+{
+    static const int numbers[] = {SIGTERM, SIGINT, SIGUSR1};
+    uv_signal_t *all[] = {&n->term, &n->intr, &n->usr1};
+    for (size_t i = 0; i < PX_ARRAY_LEN(all); i++) {
+        if (uv_signal_init(&n->loop, all[i]) != 0)
+            return PX_EIO;
+        n->signals++;
+        all[i]->data = n;
+        if (uv_signal_start(all[i], numbers[i] == SIGUSR1 ? on_stats_signal : on_stop_signal,
+                            numbers[i]) != 0)
+            return PX_EIO;
+    }
+    return 0;
+}
+
+/* Many clients of nix and many peers: ask for all the descriptors we may have. */
+static void raise_fd_limit(void)
+{
+    struct rlimit lim;
+    if (getrlimit(RLIMIT_NOFILE, &lim) == 0 && lim.rlim_cur < lim.rlim_max) {
+        lim.rlim_cur = lim.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &lim);
+    }
+}
+
+static int start(struct node *n, const char **ret_part)
+{
+    static const struct {
+        const char *part;
+        int (*run)(struct node *n);
+    } steps[] = {
+        {"loop", start_signals},
+        {"identity", start_identity},
+        {"nix-key", start_nix_key},
+        {"trusted-public-keys", start_trusted_keys},
+        {"share-keys", start_share_keys},
+        {"authorized_keys", start_allowlist},
+        {"store", start_store},
+        {"service", start_service},
+        {"listen", start_peers},
+        {"http", start_substituter},
+    };
+    for (size_t i = 0; i < PX_ARRAY_LEN(steps); i++) {
+        int err = steps[i].run(n);
+        if (err != 0) {
+            *ret_part = steps[i].part;
+            return err;
+        }
+    }
+    return 0;
+}
+
+static void announce_ready(struct node *n)
+{
+    char peer[PX_PEER_ID_TEXT_MAX], overlay[PX_ADDR_TEXT_MAX], http[PX_ADDR_TEXT_MAX];
+    px_log_event(n->log, PX_LOG_INFO, "ready",
+                 PX_F_STR("peer", px_peer_id_format(&n->identity.id, peer)),
+                 PX_F_STR("overlay", px_addr_format(px_peers_local(n->peers), overlay)),
+                 PX_F_STR("http", px_addr_format(px_substituter_local(n->substituter), http)),
+                 PX_F_STR("store", px_store_describe(n->store)),
+                 PX_F_STR("version", PX_VERSION), PX_F_U64("pid", (uint64_t)getpid()));
+    px_service_notify("READY=1");
+}
+
+int px_node_run(const struct px_home *home, const struct px_config *config,
+                const struct px_log *log, const char **ret_part)
+{
+    struct node *n = calloc(1, sizeof(*n));
+    *ret_part = "loop";
+    if (n == NULL)
+        return PX_ENOMEM;
+    n->home = home;
+    n->config = config;
+    n->log = log;
+    int err = px_crypto_init();
+    if (err != 0 || uv_loop_init(&n->loop) != 0) {
+        free(n);
+        return err != 0 ? err : PX_EIO;
+    }
+    (void)signal(SIGPIPE, SIG_IGN);
+    raise_fd_limit();
+    err = start(n, ret_part);
+    if (err == 0)
+        announce_ready(n);
+    else
+        stop(n);
+    (void)uv_run(&n->loop, UV_RUN_DEFAULT);
+    px_assert(uv_loop_close(&n->loop) == 0); /* every handle was closed by its owner */
+    px_nix_keys_deinit(&n->trusted);
+    px_nix_keys_deinit(&n->share);
+    px_nix_secret_key_wipe(&n->own_key);
+    px_identity_wipe(&n->identity);
+    if (err == 0)
+        px_log_event(log, PX_LOG_INFO, "node.stopped", PX_F_STR("version", PX_VERSION));
+    free(n);
+    return err;
+}

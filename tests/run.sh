@@ -1,0 +1,120 @@
+#!/usr/bin/env bash
+# Installs what the tests need, builds, runs them, and ends with `N passed, N failed`.
+# Usage: tests/run.sh [--full] [--list] [NAME…]
+#   (none)   the CI tier: under 15 minutes on 2 cores
+#   --full   also long fuzzing, both compilers for everything, big inputs
+#   --list   prints the names of the parts and ends
+#   NAME…    only these parts, e.g. `tests/run.sh unit e2e_two_nodes`
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+full=0 list=0 names=()
+for arg in "$@"; do
+    case "$arg" in
+    --full) full=1 ;;
+    --list) list=1 ;;
+    -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -*) echo "run.sh: unknown option $arg; see --help" >&2; exit 2 ;;
+    *) names+=("$arg") ;;
+    esac
+done
+export PX_FULL=$full
+fuzz_seconds=3 && [ "$full" = 1 ] && fuzz_seconds=60
+
+passed=0 failed=0 skipped=0
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+started=$SECONDS
+
+wanted() {
+    [ ${#names[@]} = 0 ] && return 0
+    local n
+    for n in "${names[@]}"; do [ "$n" = "$1" ] && return 0; done
+    return 1
+}
+
+# part NAME SECONDS COMMAND…: runs a command that prints `ok - `, `not ok - ` and `skip - ` lines and
+# counts them. A command that fails without such a line, or says nothing, is one failure.
+part() {
+    local name=$1 limit=$2 out rc ok bad skip t=$SECONDS
+    shift 2
+    if [ "$list" = 1 ]; then echo "$name"; return; fi
+    out=$logs/$name
+    timeout -k 10 "$limit" "$@" >"$out" 2>&1 </dev/null
+    rc=$?
+    ok=$(grep -c '^ok - ' "$out")
+    bad=$(grep -c '^not ok - ' "$out")
+    skip=$(grep -c '^skip - ' "$out")
+    if { [ "$rc" != 0 ] && [ "$bad" = 0 ]; } || [ $((ok + bad + skip)) = 0 ]; then
+        bad=$((bad + 1))
+        echo "not ok - $name (exit code $rc$([ "$rc" = 124 ] && echo ", time limit of $limit s"))" >>"$out"
+    fi
+    passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + skip))
+    printf '%-28s %4d ok %3d failed %3d skipped %4d s\n' "$name" "$ok" "$bad" "$skip" $((SECONDS - t))
+    grep '^skip - ' "$out" | sed 's/^/    /'
+    if [ "$bad" != 0 ]; then
+        grep '^not ok - ' "$out" | sed 's/^/    /'
+        echo "    --- end of its output ---"
+        tail -n 60 "$out" | sed 's/^/    /'
+    fi
+}
+
+# build PRESET [TARGET…]
+build() {
+    local preset=$1 t=$SECONDS
+    shift
+    if cmake --preset "$preset" >"$logs/cmake-$preset" 2>&1 &&
+        cmake --build "build/$preset" ${1:+--target "$@"} >>"$logs/cmake-$preset" 2>&1; then
+        printf 'built %-22s %36d s\n' "$preset" $((SECONDS - t))
+        return 0
+    fi
+    echo "not ok - the $preset build"
+    tail -n 60 "$logs/cmake-$preset" | sed 's/^/    /'
+    return 1
+}
+
+finish() {
+    printf 'took %d s\n' $((SECONDS - started))
+    if [ "$skipped" = 0 ]; then
+        echo "$passed passed, $failed failed"
+    else
+        echo "$passed passed, $failed failed, $skipped skipped"
+    fi
+    [ "$failed" = 0 ] && [ "$passed" != 0 ]
+    exit
+}
+
+unit_programs() { find "build/$1/tests" -maxdepth 1 -type f -name 'test_*' -perm -u+x | sort; }
+
+if [ "$list" = 0 ]; then
+    deploy/deps.sh test || { echo "0 passed, 1 failed"; exit 1; }
+    for preset in asan release fuzz; do
+        build "$preset" || { failed=$((failed + 1)); finish; }
+    done
+    [ "$full" = 0 ] || build clang || failed=$((failed + 1))
+fi
+export PX_ASAN=$PWD/build/asan PX_RELEASE=$PWD/build/release
+export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1
+
+if wanted checks; then part checks 60 tests/checks/layers.sh; fi
+for program in $(unit_programs asan 2>/dev/null); do
+    name=$(basename "$program")
+    if wanted unit || wanted "$name"; then part "$name" 120 "$program"; fi
+done
+if [ "$full" = 1 ]; then
+    for program in $(unit_programs clang 2>/dev/null); do
+        name=$(basename "$program")
+        if wanted unit || wanted "$name"; then part "clang_$name" 120 "$program"; fi
+    done
+fi
+for fuzzer in $(find build/fuzz/tests -maxdepth 1 -type f -name 'fuzz_*' -perm -u+x 2>/dev/null | sort); do
+    name=$(basename "$fuzzer")
+    if wanted fuzz || wanted "$name"; then part "$name" $((fuzz_seconds + 60)) tests/fuzz/run.sh "$fuzzer" "$fuzz_seconds"; fi
+done
+for script in tests/cli/*.sh tests/e2e/e2e_*.sh; do
+    [ -x "$script" ] || continue
+    name=$(basename "$script" .sh)
+    if wanted e2e || wanted "$name"; then part "$name" 300 "$script" "$PX_ASAN/peerix"; fi
+done
+[ "$list" = 1 ] && exit 0
+finish
