@@ -1,0 +1,147 @@
+#!/usr/bin/env bash
+# From a fresh checkout to a running node: installs what is missing, builds, starts the daemon.
+# Usage: deploy/quickstart.sh [--demo] [daemon options…]
+#   (none)   starts `peerix daemon` in the foreground with its defaults
+#   --demo   two nodes and two stores in a temporary directory: builds a path in one, has nix fetch it into
+#            the other through the overlay, and cleans up
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+demo=0 options=()
+for arg in "$@"; do
+    case "$arg" in
+    --demo) demo=1 ;;
+    -h | --help) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    *) options+=("$arg") ;;
+    esac
+done
+
+bold='' plain=''
+if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then bold=$(printf '\033[1m') plain=$(printf '\033[0m'); fi
+step() { printf '%s==> %s%s\n' "$bold" "$*" "$plain"; }
+fail() { printf 'quickstart: %s\n' "$*" >&2; exit 1; }
+
+step "dependencies"
+deploy/deps.sh run
+if [ "$demo" = 1 ] && ! command -v nix-store >/dev/null; then
+    step "nix (the demo drives a real one)"
+    deploy/deps.sh test
+fi
+step "building"
+{ cmake --preset release -DPX_TESTS=OFF && cmake --build build/release --target peerix; } >build.log 2>&1 ||
+    { tail -n 30 build.log >&2; fail "the build failed; all of its output is in build.log"; }
+rm -f build.log
+peerix=$PWD/build/release/peerix
+
+if [ "$demo" = 0 ]; then
+    "$peerix" init --non-interactive
+    id=$("$peerix" whoami)
+    cat <<TEXT
+
+  peer ID       $id
+  substituter   http://127.0.0.1:12304
+  next step     on the other machine:  peerix auth add $id --addr THIS-HOST:12303
+                here:                  $peerix auth add THE-OTHER-ID
+                then in nix.conf:      extra-substituters = http://127.0.0.1:12304
+                                       extra-trusted-public-keys = (what \`peerix nix-key\` prints there)
+
+TEXT
+    step "starting the daemon (Ctrl-C ends it)"
+    exec "$peerix" daemon "${options[@]}"
+fi
+
+# ---- the demo ----
+work=$(mktemp -d "${TMPDIR:-/tmp}/peerix-demo.XXXXXX")
+pids=()
+cleanup() {
+    local pid
+    for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
+    for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null || true; done
+    chmod -R u+w "$work" 2>/dev/null || true
+    rm -rf "$work"
+}
+trap cleanup EXIT
+mib=${PEERIX_DEMO_MIB:-256}
+
+nix_on() { # STORE SUBSTITUTER KEY COMMAND…
+    local store=$1 from=$2 key=$3
+    shift 3
+    mkdir -p "$work/$store/home" "$work/$store/root/nix/store"
+    env NIX_REMOTE="local?root=$work/$store/root" HOME="$work/$store/home" NIX_CONF_DIR="$work/$store/home" \
+        NIX_PATH= NIX_CONFIG="build-users-group =
+sandbox = true
+sandbox-paths = /bin /usr/bin /lib $([ -d /lib64 ] && echo /lib64) /usr/lib
+substituters = $from
+trusted-public-keys = $key
+require-sigs = true" "$@"
+}
+node() { # NAME
+    "$peerix" init --home "$work/$1/peerix" --non-interactive >/dev/null
+}
+start() { # NAME DAEMON-OPTIONS…
+    local name=$1
+    shift
+    "$peerix" daemon --home "$work/$name/peerix" --listen 127.0.0.1:0 --http 127.0.0.1:0 \
+        --store "local?root=$work/$name/root" --nix-conf "" "$@" 2>"$work/$name.log" &
+    pids+=($!)
+    wait_for "$work/$name.log" 'event=ready'
+}
+wait_for() { # FILE PATTERN
+    local end=$((SECONDS + 15))
+    until grep -q "$2" "$1" 2>/dev/null; do
+        [ $SECONDS -lt $end ] || { tail -n 20 "$1" >&2; fail "waited 15 s for '$2'"; }
+        sleep 0.05
+    done
+}
+field() { grep "event=$2 " "$work/$1.log" | tail -1 | sed "s/.* $3=\([^ ]*\).*/\1/"; }
+now() { date +%s.%N; }
+
+step "building a path of $mib MiB with 20 references in the first store"
+cat >"$work/demo.nix" <<'NIX'
+{ mib }:
+let sh = name: deps: script: derivation {
+      inherit name deps; system = builtins.currentSystem; builder = "/bin/sh";
+      PATH = "/bin:/usr/bin"; args = [ "-c" script ];
+    };
+    leaf = i: sh "leaf-${toString i}" [ ] "echo ${toString i} > $out";
+in sh "demo" (builtins.genList leaf 20)
+  "mkdir $out; echo $deps > $out/deps; head -c $((${mib} * 1048576)) /dev/urandom > $out/data"
+NIX
+path=$(nix_on one "" "" nix-build "$work/demo.nix" --argstr mib "$mib" --no-out-link 2>"$work/build.log") ||
+    { tail -n 20 "$work/build.log" >&2; fail "nix could not build the demo path"; }
+echo "    $path"
+
+step "starting two nodes that list each other"
+node one
+node two
+key=$("$peerix" nix-key --home "$work/one/peerix")
+"$peerix" auth add --home "$work/one/peerix" "$("$peerix" whoami --home "$work/two/peerix")" --name two >/dev/null
+start one
+"$peerix" auth add --home "$work/two/peerix" "$("$peerix" whoami --home "$work/one/peerix")" --name one \
+    --addr "$(field one ready overlay)" >/dev/null
+start two --trusted-public-key "$key"
+wait_for "$work/two.log" 'event=peer.connected'
+echo "    one  $(field one ready peer)  at $(field one ready overlay)"
+echo "    two  $(field two ready peer)  serves nix at http://$(field two ready http)"
+echo "    connected: round trip $(field two peer.connected rtt_us) µs"
+
+step "nix fetches it into the second store, signatures required"
+began=$(now)
+nix_on two "http://$(field two ready http)" "$key" nix-store -r "$path" 2>&1 | sed 's/^/    /' ||
+    { tail -n 20 "$work"/*.log >&2; fail "nix could not fetch the path"; }
+took=$(awk -v a="$began" -v b="$(now)" 'BEGIN{printf "%.2f", b - a}')
+one_sum=$(nix_on one "" "" nix-store --dump "$work/one/root$path" | sha256sum)
+two_sum=$(nix_on two "" "" nix-store --dump "$work/two/root$path" | sha256sum)
+[ "$one_sum" = "$two_sum" ] || fail "the copies differ"
+
+step "what the overlay carried"
+for pid in "${pids[@]}"; do kill -USR1 "$pid"; done
+wait_for "$work/one.log" 'event=peer.stats'
+wait_for "$work/two.log" 'event=peer.stats'
+sent=$(field one peer.stats bytes_sent)
+received=$(field two peer.stats bytes_received)
+[ "$received" -ge $((mib * 1048576)) ] || fail "only $received bytes came over the QUIC connection"
+printf '    %s sent %s bytes, %s received %s bytes over QUIC\n' one "$sent" two "$received"
+awk -v m="$mib" -v t="$took" 'BEGIN{printf "    %d MiB in %.2f s by nix, end to end: %.0f MB/s\n", m, t, m * 1.048576 / t}'
+echo "    both copies: sha256 ${one_sum%% *}"
+step "done; cleaning up"
