@@ -27,10 +27,12 @@ PX_MUST_CHECK int px_noise_new(enum px_noise_role role, struct px_slice prologue
 void px_noise_free(struct px_noise *n);
 
 /* Appends the next message to out. PX_ESTATE when it is not our turn or the handshake is over,
- * PX_ELIMIT when the message would pass PX_NOISE_MSG_MAX. */
+ * PX_ELIMIT when the message would pass PX_NOISE_MSG_MAX or out's maximum, PX_ENOMEM. After a
+ * failure out is as long as before, and a later attempt uses a new ephemeral key. */
 PX_MUST_CHECK int px_noise_write(struct px_noise *n, struct px_slice payload, struct px_buf *out);
-/* Reads the peer's message, appends its payload to ret_payload. PX_ESTATE, PX_ETRUNC,
- * PX_ECRYPTO. */
+/* Reads the peer's message, appends its payload to ret_payload (which must not hold msg itself).
+ * PX_ESTATE, PX_ETRUNC, PX_ECRYPTO (not authentic, or a low-order key), PX_ELIMIT (longer than
+ * PX_NOISE_MSG_MAX, or more payload than ret_payload takes), PX_ENOMEM. */
 PX_MUST_CHECK int px_noise_read(struct px_noise *n, struct px_slice msg, struct px_buf *ret_payload);
 
 bool px_noise_done(const struct px_noise *n);
