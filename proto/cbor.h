@@ -9,11 +9,11 @@
 
 #define PX_CBOR_DEPTH_MAX 8
 
-/* Writers append the shortest form. */
+/* Writers append the shortest form. Text that is not UTF-8 marks the buffer failed: PX_EINVAL. */
 int px_cbor_put_uint(struct px_buf *out, uint64_t v);
 int px_cbor_put_bool(struct px_buf *out, bool v);
 int px_cbor_put_bytes(struct px_buf *out, struct px_slice v);
-int px_cbor_put_text(struct px_buf *out, struct px_slice v); /* must be UTF-8 */
+int px_cbor_put_text(struct px_buf *out, struct px_slice v);
 int px_cbor_put_array(struct px_buf *out, size_t count);     /* items follow */
 int px_cbor_put_map(struct px_buf *out, size_t count);       /* key, value pairs follow, keys ascending */
 
@@ -34,7 +34,8 @@ PX_MUST_CHECK int px_cbor_bytes(struct px_cbor *c, struct px_slice *ret);
 PX_MUST_CHECK int px_cbor_text(struct px_cbor *c, struct px_slice *ret);
 PX_MUST_CHECK int px_cbor_array(struct px_cbor *c, size_t *ret_count);
 PX_MUST_CHECK int px_cbor_map(struct px_cbor *c, size_t *ret_count);
-/* Skips one whole item of any type, nested at most PX_CBOR_DEPTH_MAX. Unknown keys are skipped. */
+/* Skips one whole item of any type, nested at most PX_CBOR_DEPTH_MAX (else PX_ELIMIT): unknown keys
+ * are skipped by it. Inside, map keys must ascend and floats be of the shortest form. */
 PX_MUST_CHECK int px_cbor_skip(struct px_cbor *c);
 /* PX_EPARSE unless everything was read. */
 PX_MUST_CHECK int px_cbor_end(const struct px_cbor *c);
