@@ -1,0 +1,91 @@
+#!/usr/bin/env bash
+# A listed peer that lies: every row of the attack table in docs/threat-model.md. What is asked is
+# what nix would ask; what counts is what nix gets to see.
+. "$(dirname "$0")/lib.sh"
+
+mkdir -p "$T/good" "$T/lies" "$T/bob"
+top=$(build good "$HERE/big.nix" --argstr tag lies --arg mib 3) || { not_ok "build"; finish; }
+hash=$(basename "$top" | cut -c1-32)
+in_store good "" "" nix-store --generate-binary-cache-key good-1 "$T/good.sec" "$T/good.pub"
+in_store good "" "" nix store sign -k "$T/good.sec" "$top"
+in_store good "" "" nix copy --to "file://$T/cache?compression=none" "$top" 2>/dev/null
+honest=$T/cache/$hash.narinfo
+nar_hash=$(sed -n 's/^NarHash: sha256://p' "$honest")
+nar_size=$(sed -n 's/^NarSize: //p' "$honest")
+key=$(cat "$T/good.pub")
+cp "$T/cache/nar/"* "$T/lies/nar"
+
+node_init liar && node_init bob
+"$BIN/tests/lying_peer" "$T/liar/home/identity.pem" "$T/lies" >"$T/liar.out" 2>"$T/liar.log" &
+PIDS+=($!)
+until_true 10 grep -q ready "$T/liar.out"
+node_trust bob liar "$(awk '{print $2}' "$T/liar.out")"
+node_start bob --trusted-public-key "$key" --stall 1s
+until_true 10 connected bob liar || { not_ok "bob connects to the liar" "$T/bob.log" "$T/liar.log"; finish; }
+
+lie() { sed "$@" "$honest" >"$T/lies/$hash.narinfo"; }
+ask() { curl -s -m 10 -o "$T/answer" -w '%{http_code}' "$bob_http/$hash.narinfo"; }
+refused() { [ "$(ask)" = 404 ] || { cat "$T/answer"; return 1; }; }
+junk_sigs() { { cat "$honest"; for i in $(seq 2000); do echo "Sig: junk-$i:$(printf '%064d%024d' "$i" 7 | head -c 86)=="; done; } >"$T/lies/$hash.narinfo"; }
+
+lie -e 's/^\(Sig: good-1:\)..../\1AAAA/'
+check "a bad signature is a 404" refused
+lie -e '/^Sig:/d'
+check "no signature is a 404" refused
+lie -e 's/^References:.*/References: '"$(for i in $(seq 3000); do printf '00000000000000000000000000000000-r%d ' "$i"; done)"'/'
+check "bogus references are a 404" refused
+lie -e "s/^NarSize: .*/NarSize: $((nar_size + 1))/"
+check "another NarSize is a 404" refused
+lie -e "s|^StorePath: .*|StorePath: /nix/store/11111111111111111111111111111111-other|"
+check "another path's narinfo is a 404" refused
+{ cat "$honest"; head -c 52428800 /dev/zero | tr '\0' 'x'; } >"$T/lies/$hash.narinfo"
+check "a 50 MB narinfo is a 404" refused
+rm -f "$T/lies/$hash.narinfo"
+check "a missing narinfo is a 404" refused
+
+lie -e 's|^URL: .*|URL: file:///etc/passwd|' -e 's/^Compression: .*/Compression: zstd/' -e 's/^FileSize: .*/FileSize: 1/' -e 's/^Deriver: .*/Deriver: ..\/..\/etc\/passwd/'
+check "an honest path with a strange URL is passed on" test "$(ask)" = 200
+check "the URL is ours" grep -qx "URL: nar/$nar_hash.nar?hash=$hash" "$T/answer"
+check "the compression is ours" grep -qx 'Compression: none' "$T/answer"
+check "the bad deriver is dropped" test -z "$(grep Deriver "$T/answer")"
+junk_sigs
+check "a narinfo with 2000 junk Sigs never makes nix read them" test "$(ask)" = 404 -o "$(grep -c '^Sig:' "$T/answer")" = 1
+
+# ---- the NAR ----
+lie ''
+nar() { curl -s -m 20 -o "$T/nar.out" "$@" "$bob_http/nar/$nar_hash.nar?hash=$hash"; }
+echo none >"$T/lies/fault"
+check "an honest NAR passes" nar
+check "and is byte-equal" cmp -s "$T/nar.out" "$T/lies/nar"
+size=$(stat -c %s "$T/lies/nar")
+spoilt() { # nix must see a cut, or nothing at all, and then a 404
+    nar && return 1
+    [ "$(stat -c %s "$T/nar.out")" -lt "$size" ] || { echo "all $size bytes were let through"; return 1; }
+    [ "$(nar -w '%{http_code}')" = 404 ]
+}
+restart_bob() { # forgets what it held against the liar
+    node_stop bob
+    node_start bob --trusted-public-key "$key" --stall 1s && until_true 10 connected bob liar && sleep 0.1
+}
+for fault in "corrupt 50" "corrupt 1500000" "corrupt $((size - 1))" "short 0" "short 1000000" "short $((size - 1))" \
+    "reset 1000000" "reset $((size - 1))" "stall 1000000" "stall $((size - 1))" "long 1000000"; do
+    : >"$T/bob.log"
+    restart_bob || not_ok "restart" "$T/bob.log"
+    echo "$fault" >"$T/lies/fault"
+    if [ "${fault%% *}" = long ]; then
+        nar; rc=$?
+        check "long: never more than NarSize" test "$(stat -c %s "$T/nar.out")" -le "$size"
+        continue
+    fi
+    check "$fault: a cut, then 404 on the retry" spoilt
+    check "$fault: the liar is named in the log" grep -q 'event=nar\.[a-z_]* .*liar' "$T/bob.log"
+done
+
+# ---- real nix with a good second substituter behind ----
+echo "corrupt 1500000" >"$T/lies/fault"
+restart_bob
+mkdir -p "$T/carol"
+check "nix ends well with a good cache behind the liar" \
+    in_store carol "$bob_http file://$T/cache" "$key" nix-store -r "$top"
+check "and has the right bytes" test "$(dump_sum carol "$top")" = "$(dump_sum good "$top")"
+finish
