@@ -84,7 +84,7 @@ static int set_paths(struct px_allowlist *a, const char *path)
 {
     const char *slash = strrchr(path, '/');
     a->path = strdup(path);
-    a->dir = slash == NULL    ? strdup(".")
+    a->dir = slash == NULL   ? strdup(".")
              : slash == path ? strdup("/")
                              : strndup(path, (size_t)(slash - path));
     if (a->path == NULL || a->dir == NULL)

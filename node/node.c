@@ -27,7 +27,7 @@ struct node {
     const struct px_log *log;
     uv_loop_t loop;
     uv_signal_t term, intr, usr1;
-    int signals;                /* how many of them are initialised */
+    int signals; /* how many of them are initialised */
     struct px_identity identity;
     struct px_nix_secret_key own_key;
     bool has_own_key;
@@ -279,16 +279,11 @@ static int start(struct node *n, const char **ret_part)
         const char *part;
         int (*run)(struct node *n);
     } steps[] = {
-        {"loop", start_signals},
-        {"identity", start_identity},
-        {"nix-key", start_nix_key},
-        {"trusted-public-keys", start_trusted_keys},
-        {"share-keys", start_share_keys},
-        {"authorized_keys", start_allowlist},
-        {"store", start_store},
-        {"service", start_service},
-        {"listen", start_peers},
-        {"http", start_substituter},
+        {"loop", start_signals},          {"identity", start_identity},
+        {"nix-key", start_nix_key},       {"trusted-public-keys", start_trusted_keys},
+        {"share-keys", start_share_keys}, {"authorized_keys", start_allowlist},
+        {"store", start_store},           {"service", start_service},
+        {"listen", start_peers},          {"http", start_substituter},
     };
     for (size_t i = 0; i < PX_ARRAY_LEN(steps); i++) {
         int err = steps[i].run(n);
@@ -307,8 +302,8 @@ static void announce_ready(struct node *n)
                  PX_F_STR("peer", px_peer_id_format(&n->identity.id, peer)),
                  PX_F_STR("overlay", px_addr_format(px_peers_local(n->peers), overlay)),
                  PX_F_STR("http", px_addr_format(px_substituter_local(n->substituter), http)),
-                 PX_F_STR("store", px_store_describe(n->store)),
-                 PX_F_STR("version", PX_VERSION), PX_F_U64("pid", (uint64_t)getpid()));
+                 PX_F_STR("store", px_store_describe(n->store)), PX_F_STR("version", PX_VERSION),
+                 PX_F_U64("pid", (uint64_t)getpid()));
     px_service_notify("READY=1");
 }
 

@@ -7,6 +7,7 @@
 #include "node/dial_plan.h"
 #include "node/h3.h"
 #include "proto/base/list.h"
+#include "transport/sockaddr.h"
 
 struct peer {
     struct px_list node; /* px_peers.all */
@@ -42,8 +43,8 @@ struct px_peers {
 };
 
 #define EACH_PEER(p, set)                                                                          \
-    PX_LIST_EACH (p##_node, &(set)->all)                                                           \
-        for (struct peer *p = PX_CONTAINER_OF(p##_node, struct peer, node); p != NULL; p = NULL)
+    PX_LIST_EACH(p##_node, &(set)->all)                                                            \
+    for (struct peer *p = PX_CONTAINER_OF(p##_node, struct peer, node); p != NULL; p = NULL)
 
 /* ---- the peer as somebody to GET from ---- */
 
@@ -85,9 +86,9 @@ static const struct px_cache_peer_ops cache_ops = {cache_get, cache_consume, cac
 
 static struct peer *find(struct px_peers *set, const struct px_peer_id *id)
 {
-    EACH_PEER (p, set)
-        if (px_peer_id_eq(&p->id, id))
-            return p;
+    EACH_PEER(p, set)
+    if (px_peer_id_eq(&p->id, id))
+        return p;
     return NULL;
 }
 
@@ -137,8 +138,7 @@ static void dial_failed(struct peer *p, int err)
     enum px_log_level level = p->plan.rounds == 0 ? PX_LOG_WARN : PX_LOG_DEBUG;
     px_log_event(set->config.log, level, "dial.failed", PX_F_STR("peer", p->id_text),
                  PX_F_STR("name", p->name), PX_F_STR("addr", p->dialled), PX_F_ERR(err));
-    px_dial_plan_failed(&p->plan, p->addr_count, set->config.dial_max, &px_system_rng,
-                        px_now_io());
+    px_dial_plan_failed(&p->plan, p->addr_count, set->config.dial_max, &px_system_rng, px_now_io());
 }
 
 static void dial_addr(struct peer *p, const struct px_addr *addr)
@@ -161,8 +161,10 @@ static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *res)
         return;
     }
     if (p->listed && p->plan.state == PX_DIAL_TRYING) {
-        struct px_addr addr;
-        if (status == 0 && px_addr_from_sockaddr(res->ai_addr, &addr) == 0) {
+        struct px_addr addr = {0};
+        if (status == 0)
+            px_sockaddr_to_addr(res->ai_addr, &addr);
+        if (addr.family != PX_ADDR_NONE) {
             addr.port = p->resolve_port;
             dial_addr(p, &addr);
         } else {
@@ -213,7 +215,8 @@ static void plan_dials(struct px_peers *set)
     px_nsec now = px_now_io(), next = PX_NEVER;
     if (set->closing)
         return;
-    EACH_PEER (p, set) {
+    EACH_PEER(p, set)
+    {
         if (!p->listed || p->resolving || p->dialling != NULL || p->link != NULL)
             continue;
         if (px_dial_plan_due(&p->plan, p->addr_count, now))
@@ -296,9 +299,8 @@ static void log_stats(const struct peer *p, struct px_link *link, const char *ev
     px_log_event(p->set->config.log, PX_LOG_INFO, event, PX_F_STR("peer", p->id_text),
                  PX_F_STR("name", p->name), PX_F_U64("bytes_sent", s.bytes_sent),
                  PX_F_U64("bytes_received", s.bytes_received),
-                 PX_F_U64("packets_lost", s.packets_lost),
-                 PX_F_U64("rtt_us", s.rtt_ns / PX_USEC), PX_F_STR("ended_by", by_peer ? "peer" : "us"),
-                 PX_F_ERR(err));
+                 PX_F_U64("packets_lost", s.packets_lost), PX_F_U64("rtt_us", s.rtt_ns / PX_USEC),
+                 PX_F_STR("ended_by", by_peer ? "peer" : "us"), PX_F_ERR(err));
 }
 
 static void on_down(void *ctx, struct px_link *link, int err, bool by_peer, bool was_up)
@@ -320,8 +322,8 @@ static void on_down(void *ctx, struct px_link *link, int err, bool by_peer, bool
     free_if_unused(p);
 }
 
-static void on_refused(void *ctx, const struct px_addr *remote, const struct px_peer_id *id, int err,
-                       bool by_peer)
+static void on_refused(void *ctx, const struct px_addr *remote, const struct px_peer_id *id,
+                       int err, bool by_peer)
 {
     struct px_peers *set = ctx;
     char addr[PX_ADDR_TEXT_MAX], peer[PX_PEER_ID_TEXT_MAX];
@@ -354,7 +356,8 @@ static const struct px_overlay_ops overlay_ops = {
 void px_peers_reload(struct px_peers *set)
 {
     const struct px_authorized_keys *keys = px_allowlist_keys(set->config.allowlist);
-    EACH_PEER (p, set) {
+    EACH_PEER(p, set)
+    {
         if (px_authorized_keys_find(keys, &p->id) != NULL)
             continue;
         p->listed = false;
@@ -382,7 +385,8 @@ static void part_closed(struct px_peers *set)
 {
     if (--set->open_parts > 0)
         return;
-    PX_LIST_EACH (at, &set->all) {
+    PX_LIST_EACH(at, &set->all)
+    {
         struct peer *p = PX_CONTAINER_OF(at, struct peer, node);
         px_list_remove(&p->node);
         free(p);
@@ -440,7 +444,8 @@ void px_peers_close(struct px_peers *set, void (*done)(void *ctx), void *ctx)
     set->closing = true;
     set->done = done;
     set->done_ctx = ctx;
-    EACH_PEER (p, set) {
+    EACH_PEER(p, set)
+    {
         if (p->resolving) { /* its callback comes in any case, and tells part_closed */
             set->open_parts++;
             (void)uv_cancel((uv_req_t *)&p->resolve);
@@ -454,9 +459,9 @@ size_t px_peers_connected(void *peers, struct px_cache_peer **ret, size_t cap)
 {
     struct px_peers *set = peers;
     size_t n = 0;
-    EACH_PEER (p, set)
-        if (p->h3 != NULL && n < cap)
-            ret[n++] = &p->cache;
+    EACH_PEER(p, set)
+    if (p->h3 != NULL && n < cap)
+        ret[n++] = &p->cache;
     return n;
 }
 
@@ -467,7 +472,7 @@ const struct px_addr *px_peers_local(const struct px_peers *set)
 
 void px_peers_log_stats(struct px_peers *set)
 {
-    EACH_PEER (p, set)
-        if (p->link != NULL)
-            log_stats(p, p->link, "peer.stats", 0, false);
+    EACH_PEER(p, set)
+    if (p->link != NULL)
+        log_stats(p, p->link, "peer.stats", 0, false);
 }
