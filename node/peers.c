@@ -343,12 +343,25 @@ static const struct px_stream_ops *on_stream(void *ctx, struct px_link *link, in
     return px_h3_stream(p->h3, id, type, ret_ctx);
 }
 
+static void on_cloned(void *ctx, const struct px_link *link)
+{
+    struct px_peers *set = ctx;
+    char peer[PX_PEER_ID_TEXT_MAX];
+    px_log_event(
+        set->config.log, PX_LOG_WARN, "peer.cloned",
+        PX_F_STR("peer", px_peer_id_format(px_link_peer(link), peer)),
+        PX_F_STR("hint",
+                 "two machines seem to use this key: run `peerix init` on one of them with a "
+                 "home of its own"));
+}
+
 static const struct px_overlay_ops overlay_ops = {
     .authorize = on_authorize,
     .up = on_up,
     .down = on_down,
     .refused = on_refused,
     .stream = on_stream,
+    .cloned = on_cloned,
 };
 
 /* ---- the set ---- */
