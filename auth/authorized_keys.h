@@ -21,6 +21,7 @@ enum px_grant {
 #define PX_AUTH_ENTRIES_MAX 4096
 #define PX_AUTH_ADDR_MAX    262 /* host of 253, colon, port, NUL */
 #define PX_AUTH_COMMENT_MAX 256
+#define PX_AUTH_ERRORS_MAX  100 /* bad lines told apart; the last one stands for all that follow */
 
 struct px_authorized_key {
     struct px_peer_id id;
@@ -52,8 +53,10 @@ const struct px_authorized_key *px_authorized_keys_find(const struct px_authoriz
                                                         const struct px_peer_id *id);
 const struct px_authorized_key *px_authorized_keys_by_name(const struct px_authorized_keys *k,
                                                            struct px_slice name);
+/* At most PX_AUTH_ERRORS_MAX, in the order of the lines. */
 size_t px_authorized_keys_error_count(const struct px_authorized_keys *k);
-const struct px_auth_error *px_authorized_keys_error_at(const struct px_authorized_keys *k, size_t i);
+const struct px_auth_error *px_authorized_keys_error_at(const struct px_authorized_keys *k,
+                                                        size_t i);
 
 /* Parses one line without its newline. An empty or comment line gives PX_ENOENT; a bad one
  * PX_EPARSE with ret_error filled. */
@@ -63,15 +66,22 @@ PX_MUST_CHECK int px_authorized_key_parse_line(struct px_slice line, struct px_a
  * injection and the like). */
 PX_MUST_CHECK int px_authorized_key_format(const struct px_authorized_key *k, struct px_buf *out);
 
-/* Appends to out the text with the entry added, or replaced in place when the peer is listed. */
+/* Appends to out the text with the entry added, or replaced in place when the peer is listed (any
+ * further line of that peer is dropped). PX_EPARSE as px_authorized_key_format, PX_EEXIST when
+ * another peer has the name, PX_ELIMIT. On failure out is as long as before. */
 PX_MUST_CHECK int px_authorized_keys_text_set(struct px_slice text,
-                                              const struct px_authorized_key *k, struct px_buf *out);
-/* The same without the peer's line; PX_ENOENT when it is not listed. */
+                                              const struct px_authorized_key *k,
+                                              struct px_buf *out);
+/* The same without any line of the peer; PX_ENOENT when it is not listed. */
 PX_MUST_CHECK int px_authorized_keys_text_remove(struct px_slice text, const struct px_peer_id *id,
                                                  struct px_buf *out);
 
-/* "cache,cache-own" to bits; PX_EPARSE on an unknown or empty word. */
+/* True for [a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?, the pattern of all names of ours. */
+bool px_name_valid(struct px_slice name);
+
+/* "cache,cache-own" to bits; PX_EPARSE on an unknown, empty or repeated word. */
 PX_MUST_CHECK int px_grants_parse(struct px_slice text, uint32_t *ret);
+/* Appends the words of the bits, none for 0. PX_EINVAL for a bit without a word. */
 int px_grants_format(uint32_t grants, struct px_buf *out);
 
 #endif
