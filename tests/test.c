@@ -45,7 +45,7 @@ static bool wanted(const struct px_test_case *t, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    int ran = 0, failed = 0;
+    volatile int ran = 0, failed = 0; /* they live across longjmp */
     setvbuf(stdout, NULL, _IOLBF, 0);
     for (struct px_test_case *volatile t = first_case; t != NULL; t = t->next) {
         if (!wanted(t, argc, argv))
