@@ -14,11 +14,13 @@
 struct px_overlay;
 struct px_link; /* an authenticated link, or one being dialled */
 
-#define PX_LINK_NETWORK_MAX      64              /* bytes of a network id */
-#define PX_LINK_HANDSHAKE_TIME   (5 * PX_SEC)    /* from first packet to accepted */
-#define PX_LINK_PARKED_MAX       (64u * 1024)    /* bytes of streams before message 3 is verified */
-#define PX_LINK_PARKED_STREAMS   32
-#define PX_LINK_HALF_OPEN_MAX    256             /* incoming links before Noise is done */
+#define PX_LINK_NETWORK_MAX    64           /* bytes of a network id */
+#define PX_LINK_HANDSHAKE_TIME (5 * PX_SEC) /* from first packet to accepted */
+#define PX_LINK_PARKED_MAX     (64u * 1024) /* bytes of streams before message 3 is verified */
+#define PX_LINK_PARKED_STREAMS 32
+#define PX_LINK_HALF_OPEN_MAX  256  /* incoming links before Noise is done: then BUSY */
+#define PX_LINK_HALF_OPEN_HARD 320  /* then refused without a word of ours */
+#define PX_LINK_CONTROL_MAX    4096 /* bytes of stream 0 held while we decide */
 
 struct px_overlay_ops {
     /* Is this peer listed? 0, PX_EUNLISTED. Asked at both ends with the authenticated ID. */
@@ -33,8 +35,14 @@ struct px_overlay_ops {
                     bool by_peer);
     /* The peer opened a stream: its first byte was `type` (consumed already). Return its
      * owner and *ret_ctx, or NULL: the stream is then reset and stopped with PX_CLOSE_PROTOCOL. */
-    const struct px_stream_ops *(*stream)(void *ctx, struct px_link *link, int64_t id,
-                                          uint8_t type, void **ret_ctx);
+    const struct px_stream_ops *(*stream)(void *ctx, struct px_link *link, int64_t id, uint8_t type,
+                                          void **ret_ctx);
+    /* Optional: px_link_stream_open that said PX_EAGAIN may be tried again. */
+    void (*streams_available)(void *ctx, struct px_link *link);
+    /* Optional: links to this peer were replaced by other boot IDs more than PX_CLONE_REPLACEMENTS
+     * times within PX_CLONE_WINDOW (transport/link_rivalry.h): two machines seem to use its key.
+     * `link` is the one that just replaced another; `up` for it follows. */
+    void (*cloned)(void *ctx, const struct px_link *link);
 };
 
 /* The owner of one stream. See struct px_quic_conn_ops for the meaning of each. When the link ends
@@ -67,8 +75,8 @@ struct px_producer {
 
 struct px_overlay_config {
     const struct px_identity *identity; /* borrowed, outlives the overlay */
-    struct px_slice network;            /* "default"; at most PX_LINK_NETWORK_MAX bytes */
-    struct px_slice agent;              /* e.g. "peerix/0.1.0", shown to peers */
+    struct px_slice network;            /* "default"; 1 to PX_LINK_NETWORK_MAX bytes, copied */
+    struct px_slice agent;              /* e.g. "peerix/0.1.0", shown to peers, copied */
     const struct px_overlay_ops *ops;
     void *ops_ctx;
     struct px_quic_config quic; /* rng, net, windows; accept is the overlay's own */
@@ -87,7 +95,8 @@ px_nsec px_overlay_deadline(const struct px_overlay *o);
 void px_overlay_writable(struct px_overlay *o);
 
 /* Dials a peer that must prove to be `id`. `user` is px_link_user's first value. The outcome is
- * `up` or `down`. With a link to the peer up already: PX_EEXIST; to ourselves: PX_ESELF. */
+ * `up` or `down`. With a link to the peer up already: PX_EEXIST; to ourselves: PX_ESELF; when
+ * `authorize` does not know it: PX_EUNLISTED. */
 PX_MUST_CHECK int px_overlay_dial(struct px_overlay *o, const struct px_peer_id *id,
                                   const struct px_path *path, void *user, px_nsec now,
                                   struct px_link **ret);
