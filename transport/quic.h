@@ -43,7 +43,9 @@ struct px_quic_conn_ops {
     /* The peer acknowledged the next n bytes we sent: their memory may go. */
     void (*stream_acked)(void *ctx, int64_t id, uint64_t n);
     void (*stream_reset)(void *ctx, int64_t id, uint64_t app_code);
-    void (*stream_stop)(void *ctx, int64_t id, uint64_t app_code); /* STOP_SENDING */
+    /* STOP_SENDING. Noticed when the stream is offered, or at once if it is blocked; `app_code` is 0,
+     * for ngtcp2 1.11 does not tell it. */
+    void (*stream_stop)(void *ctx, int64_t id, uint64_t app_code);
     /* A stream that was reported blocked may send again. */
     void (*stream_writable)(void *ctx, int64_t id);
     /* Nothing more will come of this stream; sent data still unacked may be dropped. */
