@@ -3,25 +3,29 @@
 #ifndef PX_NODE_CONFIG_H
 #define PX_NODE_CONFIG_H
 
-#include <stdio.h>
+#include "proto/base/buf.h"
 
-#include "proto/base/slice.h"
+#define PX_CONFIG_FILE_MAX (1024u * 1024)
+#define PX_CONFIG_LIST_MAX 256 /* entries of one list */
+#define PX_OPTION_TEXT_MAX 320 /* px_option_describe */
 
 enum px_option_type {
     PX_OPT_STRING,
+    PX_OPT_STORE, /* a Nix store URI, see px_store_uri_parse */
     PX_OPT_PATH,
     PX_OPT_BOOL,
     PX_OPT_UINT,
-    PX_OPT_MSEC,     /* a number of milliseconds, or with unit: 250ms, 5s, 2m */
-    PX_OPT_ADDR,     /* IP:PORT */
-    PX_OPT_ENUM,     /* one of `allowed`, separated by | */
-    PX_OPT_LIST      /* of strings; a repeated flag appends */
+    PX_OPT_MSEC, /* a number of milliseconds, or with unit: 250ms, 5s, 2m, 1h */
+    PX_OPT_ADDR, /* IP:PORT; `allowed` "loopback": no other */
+    PX_OPT_ENUM, /* one of `allowed`, separated by | */
+    PX_OPT_KEYS  /* a list of Nix public keys; file and flags append to the default */
 };
 
 /* One row. `offset` is where the value lives in struct px_config. */
 struct px_option {
-    const char *name;    /* YAML key, e.g. "trusted-public-keys" */
-    const char *flag;    /* command line name without dashes, e.g. "trusted-public-key"; NULL: file only */
+    const char *name; /* YAML key, e.g. "trusted-public-keys" */
+    const char
+        *flag; /* command line name without dashes, e.g. "trusted-public-key"; NULL: file only */
     enum px_option_type type;
     size_t offset;
     uint64_t min, max;   /* numbers: range; strings: length */
@@ -37,22 +41,22 @@ struct px_string_list {
 };
 
 struct px_config {
-    char *network;                         /* "default" */
-    char *listen;                          /* overlay's UDP address */
-    char *http;                            /* substituter's address */
-    char *store;                           /* Nix store URI */
-    char *nix_conf;                        /* where trusted-public-keys are read; "" for none */
-    char *nix_key;                         /* secret key file; default HOME/nix-key.sec */
-    struct px_string_list trusted_public_keys;
-    struct px_string_list share_keys;      /* default: cache.nixos.org-1 */
+    char *network;                             /* "default" */
+    char *listen;                              /* overlay's UDP address */
+    char *http;                                /* substituter's address, loopback */
+    char *store;                               /* Nix store URI */
+    char *nix_conf;                            /* where trusted-public-keys are read; "" for none */
+    char *nix_key;                             /* secret key file; "": see px_nix_key_load */
+    struct px_string_list trusted_public_keys; /* beside those of nix.conf; well-formed */
+    struct px_string_list share_keys; /* cache.nixos.org-1 and what was added; well-formed */
     bool trust_peers;
-    bool sign_passed;                      /* add our Sig to narinfos passed to nix */
+    bool sign_passed; /* add our Sig to narinfos passed to nix */
     uint64_t priority;
-    uint64_t deadline_ms;                  /* for a narinfo over all peers */
+    uint64_t deadline_ms; /* for a narinfo over all peers */
     uint64_t stall_ms;
-    uint64_t dial_max_ms;                  /* longest pause between two dials of a peer */
+    uint64_t dial_max_ms; /* longest pause between two dials of a peer */
     char *log_level;
-    char *log_format;                      /* text|json */
+    char *log_format; /* text|json */
 };
 
 extern const struct px_option px_options[];
@@ -61,15 +65,22 @@ extern const size_t px_option_count;
 /* All defaults. */
 PX_MUST_CHECK int px_config_new(struct px_config **ret);
 void px_config_free(struct px_config *c);
-/* Sets one option from text; `where` ("config.yaml:3" or "--listen") begins the message. PX_EPARSE
- * with ret_message saying what is allowed. */
-PX_MUST_CHECK int px_config_set(struct px_config *c, const struct px_option *o, struct px_slice text,
-                                const char *where, char *ret_message, size_t message_size);
+PX_MUST_CHECK int px_config_copy(const struct px_config *c, struct px_config **ret);
+/* The option of that YAML key or flag; NULL if there is none. */
+const struct px_option *px_option_by_name(struct px_slice name);
+const struct px_option *px_option_by_flag(struct px_slice flag);
+/* What the option takes, after "is": "a duration of 1..60000 ms". Returns out. */
+const char *px_option_describe(const struct px_option *o, char out[PX_OPTION_TEXT_MAX]);
+/* Sets one option from text, or appends to a list; `where` ("config.yaml:3: deadline" or
+ * "--deadline") begins the message. PX_EPARSE with ret_message saying what is allowed. */
+PX_MUST_CHECK int px_config_set(struct px_config *c, const struct px_option *o,
+                                struct px_slice text, const char *where, char *ret_message,
+                                size_t message_size);
 /* Reads YAML text over what is there. An unknown key, a wrong type or a value out of range is
  * PX_EPARSE, with file, line and the allowed values in ret_message; c is then unchanged. */
 PX_MUST_CHECK int px_config_parse(struct px_config *c, struct px_slice text, const char *file,
                                   char *ret_message, size_t message_size);
-/* The sample file: every option with its help and default, commented out. */
-void px_config_print_sample(FILE *out);
+/* Appends the sample file: every option with its help and default, commented out. */
+int px_config_sample(struct px_buf *out);
 
 #endif

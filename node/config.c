@@ -1,0 +1,442 @@
+/* The option table, and everything that follows from it alone: defaults, checked setting, copies,
+ * descriptions, the sample file. The YAML reader is yaml_config.c. */
+#include "node/config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "auth/nix_key.h"
+#include "node/nix/nix_conf.h"
+#include "node/nix/store.h"
+#include "node/spell.h"
+#include "proto/addr.h"
+
+#define ROW(field, yaml, cli)                                                                      \
+    .name = (yaml), .flag = (cli), .offset = offsetof(struct px_config, field)
+#define SECONDS 1000u
+
+/* clang-format off */
+const struct px_option px_options[] = {
+    {ROW(network, "network", "network"), .type = PX_OPT_STRING, .min = 1, .max = 64,
+     .value = "default", .arg = "NAME",
+     .help = "Name of the overlay network; nodes of another network are refused."},
+    {ROW(listen, "listen", "listen"), .type = PX_OPT_ADDR,
+     .value = "[::]:12303", .arg = "ADDR:PORT",
+     .help = "UDP address peers reach this node at; port 0 picks a free one."},
+    {ROW(http, "http", "http"), .type = PX_OPT_ADDR, .allowed = "loopback",
+     .value = "127.0.0.1:12304", .arg = "ADDR:PORT",
+     .help = "Loopback TCP address nix asks as a substituter; port 0 picks a free one."},
+    {ROW(store, "store", "store"), .type = PX_OPT_STORE,
+     .value = "auto", .arg = "URI",
+     .help = "The Nix store this node serves from."},
+    {ROW(nix_conf, "nix-conf", "nix-conf"), .type = PX_OPT_PATH, .max = 4000,
+     .value = "/etc/nix/nix.conf", .arg = "FILE",
+     .help = "nix.conf whose trusted-public-keys are trusted here too; empty for none."},
+    {ROW(nix_key, "nix-key", "nix-key"), .type = PX_OPT_PATH, .max = 4000,
+     .value = "", .arg = "FILE",
+     .help = "Secret key that signs this machine's own builds; empty for the one made by init."},
+    {ROW(trusted_public_keys, "trusted-public-keys", "trusted-public-key"), .type = PX_OPT_KEYS,
+     .value = "", .arg = "KEY",
+     .help = "Keys whose signatures are trusted beside those of nix.conf."},
+    {ROW(share_keys, "share-keys", "share-key"), .type = PX_OPT_KEYS,
+     .value = px_nix_default_key, .arg = "KEY",
+     .help = "Paths signed by one of these keys are served to peers granted `cache`."},
+    {ROW(trust_peers, "trust-peers", "trust-peers"), .type = PX_OPT_BOOL,
+     .value = "false",
+     .help = "Pass on what authorized peers offer even without a trusted signature."},
+    {ROW(sign_passed, "sign-passed", "sign-passed"), .type = PX_OPT_BOOL,
+     .value = "false",
+     .help = "Add this node's own signature to everything passed on to nix."},
+    {ROW(priority, "priority", "priority"), .type = PX_OPT_UINT, .min = 1, .max = 1000,
+     .value = "30", .arg = "N",
+     .help = "Priority told to nix; lower is asked first, cache.nixos.org has 40."},
+    {ROW(deadline_ms, "deadline", "deadline"), .type = PX_OPT_MSEC, .min = 1, .max = 60 * SECONDS,
+     .value = "250ms", .arg = "TIME",
+     .help = "How long peers may take to answer a look-up before nix is told `not found'."},
+    {ROW(stall_ms, "stall", "stall"), .type = PX_OPT_MSEC, .min = 100, .max = 600 * SECONDS,
+     .value = "10s", .arg = "TIME",
+     .help = "A peer that sends nothing for so long in a transfer is given up."},
+    {ROW(dial_max_ms, "dial-max", "dial-max"), .type = PX_OPT_MSEC, .min = SECONDS, .max = 3600 * SECONDS,
+     .value = "60s", .arg = "TIME",
+     .help = "Longest pause between two attempts to reach a peer."},
+    {ROW(log_level, "log-level", "log-level"), .type = PX_OPT_ENUM,
+     .allowed = "error|warn|info|debug", .value = "info", .arg = "LEVEL",
+     .help = "Least urgent level that is logged."},
+    {ROW(log_format, "log-format", "log-format"), .type = PX_OPT_ENUM,
+     .allowed = "text|json", .value = "text", .arg = "FORMAT",
+     .help = "Form of the log lines on standard error."},
+};
+/* clang-format on */
+const size_t px_option_count = PX_ARRAY_LEN(px_options);
+
+static void *field(struct px_config *c, const struct px_option *o)
+{
+    return (char *)c + o->offset;
+}
+
+static const void *const_field(const struct px_config *c, const struct px_option *o)
+{
+    return (const char *)c + o->offset;
+}
+
+const struct px_option *px_option_by_name(struct px_slice name)
+{
+    for (size_t i = 0; i < px_option_count; i++)
+        if (px_slice_eq_cstr(name, px_options[i].name))
+            return &px_options[i];
+    return NULL;
+}
+
+const struct px_option *px_option_by_flag(struct px_slice flag)
+{
+    for (size_t i = 0; i < px_option_count; i++)
+        if (px_options[i].flag != NULL && px_slice_eq_cstr(flag, px_options[i].flag))
+            return &px_options[i];
+    return NULL;
+}
+
+/* "error|warn|info" as "error, warn or info" */
+static void describe_enum(const char *allowed, struct px_buf *out)
+{
+    struct px_slice rest = px_slice_cstr(allowed), word;
+    bool first = true;
+    while (px_slice_split(&rest, '|', &word)) {
+        if (!first)
+            (void)px_buf_put_cstr(out, rest.len > 0 ? ", " : " or ");
+        (void)px_buf_put(out, word);
+        first = false;
+    }
+}
+
+const char *px_option_describe(const struct px_option *o, char out[PX_OPTION_TEXT_MAX])
+{
+    unsigned long long min = o->min, max = o->max;
+    struct px_buf words;
+    switch (o->type) {
+    case PX_OPT_STRING:
+        snprintf(out, PX_OPTION_TEXT_MAX, "text of %llu..%llu bytes", min, max);
+        break;
+    case PX_OPT_STORE:
+        snprintf(out, PX_OPTION_TEXT_MAX, "auto, daemon, unix:///SOCKET, local or local?root=/DIR");
+        break;
+    case PX_OPT_PATH:
+        snprintf(out, PX_OPTION_TEXT_MAX, "a path of at most %llu bytes", max);
+        break;
+    case PX_OPT_BOOL:
+        snprintf(out, PX_OPTION_TEXT_MAX, "true or false");
+        break;
+    case PX_OPT_UINT:
+        snprintf(out, PX_OPTION_TEXT_MAX, "a number of %llu..%llu", min, max);
+        break;
+    case PX_OPT_MSEC:
+        snprintf(out, PX_OPTION_TEXT_MAX, "a duration of %llu..%llu ms", min, max);
+        break;
+    case PX_OPT_ADDR:
+        snprintf(out, PX_OPTION_TEXT_MAX, "a%s numeric address like \"%s\"",
+                 o->allowed != NULL ? " loopback" : "", o->value);
+        break;
+    case PX_OPT_ENUM:
+        px_buf_init(&words, PX_OPTION_TEXT_MAX - 1);
+        describe_enum(o->allowed, &words);
+        snprintf(out, PX_OPTION_TEXT_MAX, "%.*s", (int)words.len, (const char *)words.data);
+        px_buf_deinit(&words);
+        break;
+    case PX_OPT_KEYS:
+        snprintf(out, PX_OPTION_TEXT_MAX, "a public key NAME:BASE64");
+        break;
+    }
+    return out;
+}
+
+/* Control bytes would let a value forge lines wherever it is printed. */
+static bool plain_text(struct px_slice s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (s.data[i] < ' ' || s.data[i] == 0x7f)
+            return false;
+    return true;
+}
+
+static bool enum_allows(const char *allowed, struct px_slice text)
+{
+    struct px_slice rest = px_slice_cstr(allowed), word;
+    while (px_slice_split(&rest, '|', &word))
+        if (px_slice_eq(word, text))
+            return true;
+    return false;
+}
+
+static int parse_msec(struct px_slice text, uint64_t *ret)
+{
+    static const struct {
+        const char *name;
+        uint64_t msec;
+    } units[] = {{"", 1}, {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}};
+    size_t digits = 0;
+    while (digits < text.len && text.data[digits] >= '0' && text.data[digits] <= '9')
+        digits++;
+    struct px_slice unit = px_slice_trim(px_slice_skip(text, digits));
+    uint64_t n;
+    int err = px_slice_parse_u64(px_slice_take(text, digits), &n);
+    if (err != 0)
+        return err;
+    for (size_t i = 0; i < PX_ARRAY_LEN(units); i++)
+        if (px_slice_eq_cstr(unit, units[i].name))
+            return __builtin_mul_overflow(n, units[i].msec, ret) ? PX_EPARSE : 0;
+    return PX_EPARSE;
+}
+
+static int set_string(struct px_config *c, const struct px_option *o, struct px_slice text)
+{
+    char **at = field(c, o);
+    char *copy = px_slice_dup_cstr(text);
+    if (copy == NULL)
+        return PX_ENOMEM;
+    free(*at);
+    *at = copy;
+    return 0;
+}
+
+static int set_number(struct px_config *c, const struct px_option *o, int err, uint64_t n)
+{
+    uint64_t *at = field(c, o);
+    if (err != 0 || n < o->min || n > o->max)
+        return PX_EPARSE;
+    *at = n;
+    return 0;
+}
+
+static int set_bool(struct px_config *c, const struct px_option *o, struct px_slice text)
+{
+    bool *at = field(c, o);
+    if (!px_slice_eq_cstr(text, "true") && !px_slice_eq_cstr(text, "false"))
+        return PX_EPARSE;
+    *at = px_slice_eq_cstr(text, "true");
+    return 0;
+}
+
+static int set_addr(struct px_config *c, const struct px_option *o, struct px_slice text)
+{
+    struct px_addr a;
+    if (px_addr_parse(text, &a) != 0 || (o->allowed != NULL && !px_addr_is_loopback(&a)))
+        return PX_EPARSE;
+    return set_string(c, o, text);
+}
+
+static int set_store(struct px_config *c, const struct px_option *o, struct px_slice text)
+{
+    struct px_store_uri uri;
+    char *copy = px_slice_dup_cstr(text);
+    int err = copy == NULL ? PX_ENOMEM : px_store_uri_parse(copy, &uri, NULL, 0);
+    free(copy);
+    return err != 0 ? err : set_string(c, o, text);
+}
+
+/* A key that is there already is not added again. */
+static int add_key(struct px_config *c, const struct px_option *o, struct px_slice text)
+{
+    struct px_string_list *list = field(c, o);
+    struct px_nix_public_key key;
+    if (px_nix_public_key_parse(text, &key) != 0)
+        return PX_EPARSE;
+    for (size_t i = 0; i < list->count; i++)
+        if (px_slice_eq_cstr(text, list->items[i]))
+            return 0;
+    if (list->count >= PX_CONFIG_LIST_MAX)
+        return PX_ELIMIT;
+    char *copy = px_slice_dup_cstr(text);
+    char **items = reallocarray(list->items, list->count + 1, sizeof(*items));
+    if (items != NULL)
+        list->items = items;
+    if (copy == NULL || items == NULL) {
+        free(copy);
+        return PX_ENOMEM;
+    }
+    list->items[list->count++] = copy;
+    return 0;
+}
+
+static int set_value(struct px_config *c, const struct px_option *o, struct px_slice text)
+{
+    uint64_t n = 0;
+    if (!plain_text(text))
+        return PX_EPARSE;
+    switch (o->type) {
+    case PX_OPT_STRING:
+    case PX_OPT_PATH:
+        return text.len < o->min || text.len > o->max ? PX_EPARSE : set_string(c, o, text);
+    case PX_OPT_STORE:
+        return set_store(c, o, text);
+    case PX_OPT_BOOL:
+        return set_bool(c, o, text);
+    case PX_OPT_UINT: {
+        int err = px_slice_parse_u64(text, &n);
+        return set_number(c, o, err, n);
+    }
+    case PX_OPT_MSEC: {
+        int err = parse_msec(text, &n);
+        return set_number(c, o, err, n);
+    }
+    case PX_OPT_ADDR:
+        return set_addr(c, o, text);
+    case PX_OPT_ENUM:
+        return enum_allows(o->allowed, text) ? set_string(c, o, text) : PX_EPARSE;
+    case PX_OPT_KEYS:
+        return add_key(c, o, text);
+    }
+    return PX_EINVAL;
+}
+
+int px_config_set(struct px_config *c, const struct px_option *o, struct px_slice text,
+                  const char *where, char *ret_message, size_t message_size)
+{
+    char word[PX_SPELL_QUOTE_MAX], allowed[PX_OPTION_TEXT_MAX];
+    int err = set_value(c, o, text);
+    if (err == PX_EPARSE)
+        snprintf(ret_message, message_size, "%s: '%s' is not %s", where, px_spell_quote(text, word),
+                 px_option_describe(o, allowed));
+    else if (err == PX_ELIMIT)
+        snprintf(ret_message, message_size, "%s: more than %d entries", where, PX_CONFIG_LIST_MAX);
+    else if (err != 0)
+        snprintf(ret_message, message_size, "%s: %s", where, px_strerror(err));
+    return err == PX_ELIMIT ? PX_EPARSE : err;
+}
+
+int px_config_new(struct px_config **ret)
+{
+    struct px_config *c = calloc(1, sizeof(*c));
+    if (c == NULL)
+        return PX_ENOMEM;
+    for (size_t i = 0; i < px_option_count; i++) {
+        const struct px_option *o = &px_options[i];
+        if (o->type == PX_OPT_KEYS && o->value[0] == '\0')
+            continue;
+        int err = set_value(c, o, px_slice_cstr(o->value));
+        if (err != 0) {
+            px_config_free(c);
+            return err;
+        }
+    }
+    *ret = c;
+    return 0;
+}
+
+static void free_value(struct px_config *c, const struct px_option *o)
+{
+    struct px_string_list *list;
+    char **text;
+    switch (o->type) {
+    case PX_OPT_STRING:
+    case PX_OPT_STORE:
+    case PX_OPT_PATH:
+    case PX_OPT_ADDR:
+    case PX_OPT_ENUM:
+        text = field(c, o);
+        free(*text);
+        break;
+    case PX_OPT_KEYS:
+        list = field(c, o);
+        for (size_t i = 0; i < list->count; i++)
+            free(list->items[i]);
+        free(list->items);
+        break;
+    case PX_OPT_BOOL:
+    case PX_OPT_UINT:
+    case PX_OPT_MSEC:
+        break;
+    }
+}
+
+void px_config_free(struct px_config *c)
+{
+    if (c == NULL)
+        return;
+    for (size_t i = 0; i < px_option_count; i++)
+        free_value(c, &px_options[i]);
+    free(c);
+}
+
+static int copy_value(struct px_config *to, const struct px_config *from, const struct px_option *o)
+{
+    const struct px_string_list *list;
+    const char *const *text;
+    int err = 0;
+    switch (o->type) {
+    case PX_OPT_STRING:
+    case PX_OPT_STORE:
+    case PX_OPT_PATH:
+    case PX_OPT_ADDR:
+    case PX_OPT_ENUM:
+        text = const_field(from, o);
+        return set_string(to, o, px_slice_cstr(*text));
+    case PX_OPT_KEYS:
+        list = const_field(from, o);
+        for (size_t i = 0; i < list->count && err == 0; i++)
+            err = add_key(to, o, px_slice_cstr(list->items[i]));
+        return err;
+    case PX_OPT_BOOL:
+        memcpy(field(to, o), const_field(from, o), sizeof(bool));
+        return 0;
+    case PX_OPT_UINT:
+    case PX_OPT_MSEC:
+        memcpy(field(to, o), const_field(from, o), sizeof(uint64_t));
+        return 0;
+    }
+    return PX_EINVAL;
+}
+
+int px_config_copy(const struct px_config *c, struct px_config **ret)
+{
+    struct px_config *copy;
+    int err = px_config_new(&copy);
+    for (size_t i = 0; i < px_option_count && err == 0; i++) {
+        err = copy_value(copy, c, &px_options[i]);
+        if (err != 0)
+            px_config_free(copy);
+    }
+    if (err == 0)
+        *ret = copy;
+    return err;
+}
+
+static void sample_default(const struct px_option *o, struct px_buf *out)
+{
+    switch (o->type) {
+    case PX_OPT_STRING:
+    case PX_OPT_STORE:
+    case PX_OPT_PATH:
+    case PX_OPT_ADDR: /* brackets would start a YAML list */
+        (void)px_buf_printf(out, "#%s: \"%s\"\n", o->name, o->value);
+        break;
+    case PX_OPT_BOOL:
+    case PX_OPT_UINT:
+    case PX_OPT_MSEC:
+    case PX_OPT_ENUM:
+        (void)px_buf_printf(out, "#%s: %s\n", o->name, o->value);
+        break;
+    case PX_OPT_KEYS:
+        if (o->value[0] != '\0')
+            (void)px_buf_printf(out, "#%s:  # this one is always in the list\n#  - \"%s\"\n",
+                                o->name, o->value);
+        else
+            (void)px_buf_printf(out, "#%s: []\n", o->name);
+        break;
+    }
+}
+
+int px_config_sample(struct px_buf *out)
+{
+    char allowed[PX_OPTION_TEXT_MAX];
+    (void)px_buf_put_cstr(out,
+                          "# Configuration of peerix. Every option is shown with its default;\n"
+                          "# flags of `peerix daemon` beat this file.\n"
+                          "# Check with: peerix config validate\n");
+    for (size_t i = 0; i < px_option_count; i++) {
+        const struct px_option *o = &px_options[i];
+        (void)px_buf_printf(out, "\n# %s\n# Takes %s%s.\n", o->help,
+                            o->type == PX_OPT_KEYS ? "a list, each entry " : "",
+                            px_option_describe(o, allowed));
+        sample_default(o, out);
+    }
+    return out->err;
+}
