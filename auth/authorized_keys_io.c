@@ -113,7 +113,7 @@ static int edit_locked(const char *path, const struct edit *e)
 
 static int edit(const char *path, const struct edit *e)
 {
-    int fd;
+    int fd = -1;
     int err = lock(path, &fd);
     if (err != 0)
         return err;

@@ -119,8 +119,8 @@ static int fill_temp(int fd, const char *path, struct px_slice content, unsigned
 
 int px_file_write_atomic(const char *path, struct px_slice content, unsigned mode, bool exclusive)
 {
-    char *temp;
-    int fd;
+    char *temp = NULL;
+    int fd = -1;
     int err = open_temp(path, &temp, &fd);
     if (err != 0)
         return err;

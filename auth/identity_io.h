@@ -1,4 +1,5 @@
-/* Key files: created 0600 by a rename that never leaves half a key, refused when others may read. */
+/* Key files: created 0600 by a rename that never leaves half a key, refused when others may read.
+ */
 #ifndef PX_AUTH_IDENTITY_IO_H
 #define PX_AUTH_IDENTITY_IO_H
 

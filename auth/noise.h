@@ -22,8 +22,8 @@ struct px_noise_keys {
 /* `prologue` is hashed now and need not live on. `rng` gives the ephemeral key when it is needed
  * (tests hand in one that returns the vector's key) and must outlive the object. */
 PX_MUST_CHECK int px_noise_new(enum px_noise_role role, struct px_slice prologue,
-                               const struct px_x25519_secret *static_key,
-                               const struct px_rng *rng, struct px_noise **ret);
+                               const struct px_x25519_secret *static_key, const struct px_rng *rng,
+                               struct px_noise **ret);
 void px_noise_free(struct px_noise *n);
 
 /* Appends the next message to out. PX_ESTATE when it is not our turn or the handshake is over,
@@ -33,12 +33,14 @@ PX_MUST_CHECK int px_noise_write(struct px_noise *n, struct px_slice payload, st
 /* Reads the peer's message, appends its payload to ret_payload (which must not hold msg itself).
  * PX_ESTATE, PX_ETRUNC, PX_ECRYPTO (not authentic, or a low-order key), PX_ELIMIT (longer than
  * PX_NOISE_MSG_MAX, or more payload than ret_payload takes), PX_ENOMEM. */
-PX_MUST_CHECK int px_noise_read(struct px_noise *n, struct px_slice msg, struct px_buf *ret_payload);
+PX_MUST_CHECK int px_noise_read(struct px_noise *n, struct px_slice msg,
+                                struct px_buf *ret_payload);
 
 bool px_noise_done(const struct px_noise *n);
 /* 1, 2, 3 for the message due next, 4 when done. */
 int px_noise_next_message(const struct px_noise *n);
-/* The handshake hash h as it is now; final (channel binding) once done. Valid until the next step. */
+/* The handshake hash h as it is now; final (channel binding) once done. Valid until the next step.
+ */
 const uint8_t *px_noise_hash(const struct px_noise *n);
 /* The peer's static public key; NULL before it is known. */
 const uint8_t *px_noise_remote_static(const struct px_noise *n);

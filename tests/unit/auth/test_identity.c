@@ -68,8 +68,7 @@ TEST(keys_of_another_kind_are_unsupported_and_not_garbage)
         BEGIN "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgpqQ5OysL/hnGY8As\n"
               "BqrbV66meL72pNxw0WB+nG4u0P+hRANCAAQhTGOvPIbOL3VY5En+03Rfve+uCPCW\n"
               "uAJvCj5aMKXoL7T7Gjb0iquAptel/auA4IaxSjK6eJjc6vhiV9/u6MbQ\n" END,
-        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIGbMFcGCSqGSIb3DQ==\n"
-        "-----END ENCRYPTED PRIVATE KEY-----\n",
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIGbMFcGCSqGSIb3DQ==\n",
         "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjE=\n",
         "-----BEGIN RSA PRIVATE KEY-----\n",
     };
