@@ -254,11 +254,15 @@ void px_quic_input(struct px_quic *q, const struct px_path *path, unsigned ecn,
 int px_quic_dial(struct px_quic *q, const struct px_path *path, const struct px_quic_conn_ops *ops,
                  void *ctx, px_nsec now, struct px_quic_conn **ret)
 {
-    if (path->remote.family == PX_ADDR_NONE || path->remote.family != path->local.family)
+    struct px_path usable = *path;
+    /* A dual-stack socket is bound to the IPv6 wildcard and dials IPv4 peers too. */
+    if (px_addr_is_wildcard(&usable.local))
+        usable.local.family = usable.remote.family;
+    if (usable.remote.family == PX_ADDR_NONE || usable.remote.family != usable.local.family)
         return PX_EADDR;
     if (q->total >= q->config.conns_max)
         return PX_ELIMIT;
-    struct px_quic_conn_params params = {.path = path, .now = now};
+    struct px_quic_conn_params params = {.path = &usable, .now = now};
     struct px_quic_conn *c;
     int err = px_quic_conn_new(q, &params, &c);
     if (err < 0)
