@@ -27,67 +27,22 @@ static void set_state(struct px_h3_exchange *x, enum px_h3_state to)
 
 /* --- streams by id --- */
 
-static struct px_h3_exchange **bucket(const struct px_h3 *h, int64_t id)
+static struct px_slice id_key(const int64_t *id)
 {
-    /* Streams of a kind differ by 4. */
-    uint64_t n = ((uint64_t)id >> 2) * 4 + ((uint64_t)id & 3);
-    return &h->buckets[n & (h->bucket_count - 1)];
-}
-
-static int grow(struct px_h3 *h)
-{
-    size_t old_count = h->bucket_count, count = old_count > 0 ? 2 * old_count : 16;
-    struct px_h3_exchange **old = h->buckets;
-    struct px_h3_exchange **fresh = calloc(count, sizeof(struct px_h3_exchange *));
-    if (fresh == NULL)
-        return PX_ENOMEM;
-    h->buckets = fresh;
-    h->bucket_count = count;
-    for (size_t i = 0; i < old_count; i++) {
-        for (struct px_h3_exchange *x = old[i], *next; x != NULL; x = next) {
-            next = x->next_in_bucket;
-            struct px_h3_exchange **b = bucket(h, x->id);
-            x->next_in_bucket = *b;
-            *b = x;
-        }
-    }
-    free(old);
-    return 0;
+    return px_slice(id, sizeof(*id));
 }
 
 struct px_h3_exchange *px_h3_find(const struct px_h3 *h, int64_t id)
 {
-    struct px_h3_exchange *x = *bucket(h, id);
-    while (x != NULL && x->id != id)
-        x = x->next_in_bucket;
-    return x;
+    struct px_map_node *n = px_map_find(&h->streams, id_key(&id));
+    return n == NULL ? NULL : PX_CONTAINER_OF(n, struct px_h3_exchange, by_id);
 }
 
-int px_h3_exchange_insert(struct px_h3_exchange *x, int64_t id)
+void px_h3_exchange_insert(struct px_h3_exchange *x, int64_t id)
 {
-    struct px_h3 *h = x->s->h;
-    if (h->stream_count >= h->bucket_count) {
-        int err = grow(h);
-        if (err != 0)
-            return err;
-    }
     x->id = id;
-    struct px_h3_exchange **b = bucket(h, id);
-    x->next_in_bucket = *b;
-    *b = x;
-    h->stream_count++;
-    return 0;
-}
-
-static void unlink_exchange(struct px_h3_exchange *x)
-{
-    if (x->id < 0)
-        return;
-    struct px_h3_exchange **at = bucket(x->s->h, x->id);
-    while (*at != x)
-        at = &(*at)->next_in_bucket;
-    *at = x->next_in_bucket;
-    x->s->h->stream_count--;
+    px_map_insert(&x->s->h->streams, &x->by_id, id_key(&x->id));
+    px_list_push_back(&x->s->streams, &x->in_session);
 }
 
 /* --- an exchange's life --- */
@@ -101,6 +56,7 @@ struct px_h3_exchange *px_h3_exchange_new(struct px_h3_session *s, enum px_h3_st
     x->id = -1;
     x->state = state;
     x->res.content_length = PX_H3_NO_LENGTH;
+    px_list_init(&x->in_session);
     px_list_init(&x->in_live);
     px_list_init(&x->in_hungry);
     if (state != PX_H3_CRITICAL)
@@ -138,7 +94,9 @@ void px_h3_exchange_free(struct px_h3_exchange *x, int err)
     if (x->body != NULL)
         x->body->closed(x->body_ctx);
     px_list_remove(&x->in_hungry);
-    unlink_exchange(x);
+    if (x->id >= 0)
+        px_map_remove(&x->s->h->streams, &x->by_id);
+    px_list_remove(&x->in_session);
     if (x->s->serving && x->state != PX_H3_CRITICAL)
         x->s->served--;
     free(x->path);
@@ -366,9 +324,8 @@ int px_h3_get(struct px_h3 *h, bool head, struct px_slice path, uint64_t range_f
     }
     x->type_unsent = x->type_unacked = true;
     x->asked_from = range_first;
-    err = px_h3_exchange_insert(x, id);
-    if (err == 0)
-        err = px_h3_submit_request(x, head, path, range_first);
+    px_h3_exchange_insert(x, id);
+    err = px_h3_submit_request(x, head, path, range_first);
     if (err != 0) {
         px_link_stream_set_owner(h->link, id, &px_h3_orphan_ops, NULL);
         px_link_stream_reset(h->link, id, NGHTTP3_H3_INTERNAL_ERROR);
@@ -401,11 +358,12 @@ void px_h3_cancel(struct px_h3_exchange *x)
 
 /* --- both sessions --- */
 
-static void free_streams(struct px_h3 *h)
+static void session_free(struct px_h3_session *s)
 {
-    for (size_t i = 0; i < h->bucket_count; i++)
-        while (h->buckets[i] != NULL)
-            px_h3_exchange_free(h->buckets[i], PX_ECLOSED);
+    while (!px_list_empty(&s->streams))
+        px_h3_exchange_free(PX_CONTAINER_OF(s->streams.next, struct px_h3_exchange, in_session),
+                            PX_ECLOSED);
+    px_h3_session_deinit(s);
 }
 
 int px_h3_new(struct px_link *link, const struct px_h3_server_ops *server, void *server_ctx,
@@ -419,15 +377,19 @@ int px_h3_new(struct px_link *link, const struct px_h3_server_ops *server, void 
     h->server_ctx = server_ctx;
     h->producer = (struct px_producer){.ops = &px_h3_producer_ops, .ctx = h};
     px_list_init(&h->hungry);
-    px_list_init(&h->asking.live);
-    px_list_init(&h->serving.live);
-    int err = grow(h);
-    if (err == 0)
-        err = px_h3_session_init(&h->asking, h, false);
-    if (err == 0)
-        err = px_h3_session_init(&h->serving, h, true);
+    int err = px_map_init(&h->streams, &px_system_rng);
     if (err != 0) {
-        px_h3_disown(h);
+        free(h);
+        return err;
+    }
+    px_h3_session_prepare(&h->asking, h, false);
+    px_h3_session_prepare(&h->serving, h, true);
+    err = px_h3_session_start(&h->asking);
+    if (err == 0)
+        err = px_h3_session_start(&h->serving);
+    if (err != 0) {
+        px_h3_session_disown(&h->asking);
+        px_h3_session_disown(&h->serving);
         px_h3_free(h);
         return err;
     }
@@ -445,10 +407,9 @@ void px_h3_free(struct px_h3 *h)
         px_link_remove_producer(h->link, &h->producer);
     h->link = NULL;
     h->asking.dead = h->serving.dead = true;
-    free_streams(h);
-    px_h3_session_deinit(&h->asking);
-    px_h3_session_deinit(&h->serving);
-    free(h->buckets);
+    session_free(&h->asking);
+    session_free(&h->serving);
+    px_map_deinit(&h->streams);
     free(h);
 }
 

@@ -18,6 +18,7 @@
 #include "node/h3.h"
 #include "proto/base/buf.h"
 #include "proto/base/list.h"
+#include "proto/base/map.h"
 
 /* Announced, not enforced by nghttp3: PX_H3_HEADERS_MAX is what counts. */
 #define PX_H3_FIELD_SECTION_MAX 16384
@@ -55,13 +56,14 @@ struct px_h3_piece {
 struct px_h3_session {
     struct px_h3 *h;
     nghttp3_conn *conn;
-    bool serving;        /* we are the HTTP server */
-    bool dead;           /* nghttp3 must not be touched any more, except to be deleted */
-    bool going_away;     /* GOAWAY was sent (serving) or received (asking) */
-    int64_t goaway_id;   /* asking: requests from this id on will not be served */
-    int64_t flip;        /* XORed into stream ids towards nghttp3 */
-    uint8_t type;        /* enum px_stream_type, the first byte of our streams */
-    size_t served;       /* exchanges of the peer */
+    bool serving;      /* we are the HTTP server */
+    bool dead;         /* nghttp3 must not be touched any more, except to be deleted */
+    bool going_away;   /* GOAWAY was sent (serving) or received (asking) */
+    int64_t goaway_id; /* asking: requests from this id on will not be served */
+    int64_t flip;      /* XORed into stream ids towards nghttp3 */
+    uint8_t type;      /* enum px_stream_type, the first byte of our streams */
+    size_t served;     /* exchanges of the peer */
+    struct px_list streams;
     struct px_list live; /* exchanges that are not over */
 
     /* What one nghttp3_conn_read_stream found. */
@@ -73,8 +75,8 @@ struct px_h3_session {
 /* A stream of either session. */
 struct px_h3_exchange {
     struct px_h3_session *s;
-    struct px_h3_exchange *next_in_bucket;
-    struct px_list in_live, in_hungry;
+    struct px_map_node by_id;
+    struct px_list in_session, in_live, in_hungry;
     int64_t id; /* the link's */
     enum px_h3_state state;
     bool type_unsent, type_unacked; /* our type byte */
@@ -119,16 +121,15 @@ struct px_h3 {
     bool serving_turn;     /* which session is offered first */
     bool starved;          /* nghttp3 found a body without bytes */
     struct px_list hungry; /* bodies to ask for more */
-    struct px_h3_exchange **buckets;
-    size_t bucket_count, stream_count;
+    struct px_map streams; /* by the link's id */
 };
 
 /* --- h3.c --- */
 
 /* Makes a stream object and counts it; NULL without memory. Exchanges go to the live list. */
 struct px_h3_exchange *px_h3_exchange_new(struct px_h3_session *s, enum px_h3_state state);
-/* Enters it by id; the only way to fail is PX_ENOMEM. */
-PX_MUST_CHECK int px_h3_exchange_insert(struct px_h3_exchange *x, int64_t id);
+/* Enters it by id. */
+void px_h3_exchange_insert(struct px_h3_exchange *x, int64_t id);
 struct px_h3_exchange *px_h3_find(const struct px_h3 *h, int64_t id);
 /* Tells its owner, if that is still to be done, closes the body, and frees it. nghttp3 and the link
  * are not touched. */
@@ -149,8 +150,8 @@ void px_h3_feed(struct px_h3 *h);
 extern const struct px_stream_ops px_h3_stream_ops; /* ctx: the exchange */
 extern const struct px_stream_ops px_h3_orphan_ops; /* reads on and forgets; no ctx */
 extern const struct px_producer_ops px_h3_producer_ops;
-/* Hands all streams over to nobody. */
-void px_h3_disown(struct px_h3 *h);
+/* Hands all its streams over to nobody. */
+void px_h3_session_disown(struct px_h3_session *s);
 /* A fatal nghttp3 error (`liberr`) or another end of the session: resets its streams with the
  * error code and tells the owners `err`. */
 void px_h3_session_fail(struct px_h3_session *s, uint64_t code, int err);
@@ -165,8 +166,10 @@ PX_MUST_CHECK int px_h3_guard_feed(struct px_h3_guard *g, struct px_slice data);
 
 /* --- h3_session.c --- */
 
+/* Fills in what needs no memory. */
+void px_h3_session_prepare(struct px_h3_session *s, struct px_h3 *h, bool serving);
 /* Makes the nghttp3 connection and opens its three streams. */
-PX_MUST_CHECK int px_h3_session_init(struct px_h3_session *s, struct px_h3 *h, bool serving);
+PX_MUST_CHECK int px_h3_session_start(struct px_h3_session *s);
 void px_h3_session_deinit(struct px_h3_session *s);
 PX_MUST_CHECK int px_h3_error(int liberr);
 nghttp3_ssize px_h3_read_body(nghttp3_conn *conn, int64_t id, nghttp3_vec *vec, size_t cap,

@@ -12,14 +12,13 @@ static void consume(struct px_h3_exchange *x, uint64_t n)
 
 void px_h3_session_fail(struct px_h3_session *s, uint64_t code, int err)
 {
-    struct px_h3 *h = s->h;
     if (s->dead)
         return;
     s->dead = true;
-    for (size_t i = 0; i < h->bucket_count; i++)
-        for (struct px_h3_exchange *x = h->buckets[i]; x != NULL; x = x->next_in_bucket)
-            if (x->s == s)
-                px_h3_exchange_abort(x, code);
+    PX_LIST_EACH(it, &s->streams)
+    {
+        px_h3_exchange_abort(PX_CONTAINER_OF(it, struct px_h3_exchange, in_session), code);
+    }
     while (!px_list_empty(&s->live))
         px_h3_exchange_over(PX_CONTAINER_OF(s->live.next, struct px_h3_exchange, in_live), err);
 }
@@ -217,13 +216,14 @@ const struct px_stream_ops px_h3_orphan_ops = {
     .closed = orphan_event,
 };
 
-void px_h3_disown(struct px_h3 *h)
+void px_h3_session_disown(struct px_h3_session *s)
 {
-    for (size_t i = 0; i < h->bucket_count; i++)
-        for (struct px_h3_exchange *x = h->buckets[i]; x != NULL; x = x->next_in_bucket) {
-            px_link_stream_set_owner(h->link, x->id, &px_h3_orphan_ops, NULL);
-            px_link_stream_reset(h->link, x->id, NGHTTP3_H3_INTERNAL_ERROR);
-        }
+    PX_LIST_EACH(it, &s->streams)
+    {
+        struct px_h3_exchange *x = PX_CONTAINER_OF(it, struct px_h3_exchange, in_session);
+        px_link_stream_set_owner(s->h->link, x->id, &px_h3_orphan_ops, NULL);
+        px_link_stream_reset(s->h->link, x->id, NGHTTP3_H3_INTERNAL_ERROR);
+    }
 }
 
 const struct px_stream_ops *px_h3_stream(struct px_h3 *h, int64_t id, uint8_t type, void **ret_ctx)
@@ -240,10 +240,7 @@ const struct px_stream_ops *px_h3_stream(struct px_h3 *h, int64_t id, uint8_t ty
     struct px_h3_exchange *x = px_h3_exchange_new(s, uni ? PX_H3_CRITICAL : PX_H3_RECEIVING);
     if (x == NULL)
         return &px_h3_orphan_ops;
-    if (px_h3_exchange_insert(x, id) != 0) {
-        px_h3_exchange_free(x, PX_ENOMEM);
-        return &px_h3_orphan_ops;
-    }
+    px_h3_exchange_insert(x, id);
     x->write_shut = uni;
     *ret_ctx = x;
     return &px_h3_stream_ops;

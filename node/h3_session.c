@@ -152,19 +152,15 @@ static int open_uni(struct px_h3_session *s, int64_t *ret_id)
         return PX_ENOMEM;
     int64_t id;
     int err = px_link_stream_open(s->h->link, true, &px_h3_stream_ops, x, &id);
-    if (err == 0) {
-        x->type_unsent = x->type_unacked = true;
-        x->read_shut = true;
-        err = px_h3_exchange_insert(x, id);
-        if (err == 0) {
-            *ret_id = id ^ s->flip;
-            return 0;
-        }
-        px_link_stream_set_owner(s->h->link, id, &px_h3_orphan_ops, NULL);
-        px_link_stream_reset(s->h->link, id, NGHTTP3_H3_INTERNAL_ERROR);
+    if (err != 0) {
+        px_h3_exchange_free(x, err);
+        return err;
     }
-    px_h3_exchange_free(x, err);
-    return err;
+    x->type_unsent = x->type_unacked = true;
+    x->read_shut = true;
+    px_h3_exchange_insert(x, id);
+    *ret_id = id ^ s->flip;
+    return 0;
 }
 
 static int bind_streams(struct px_h3_session *s)
@@ -182,27 +178,32 @@ static int bind_streams(struct px_h3_session *s)
     return err;
 }
 
-int px_h3_session_init(struct px_h3_session *s, struct px_h3 *h, bool serving)
+void px_h3_session_prepare(struct px_h3_session *s, struct px_h3 *h, bool serving)
 {
     /* SPEC http3 §2: the HTTP client of the forward session is the QUIC client. */
     bool forward = px_link_is_quic_client(h->link) != serving;
     *s = (struct px_h3_session){.h = h,
                                 .serving = serving,
+                                .dead = true,
                                 .flip = forward ? 0 : 1,
                                 .type = forward ? PX_STREAM_H3_FORWARD : PX_STREAM_H3_REVERSE};
+    px_list_init(&s->streams);
     px_list_init(&s->live);
+}
+
+int px_h3_session_start(struct px_h3_session *s)
+{
     nghttp3_settings settings;
     nghttp3_settings_default(&settings);
     settings.max_field_section_size = PX_H3_FIELD_SECTION_MAX;
     settings.qpack_max_dtable_capacity = 0;
     settings.qpack_encoder_max_dtable_capacity = 0;
     settings.qpack_blocked_streams = 0;
-    int rv = serving ? nghttp3_conn_server_new(&s->conn, &callbacks, &settings, NULL, s)
-                     : nghttp3_conn_client_new(&s->conn, &callbacks, &settings, NULL, s);
-    if (rv != 0) {
-        s->dead = true;
+    int rv = s->serving ? nghttp3_conn_server_new(&s->conn, &callbacks, &settings, NULL, s)
+                        : nghttp3_conn_client_new(&s->conn, &callbacks, &settings, NULL, s);
+    if (rv != 0)
         return px_h3_error(rv);
-    }
+    s->dead = false;
     return bind_streams(s);
 }
 

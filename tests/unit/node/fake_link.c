@@ -107,6 +107,7 @@ void fake_net_init(struct fake_net *n)
     n->stream_window = 256 * 1024;
     n->conn_window = 1024 * 1024;
     n->bidi_max = 100;
+    n->uni_max = 4 * 6;
     n->chunk_max = 4000;
     n->rng = 1;
 }
@@ -147,6 +148,8 @@ int px_link_stream_open(struct px_link *l, bool uni, const struct px_stream_ops 
     if (!l->up)
         return PX_ESTATE;
     if (!uni && l->bidi_open >= l->net->bidi_max)
+        return PX_EAGAIN;
+    if (uni && l->next_uni >= l->net->uni_max)
         return PX_EAGAIN;
     int64_t *next = uni ? &l->next_uni : &l->next_bidi;
     struct fake_stream *s = stream_new(l, *next);

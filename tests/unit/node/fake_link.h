@@ -58,6 +58,7 @@ struct fake_net {
     struct px_link a, b; /* a is the QUIC client */
     uint64_t stream_window, conn_window;
     size_t bidi_max;  /* streams one end may have open */
+    int64_t uni_max;  /* unidirectional ids below this */
     size_t chunk_max; /* bytes per delivery, random below; 0: as much as there is */
     uint64_t rng;
 };

@@ -969,3 +969,17 @@ TEST(without_a_server_everything_is_404)
     check_idle(&p);
     pair_deinit(&p);
 }
+
+TEST(a_peer_that_allows_too_few_streams_gets_no_session)
+{
+    for (int64_t max = 0; max < 6; max++) {
+        struct pair p;
+        memset(&p, 0, sizeof(p));
+        fake_net_init(&p.net);
+        p.net.uni_max = 4 * max;
+        CHECK_ERR(px_h3_new(&p.net.a, NULL, NULL, &p.a), PX_EAGAIN);
+        CHECK(p.net.a.producer == NULL);
+        fake_run(&p.net);
+        fake_net_deinit(&p.net);
+    }
+}
