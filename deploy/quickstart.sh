@@ -25,7 +25,7 @@ step "dependencies"
 deploy/deps.sh run
 if [ "$demo" = 1 ] && ! command -v nix-store >/dev/null; then
     step "nix (the demo drives a real one)"
-    deploy/deps.sh test
+    deploy/deps.sh demo
 fi
 step "building"
 { cmake --preset release -DPX_TESTS=OFF && cmake --build build/release --target peerix; } >build.log 2>&1 ||
