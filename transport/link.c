@@ -164,7 +164,13 @@ static void control_input(struct px_link *l, struct px_slice data)
 static void control_recv(struct px_link *l, struct px_slice data, bool fin)
 {
     px_quic_consume(l->conn, CONTROL_STREAM, data.len);
-    if (is_ending(l) || l->handshake == NULL)
+    if (is_ending(l))
+        return;
+    if (l->busy) { /* not sooner: a code of ours is seen in 1-RTT packets only */
+        px_link_fail(l, PX_EBUSY, PX_CLOSE_BUSY);
+        return;
+    }
+    if (l->handshake == NULL)
         return;
     control_input(l, data);
     if (fin && !is_ending(l)) {
@@ -218,10 +224,8 @@ static void on_secured(void *ctx)
     if (l->state != PX_LINK_TLS)
         return;
     px_link_set_state(l, PX_LINK_NOISE);
-    if (l->busy) {
-        px_link_fail(l, PX_EBUSY, PX_CLOSE_BUSY);
+    if (l->busy)
         return;
-    }
     px_buf_init(&out, SIZE_MAX);
     int err = start_handshake(l, &out);
     if (err == 0)

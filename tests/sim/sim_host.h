@@ -1,0 +1,63 @@
+/* A node of ours in the virtual network: a px_overlay, what it told its owner, and streams that
+ * carry checked random bytes in both directions. */
+#ifndef PX_TESTS_SIM_HOST_H
+#define PX_TESTS_SIM_HOST_H
+
+#include "tests/sim/sim_net.h"
+#include "transport/stream.h"
+
+#define HOST_BULKS_MAX 64
+#define HOST_LINKS_MAX 8
+
+/* One stream: each side sends a head (seed, size) and then size bytes that follow from the seed. */
+struct bulk {
+    struct host *host;
+    struct px_stream *stream; /* NULL once closed */
+    uint64_t out_seed, out_size, out_pos;
+    uint8_t head[16];
+    size_t head_len;
+    uint64_t in_seed, in_size, in_pos, unconsumed;
+    bool in_end, closed, wrong;
+    int err;
+};
+
+struct host {
+    struct sim_net *net;
+    struct sim_node *node;
+    uint8_t number;
+    struct px_test_rng rng, overlay_rng;
+    struct px_identity identity;
+    const char *network;
+    struct px_overlay *overlay;
+
+    const struct px_peer_id *unlisted;     /* everyone else is listed */
+    struct px_link *links[HOST_LINKS_MAX]; /* up */
+    size_t link_count, up_count, down_count, refused_count, cloned_count;
+    int down_err, refused_err; /* of the last one */
+    bool down_by_peer, down_was_up, refused_by_peer, refused_proved;
+    struct px_peer_id refused_id;
+    uint64_t answer_max; /* bytes an answer has at most */
+    uint64_t greet;      /* open this many streams on every link that comes up */
+    struct bulk bulks[HOST_BULKS_MAX];
+    size_t bulk_count;
+};
+
+void host_init(struct host *h, struct sim_net *net, uint8_t number, uint64_t identity_seed);
+/* Starts its overlay; another seed gives another boot ID. */
+void host_start(struct host *h, uint64_t seed);
+/* Ends it without a word, as a power cut does. */
+void host_kill(struct host *h);
+/* kill, if need be, and forget. */
+void host_deinit(struct host *h);
+PX_MUST_CHECK int host_dial(struct host *h, const struct host *to);
+/* The same, at whatever address. */
+PX_MUST_CHECK int host_dial_at(struct host *h, const struct px_peer_id *id, uint8_t number);
+struct px_link *host_link_to(const struct host *h, const struct host *to);
+/* Opens a stream and sends size bytes; false when no stream may be opened now. */
+bool host_send(struct host *h, struct px_link *l, uint64_t size);
+/* Every stream ended with all its bytes as sent. */
+bool host_bulks_done(const struct host *h);
+/* At most one link up a peer, and the overlay agrees. */
+void host_check(const struct host *h);
+
+#endif

@@ -1,0 +1,256 @@
+/* See sim_net.h. */
+#include "tests/sim/sim_net.h"
+
+#include <stdlib.h>
+
+#include "proto/base/heap.h"
+
+#define NODES_MAX     8
+#define DATAGRAM_MAX  1472
+#define IN_FLIGHT_MAX (1u << 16)
+
+struct flight {
+    struct px_heap_node due;
+    struct sim_node *to;
+    struct px_path path; /* as the receiver sees it */
+    unsigned ecn;
+    size_t len;
+    uint8_t data[];
+};
+
+struct sim_node {
+    struct sim_net *net;
+    uint8_t number;
+    const struct sim_node_ops *ops;
+    void *ctx;
+    bool kicked;
+    px_nsec last_arrival; /* in-order datagrams arrive after this */
+    px_nsec busy_until;   /* of the link towards it, where the rate is limited */
+};
+
+struct sim_net {
+    struct px_test_rng rng;
+    struct sim_weather weather;
+    px_nsec now;
+    struct sim_node nodes[NODES_MAX];
+    size_t node_count;
+    struct px_heap flights;
+    uint64_t delivered, dropped;
+};
+
+struct sim_net *sim_net_new(uint64_t seed, const struct sim_weather *weather)
+{
+    struct sim_net *n = calloc(1, sizeof(*n));
+    px_assert(n != NULL);
+    px_test_rng(&n->rng, seed);
+    n->weather = *weather;
+    n->now = 1000 * PX_SEC;
+    px_heap_init(&n->flights);
+    int err = px_heap_reserve(&n->flights, IN_FLIGHT_MAX);
+    px_assert(err == 0);
+    return n;
+}
+
+static struct flight *top(const struct sim_net *n)
+{
+    struct px_heap_node *h = px_heap_top(&n->flights);
+    return h == NULL ? NULL : PX_CONTAINER_OF(h, struct flight, due);
+}
+
+void sim_net_free(struct sim_net *n)
+{
+    struct flight *f;
+    while ((f = top(n)) != NULL) {
+        px_heap_remove(&n->flights, &f->due);
+        free(f);
+    }
+    px_heap_deinit(&n->flights);
+    free(n);
+}
+
+void sim_net_set_weather(struct sim_net *n, const struct sim_weather *weather)
+{
+    n->weather = *weather;
+}
+
+px_nsec sim_net_now(const struct sim_net *n)
+{
+    return n->now;
+}
+
+struct px_test_rng *sim_net_rng(struct sim_net *n)
+{
+    return &n->rng;
+}
+
+uint64_t sim_net_delivered(const struct sim_net *n)
+{
+    return n->delivered;
+}
+
+uint64_t sim_net_dropped(const struct sim_net *n)
+{
+    return n->dropped;
+}
+
+struct px_addr sim_addr(uint8_t number)
+{
+    struct px_addr a;
+    memset(&a, 0, sizeof(a));
+    a.family = PX_ADDR_IP4;
+    a.ip[0] = 10;
+    a.ip[3] = number;
+    a.port = 4433;
+    return a;
+}
+
+struct px_path sim_path(uint8_t from, uint8_t to)
+{
+    return (struct px_path){sim_addr(from), sim_addr(to)};
+}
+
+struct sim_node *sim_node_new(struct sim_net *n, uint8_t number)
+{
+    px_assert(n->node_count < NODES_MAX);
+    struct sim_node *s = &n->nodes[n->node_count++];
+    *s = (struct sim_node){.net = n, .number = number};
+    return s;
+}
+
+void sim_node_set_owner(struct sim_node *s, const struct sim_node_ops *ops, void *ctx)
+{
+    s->ops = ops;
+    s->ctx = ctx;
+    s->kicked = ops != NULL;
+}
+
+void sim_node_kick(struct sim_node *s)
+{
+    s->kicked = true;
+}
+
+static struct sim_node *node_at(struct sim_net *n, const struct px_addr *a)
+{
+    for (size_t i = 0; i < n->node_count; i++) {
+        struct px_addr there = sim_addr(n->nodes[i].number);
+        if (px_addr_eq(&there, a))
+            return &n->nodes[i];
+    }
+    return NULL;
+}
+
+static bool dice(struct sim_net *n, unsigned of_1000)
+{
+    return of_1000 > 0 && px_test_rng_next(&n->rng) % 1000 < of_1000;
+}
+
+/* When the last byte has passed the bottleneck; false when its queue is full. */
+static bool pass_bottleneck(struct sim_node *to, size_t len, px_nsec *ret)
+{
+    const struct sim_weather *w = &to->net->weather;
+    px_nsec start = PX_MAX(to->net->now, to->busy_until);
+    if (w->rate == 0) {
+        *ret = to->net->now;
+        return true;
+    }
+    if ((start - to->net->now) * w->rate / PX_SEC > w->queue)
+        return false;
+    to->busy_until = start + len * PX_SEC / w->rate;
+    *ret = to->busy_until;
+    return true;
+}
+
+static void launch(struct sim_node *to, const struct px_path *path, unsigned ecn,
+                   struct px_slice data, px_nsec at)
+{
+    struct sim_net *n = to->net;
+    const struct sim_weather *w = &n->weather;
+    at += w->delay + (w->jitter > 0 ? px_test_rng_next(&n->rng) % w->jitter : 0);
+    if (dice(n, w->reorder)) {
+        at += px_test_rng_next(&n->rng) % (w->delay + PX_MSEC) * 2;
+    } else {
+        at = PX_MAX(at, to->last_arrival + 1);
+        to->last_arrival = at;
+    }
+    struct flight *f = malloc(sizeof(*f) + data.len);
+    px_assert(f != NULL && n->flights.len < IN_FLIGHT_MAX);
+    f->due = (struct px_heap_node){0};
+    f->to = to;
+    f->path = (struct px_path){path->remote, path->local};
+    f->ecn = ecn;
+    f->len = data.len;
+    memcpy(f->data, data.data, data.len);
+    px_heap_set(&n->flights, &f->due, at);
+}
+
+static void send_one(struct sim_net *n, const struct px_path *path, unsigned ecn,
+                     struct px_slice data)
+{
+    struct sim_node *to = node_at(n, &path->remote);
+    px_nsec at;
+    if (to == NULL || data.len > DATAGRAM_MAX || dice(n, n->weather.loss) ||
+        !pass_bottleneck(to, data.len, &at)) {
+        n->dropped++;
+        return;
+    }
+    launch(to, path, ecn, data, at);
+    if (dice(n, n->weather.dup))
+        launch(to, path, ecn, data, at);
+}
+
+static int node_send(void *ctx, const struct px_path *path, unsigned ecn, struct px_slice data,
+                     size_t segment)
+{
+    struct sim_node *s = ctx;
+    for (; data.len > 0; data = px_slice_skip(data, segment))
+        send_one(s->net, path, ecn, px_slice_take(data, segment));
+    return 0;
+}
+
+struct px_quic_net sim_node_net(struct sim_node *s)
+{
+    return (struct px_quic_net){node_send, s};
+}
+
+static px_nsec next_event(struct sim_net *n)
+{
+    px_nsec at = top(n) != NULL ? top(n)->due.key : PX_NEVER;
+    for (size_t i = 0; i < n->node_count; i++) {
+        struct sim_node *s = &n->nodes[i];
+        if (s->ops == NULL)
+            continue;
+        at = PX_MIN(at, s->kicked ? n->now : s->ops->deadline(s->ctx));
+    }
+    return at == PX_NEVER ? at : PX_MAX(at, n->now);
+}
+
+static void arrive(struct sim_net *n, struct flight *f)
+{
+    px_heap_remove(&n->flights, &f->due);
+    if (f->to->ops != NULL) {
+        f->to->ops->input(f->to->ctx, &f->path, f->ecn, px_slice(f->data, f->len), n->now);
+        f->to->kicked = true;
+        n->delivered++;
+    }
+    free(f);
+}
+
+bool sim_net_step(struct sim_net *n, px_nsec until)
+{
+    px_nsec at = next_event(n);
+    if (at > until) {
+        n->now = PX_MAX(n->now, until);
+        return false;
+    }
+    n->now = at;
+    for (struct flight *f = top(n); f != NULL && f->due.key <= n->now; f = top(n))
+        arrive(n, f);
+    for (size_t i = 0; i < n->node_count; i++) {
+        struct sim_node *s = &n->nodes[i];
+        if (s->ops == NULL || (!s->kicked && s->ops->deadline(s->ctx) > n->now))
+            continue;
+        s->kicked = false;
+        s->ops->run(s->ctx, n->now);
+    }
+    return true;
+}

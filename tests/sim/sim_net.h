@@ -1,0 +1,50 @@
+/* A virtual network on a virtual clock: nodes exchange datagrams that are delayed, lost, doubled,
+ * reordered and queued as told, from one seed. The nodes are production cores behind sim_node_ops.
+ */
+#ifndef PX_TESTS_SIM_NET_H
+#define PX_TESTS_SIM_NET_H
+
+#include "tests/test.h"
+#include "transport/quic.h"
+
+struct sim_net;
+struct sim_node;
+
+struct sim_weather {
+    px_nsec delay, jitter;       /* each way; jitter alone does not reorder */
+    unsigned loss, dup, reorder; /* of 1000 datagrams */
+    uint64_t rate;               /* bytes/s towards each node; 0: unlimited */
+    size_t queue;                /* bytes that wait at most where rate is limited */
+};
+
+struct sim_node_ops {
+    void (*input)(void *ctx, const struct px_path *path, unsigned ecn, struct px_slice datagram,
+                  px_nsec now);
+    void (*run)(void *ctx, px_nsec now);
+    px_nsec (*deadline)(void *ctx);
+};
+
+struct sim_net *sim_net_new(uint64_t seed, const struct sim_weather *weather);
+void sim_net_free(struct sim_net *n);
+void sim_net_set_weather(struct sim_net *n, const struct sim_weather *weather);
+px_nsec sim_net_now(const struct sim_net *n);
+struct px_test_rng *sim_net_rng(struct sim_net *n);
+
+/* A node at 10.0.0.<number>:4433. It lives as long as the net; ops NULL: nobody is there. */
+struct sim_node *sim_node_new(struct sim_net *n, uint8_t number);
+void sim_node_set_owner(struct sim_node *s, const struct sim_node_ops *ops, void *ctx);
+struct px_addr sim_addr(uint8_t number);
+struct px_path sim_path(uint8_t from, uint8_t to);
+/* What the node's endpoint sends through. */
+struct px_quic_net sim_node_net(struct sim_node *s);
+/* Something changed from outside: run it at the present time. */
+void sim_node_kick(struct sim_node *s);
+
+/* On to the next event: datagrams that arrive now, nodes whose deadline is now. False when nothing
+ * will ever happen, or not before `until`: the clock then stands at `until`. */
+bool sim_net_step(struct sim_net *n, px_nsec until);
+
+uint64_t sim_net_delivered(const struct sim_net *n);
+uint64_t sim_net_dropped(const struct sim_net *n);
+
+#endif

@@ -1,0 +1,224 @@
+/* See overlay_io.h. The timer is a timerfd: uv_timer counts milliseconds, pacing needs less. */
+#include "transport/overlay_io.h"
+
+#include <stdlib.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "auth/crypto.h"
+
+struct px_overlay_io {
+    struct px_overlay *overlay;
+    struct px_udp *udp;
+    int timer_fd;
+    uv_poll_t timer;
+    uv_prepare_t flush; /* runs before the loop sleeps; active while a run is due */
+    px_nsec armed;      /* what the timer is set to; PX_NEVER: off */
+    bool kicked;
+    unsigned handles; /* not yet closed */
+    void (*done)(void *ctx);
+    void *done_ctx;
+};
+
+px_nsec px_now_io(void)
+{
+    struct timespec t;
+    int err = clock_gettime(CLOCK_BOOTTIME, &t);
+    px_assert(err == 0);
+    return (px_nsec)t.tv_sec * PX_SEC + (px_nsec)t.tv_nsec;
+}
+
+/* A timer set too early only costs a run that finds nothing due; so it is moved only forward. */
+static void arm(struct px_overlay_io *io)
+{
+    px_nsec deadline = px_overlay_deadline(io->overlay);
+    struct itimerspec spec = {0};
+    if (deadline >= io->armed)
+        return;
+    deadline = PX_MAX(deadline, (px_nsec)1); /* zero would disarm */
+    spec.it_value.tv_sec = (time_t)(deadline / PX_SEC);
+    spec.it_value.tv_nsec = (long)(deadline % PX_SEC);
+    int err = timerfd_settime(io->timer_fd, TFD_TIMER_ABSTIME, &spec, NULL);
+    px_assert(err == 0);
+    io->armed = deadline;
+}
+
+static void run(struct px_overlay_io *io)
+{
+    io->kicked = false;
+    px_overlay_run(io->overlay, px_now_io());
+    arm(io);
+}
+
+static void on_timer(uv_poll_t *handle, int status, int events)
+{
+    struct px_overlay_io *io = handle->data;
+    uint64_t expirations;
+    (void)status;
+    (void)events;
+    if (read(io->timer_fd, &expirations, sizeof(expirations)) != sizeof(expirations))
+        return; /* set anew since it expired */
+    io->armed = PX_NEVER;
+    run(io);
+}
+
+static void on_flush(uv_prepare_t *handle)
+{
+    struct px_overlay_io *io = handle->data;
+    uv_prepare_stop(&io->flush);
+    if (io->kicked)
+        run(io);
+}
+
+static void on_datagram(void *ctx, const struct px_path *path, unsigned ecn, struct px_slice data)
+{
+    struct px_overlay_io *io = ctx;
+    if (io->overlay != NULL)
+        px_overlay_input(io->overlay, path, ecn, data, px_now_io());
+}
+
+static void on_batch_end(void *ctx)
+{
+    struct px_overlay_io *io = ctx;
+    if (io->overlay != NULL)
+        run(io);
+}
+
+static void on_writable(void *ctx)
+{
+    struct px_overlay_io *io = ctx;
+    if (io->overlay == NULL)
+        return;
+    px_overlay_writable(io->overlay);
+    run(io);
+}
+
+static const struct px_udp_ops udp_ops = {on_datagram, on_batch_end, on_writable};
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    struct px_overlay_io *io = handle->data;
+    if (--io->handles > 0)
+        return;
+    void (*done)(void *ctx) = io->done;
+    void *done_ctx = io->done_ctx;
+    close(io->timer_fd);
+    free(io);
+    if (done != NULL)
+        done(done_ctx);
+}
+
+static int open_timer(uv_loop_t *loop, struct px_overlay_io *io)
+{
+    io->timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (io->timer_fd < 0)
+        return PX_EIO;
+    if (uv_poll_init(loop, &io->timer, io->timer_fd) != 0) {
+        close(io->timer_fd);
+        return PX_EIO;
+    }
+    uv_prepare_init(loop, &io->flush); /* cannot fail */
+    io->timer.data = io->flush.data = io;
+    io->handles = 2;
+    io->armed = PX_NEVER;
+    return 0;
+}
+
+static int open_overlay(uv_loop_t *loop, const struct px_addr *bind,
+                        const struct px_overlay_config *config, struct px_overlay_io *io)
+{
+    struct px_overlay_config full = *config;
+    int err = px_udp_new(loop, bind, &udp_ops, io, &io->udp);
+    if (err != 0)
+        return err;
+    full.quic.rng = px_system_rng;
+    full.quic.net = (struct px_quic_net){px_udp_send, io->udp};
+    err = px_overlay_new(&full, &io->overlay);
+    if (err == 0 && uv_poll_start(&io->timer, UV_READABLE, on_timer) != 0)
+        err = PX_EIO;
+    return err;
+}
+
+int px_overlay_io_new(uv_loop_t *loop, const struct px_addr *bind,
+                      const struct px_overlay_config *config, struct px_overlay_io **ret)
+{
+    struct px_overlay_io *io = calloc(1, sizeof(*io));
+    if (io == NULL)
+        return PX_ENOMEM;
+    int err = open_timer(loop, io);
+    if (err != 0) {
+        free(io);
+        return err;
+    }
+    err = open_overlay(loop, bind, config, io);
+    if (err != 0) {
+        px_overlay_io_close(io, NULL, NULL);
+        return err;
+    }
+    *ret = io;
+    return 0;
+}
+
+void px_overlay_io_kick(struct px_overlay_io *io)
+{
+    if (io->kicked || io->overlay == NULL)
+        return;
+    io->kicked = true;
+    uv_prepare_start(&io->flush, on_flush);
+}
+
+struct px_overlay *px_overlay_io_overlay(struct px_overlay_io *io)
+{
+    return io->overlay;
+}
+
+struct px_udp *px_overlay_io_udp(struct px_overlay_io *io)
+{
+    return io->udp;
+}
+
+/* A socket on an IPv6 wildcard sees IPv4 peers as IPv4: the local address of the path is of the
+ * remote's family, unspecified, with our port. */
+static void path_to(const struct px_overlay_io *io, const struct px_addr *remote,
+                    struct px_path *ret)
+{
+    memset(ret, 0, sizeof(*ret));
+    ret->local = *px_udp_local(io->udp);
+    ret->remote = *remote;
+    if (ret->local.family != remote->family) {
+        uint16_t port = ret->local.port;
+        memset(&ret->local, 0, sizeof(ret->local));
+        ret->local.family = remote->family;
+        ret->local.port = port;
+    }
+}
+
+int px_overlay_io_dial(struct px_overlay_io *io, const struct px_peer_id *id,
+                       const struct px_addr *remote, void *user, struct px_link **ret)
+{
+    struct px_path path;
+    path_to(io, remote, &path);
+    int err = px_overlay_dial(io->overlay, id, &path, user, px_now_io(), ret);
+    if (err == 0)
+        px_overlay_io_kick(io);
+    return err;
+}
+
+void px_overlay_io_close(struct px_overlay_io *io, void (*done)(void *ctx), void *ctx)
+{
+    io->done = done;
+    io->done_ctx = ctx;
+    if (io->overlay != NULL) {
+        struct px_overlay *o = io->overlay;
+        px_overlay_shutdown(o);
+        px_overlay_run(o, px_now_io());
+        px_overlay_free(o);
+        io->overlay = NULL; /* the socket may still report something */
+    }
+    if (io->udp != NULL)
+        px_udp_close(io->udp);
+    io->udp = NULL;
+    uv_close((uv_handle_t *)&io->timer, on_handle_closed);
+    uv_close((uv_handle_t *)&io->flush, on_handle_closed);
+}
