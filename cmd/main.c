@@ -1,8 +1,140 @@
-/* Entry point of `peerix`. */
-#include <stdio.h>
+/* Entry point of `peerix`: the command table, and dispatch over it. */
+#include "cmd/cli.h"
+#include "cmd/help.h"
+#include "node/spell.h"
 
-int main(void)
+#define OPTIONS(rows) .options = (rows), .option_count = PX_ARRAY_LEN(rows)
+
+const struct px_cli_option px_common_options[] = {
+    {"home", "DIR", false, "keep everything in DIR (default: the XDG directories)"},
+    {"system", NULL, false, "use /etc/peerix and /var/lib/peerix"},
+};
+const size_t px_common_option_count = PX_ARRAY_LEN(px_common_options);
+
+static const struct px_cli_option init_options[] = {
+    {"non-interactive", NULL, false, "never ask, take the defaults"},
+    {"nix-key-name", "NAME", false, "name of the signing key (default: HOSTNAME-peerix-1)"},
+};
+static const struct px_cli_option json_option[] = {
+    {"json", NULL, false, "print JSON"},
+};
+static const struct px_cli_option auth_add_options[] = {
+    {"name", "NAME", false, "a short name, as in host names: a-z, 0-9 and dashes"},
+    {"addr", "HOST:PORT", true, "where to dial the peer; may be given several times"},
+    {"grant", "G,...", false, "what the peer may use: cache, cache-own (default: both)"},
+    {"comment", "TEXT", false, "a remark for people"},
+};
+static const struct px_cli_option nix_key_options[] = {
+    {"nix-key", "FILE", false, "the secret key (default: as the daemon finds it)"},
+};
+
+/* clang-format off */
+const struct px_command px_commands[] = {
+    {.name = "init", OPTIONS(init_options), .operands = "", .run = px_cmd_init,
+     .summary = "create identity, signing key and sample configuration",
+     .details = "Creates what is missing and never overwrites, so it may be run again. Prints the "
+                "peer ID and what to do next."},
+    {.name = "daemon", .alias = "serve", .config_options = true, .operands = "", .run = px_cmd_daemon,
+     .summary = "run the node: overlay, cache for peers, substituter for nix",
+     .details = "Flags beat config.yaml, which beats the defaults; lists are added up. Logs go to "
+                "standard error; the line with event=ready tells the bound addresses. SIGTERM "
+                "lets transfers end for up to 5 seconds."},
+    {.name = "whoami", OPTIONS(json_option), .operands = "", .run = px_cmd_whoami,
+     .summary = "print this node's peer ID"},
+    {.name = "auth add", OPTIONS(auth_add_options), .operands = "ID", .operands_min = 1,
+     .operands_max = 1, .run = px_cmd_auth_add,
+     .summary = "authorize a peer, or change its entry",
+     .details = "For a peer that is listed already only what is given is changed. A running "
+                "daemon takes it up by itself."},
+    {.name = "auth list", OPTIONS(json_option), .operands = "", .run = px_cmd_auth_list,
+     .summary = "list authorized peers"},
+    {.name = "auth remove", .operands = "ID|NAME", .operands_min = 1, .operands_max = 1,
+     .run = px_cmd_auth_remove,
+     .summary = "remove a peer; a running daemon ends its connection"},
+    {.name = "auth validate", .operands = "", .run = px_cmd_auth_validate,
+     .summary = "check authorized_keys, printing every bad line with its number"},
+    {.name = "nix-key", OPTIONS(nix_key_options), .operands = "", .run = px_cmd_nix_key,
+     .summary = "print this node's public signing key, as nix.conf takes it"},
+    {.name = "config sample", .operands = "", .run = px_cmd_config_sample,
+     .summary = "print a configuration file with every option and its default"},
+    {.name = "config validate", .operands = "", .run = px_cmd_config_validate,
+     .summary = "check config.yaml"},
+    {.name = "completion", .operands = "bash", .operands_min = 1, .operands_max = 1,
+     .run = px_cmd_completion, .summary = "print a completion script for the shell"},
+    {.name = "version", OPTIONS(json_option), .operands = "", .run = px_cmd_version,
+     .summary = "print the version"},
+    {.name = "help", .operands = "[COMMAND]", .operands_max = 2, .run = px_cmd_help,
+     .summary = "explain a command"},
+    {.name = "man", .operands = "", .hidden = true, .run = px_cmd_man,
+     .summary = "print the manual page as groff"},
+};
+/* clang-format on */
+const size_t px_command_count = PX_ARRAY_LEN(px_commands);
+
+static int run_command(const struct px_command *command, int argc, char **argv)
 {
-    puts("peerix " PX_VERSION);
-    return 0;
+    struct px_cli cli;
+    int code = PX_EXIT_USAGE;
+    int err = px_cli_parse(&cli, command, argc, argv);
+    if (err == 0 && cli.help)
+        code = px_help_command(command);
+    else if (err == 0)
+        code = command->run(&cli);
+    px_cli_deinit(&cli);
+    return code;
+}
+
+static int unknown_command(const char *word)
+{
+    const struct px_cli none = {.command = NULL};
+    char quoted[PX_SPELL_QUOTE_MAX];
+    struct px_spell near = {.word = px_slice_cstr(word)};
+    px_spell_quote(near.word, quoted);
+    for (size_t i = 0; i < px_command_count; i++) {
+        px_spell_offer(&near, px_commands[i].name);
+        if (px_commands[i].alias != NULL)
+            px_spell_offer(&near, px_commands[i].alias);
+    }
+    if (word[0] == '-')
+        return px_cli_usage(&none, "unknown option '%s'; options follow the command", quoted);
+    if (near.best != NULL)
+        return px_cli_usage(&none, "unknown command '%s'; did you mean '%s'?", quoted, near.best);
+    return px_cli_usage(&none, "unknown command '%s'", quoted);
+}
+
+static int dispatch(int argc, char **argv)
+{
+    const struct px_cli none = {.command = NULL};
+    int words;
+    if (argc < 2) {
+        px_help_overview(stderr);
+        return PX_EXIT_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+        return px_help_overview(stdout);
+    if (strcmp(argv[1], "--version") == 0)
+        argv[1] += 2;
+    const struct px_command *command = px_command_find(argc - 1, argv + 1, &words);
+    if (command != NULL)
+        return run_command(command, argc - 1 - words, argv + 1 + words);
+    if (!px_command_is_group(argv[1]))
+        return unknown_command(argv[1]);
+    if (argc > 2 && (strcmp(argv[2], "--help") == 0 || strcmp(argv[2], "-h") == 0))
+        return px_help_group(argv[1], stdout);
+    if (argc > 2)
+        px_cli_error(&none, "'%s' has no such subcommand", argv[1]);
+    px_help_group(argv[1], stderr);
+    return PX_EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    const struct px_cli none = {.command = NULL};
+    int code = dispatch(argc, argv);
+    /* a script must not take half an answer for a whole one */
+    if ((fflush(stdout) != 0 || ferror(stdout) != 0) && code == PX_EXIT_OK) {
+        px_cli_error(&none, "cannot write the output");
+        code = PX_EXIT_FAILURE;
+    }
+    return code;
 }

@@ -52,7 +52,7 @@ const struct px_option px_options[] = {
      .help = "Priority told to nix; lower is asked first, cache.nixos.org has 40."},
     {ROW(deadline_ms, "deadline", "deadline"), .type = PX_OPT_MSEC, .min = 1, .max = 60 * SECONDS,
      .value = "250ms", .arg = "TIME",
-     .help = "How long peers may take to answer a look-up before nix is told `not found'."},
+     .help = "How long peers may take to answer a look-up before nix is told there is nothing."},
     {ROW(stall_ms, "stall", "stall"), .type = PX_OPT_MSEC, .min = 100, .max = 600 * SECONDS,
      .value = "10s", .arg = "TIME",
      .help = "A peer that sends nothing for so long in a transfer is given up."},

@@ -1,0 +1,65 @@
+/* The command line as one parser reads it for all commands, and how commands talk to people.
+ *
+ * Options are --long, --long=value, -h; they may stand before or after operands; `--` ends them.
+ * An option given twice counts once, with its last value, unless it is repeatable. */
+#ifndef PX_CMD_CLI_H
+#define PX_CMD_CLI_H
+
+#include <stdio.h>
+
+#include "cmd/command.h"
+#include "cmd/exit_code.h"
+#include "node/config.h"
+#include "node/home.h"
+
+struct px_cli_value {
+    const char *name;               /* the option's, without dashes */
+    const char *text;               /* "true" for one without value */
+    const struct px_option *config; /* NULL unless it is one of node/config.h */
+};
+
+struct px_cli {
+    const struct px_command *command;
+    bool help; /* -h or --help was found; what follows it is not read */
+    struct px_cli_value *values;
+    size_t value_count;
+    const char **operands;
+    size_t operand_count;
+};
+
+/* Parses what follows the command's name; strings stay borrowed from argv. PX_EINVAL after telling
+ * people what is wrong. Ends with px_cli_deinit, also on failure. */
+PX_MUST_CHECK int px_cli_parse(struct px_cli *cli, const struct px_command *command, int argc,
+                               char **argv);
+void px_cli_deinit(struct px_cli *cli);
+bool px_cli_has(const struct px_cli *cli, const char *name);
+/* The last value given, NULL if none. */
+const char *px_cli_get(const struct px_cli *cli, const char *name);
+
+/* Messages to stderr: "peerix: …" or "peerix COMMAND: …" and a newline; control bytes that came in
+ * with foreign words are shown as `?`. The functions that return an exit code say so by their
+ * name. */
+void px_cli_warn(const struct px_cli *cli, const char *fmt, ...) PX_PRINTF(2, 3);
+void px_cli_error(const struct px_cli *cli, const char *fmt, ...) PX_PRINTF(2, 3);
+int px_cli_usage(const struct px_cli *cli, const char *fmt, ...) PX_PRINTF(2, 3);
+/* The exit code for a PX_E… that a key or other file gave, with the hint as the message. */
+int px_cli_file_error(const struct px_cli *cli, int err, const char *hint);
+/* Writes foreign text with control bytes shown as `?`. */
+void px_cli_put_safe(FILE *out, const char *text);
+
+/* Terminal attributes; all are "" unless the stream is a terminal and NO_COLOR is unset. */
+struct px_cli_style {
+    const char *bold, *red, *yellow, *reset;
+};
+struct px_cli_style px_cli_style(FILE *out);
+
+/* Resolves --home / --system. 0, or an exit code after telling people. */
+PX_MUST_CHECK int px_cli_home(const struct px_cli *cli, struct px_home *ret);
+/* Defaults, then HOME/config.yaml if there is one, then the flags. 0, or an exit code. */
+PX_MUST_CHECK int px_cli_config(const struct px_cli *cli, const struct px_home *home,
+                                struct px_config **ret);
+/* The node's own ID. 0, or an exit code. */
+PX_MUST_CHECK int px_cli_peer_id(const struct px_cli *cli, const struct px_home *home,
+                                 struct px_peer_id *ret);
+
+#endif

@@ -1,0 +1,412 @@
+/* peerix auth add, list, remove, validate: edits and shows HOME/authorized_keys.
+ *
+ * Locking and atomic writing are auth/authorized_keys_io's. A running daemon watches the file. */
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "auth/authorized_keys_io.h"
+#include "cmd/cli.h"
+#include "cmd/json.h"
+#include "proto/addr.h"
+
+#define DEFAULT_GRANTS (PX_GRANT_CACHE | PX_GRANT_CACHE_OWN)
+
+/* The file as it was when the command began. */
+struct list {
+    char path[PX_HOME_FILE_MAX];
+    struct px_home home;
+    struct px_authorized_keys *keys;
+};
+
+/* What loading or editing the file came to, as an exit code after telling people. */
+static int file_error(const struct px_cli *cli, const struct list *l, int err)
+{
+    if (err == PX_ENOENT) {
+        px_cli_error(cli, "%s is not there; run `peerix init`", l->home.config_dir);
+        return PX_EXIT_NOT_INITIALISED;
+    }
+    px_cli_error(
+        cli, "%s: %s%s", l->path, px_strerror(err),
+        err == PX_EPERM ? "; it must be a regular file that you, but not everyone, may write" : "");
+    return err == PX_EPERM ? PX_EXIT_PERMISSION : PX_EXIT_FAILURE;
+}
+
+/* 0, or an exit code after telling people; then there is nothing to free. */
+static int open_list(const struct px_cli *cli, struct list *ret)
+{
+    int code = px_cli_home(cli, &ret->home);
+    if (code != 0)
+        return code;
+    px_home_config_path(&ret->home, PX_HOME_AUTHORIZED_KEYS, ret->path);
+    int err = access(ret->home.config_dir, F_OK) != 0 ? px_err_from_errno(errno) : 0;
+    if (err == 0)
+        err = px_crypto_init();
+    if (err == 0)
+        err = px_authorized_keys_load(ret->path, &ret->keys);
+    return err == 0 ? 0 : file_error(cli, ret, err);
+}
+
+static void warn_bad_lines(const struct px_cli *cli, const struct list *l)
+{
+    size_t n = px_authorized_keys_error_count(l->keys);
+    if (n > 0)
+        px_cli_warn(cli, "%zu bad line%s in %s; run `peerix auth validate`", n, n == 1 ? "" : "s",
+                    l->path);
+}
+
+/* ---- add ---- */
+
+static int set_name(const struct px_cli *cli, const char *text, struct px_authorized_key *k)
+{
+    if (!px_name_valid(px_slice_cstr(text)))
+        return px_cli_usage(cli,
+                            "--name: '%s' is not a name: 1..%d of a-z, 0-9 and dashes, no dash at "
+                            "either end",
+                            text, PX_AUTH_NAME_MAX);
+    snprintf(k->name, sizeof(k->name), "%s", text);
+    return 0;
+}
+
+/* Whether the entry can be written and read back. */
+static bool fits(const struct px_authorized_key *k)
+{
+    struct px_buf line;
+    px_buf_init(&line, 2 * PX_AUTH_LINE_MAX);
+    int err = px_authorized_key_format(k, &line);
+    px_buf_deinit(&line);
+    return err == 0;
+}
+
+static int set_comment(const struct px_cli *cli, const char *text, struct px_authorized_key *k)
+{
+    struct px_authorized_key probe = {.id = k->id};
+    int n = snprintf(probe.comment, sizeof(probe.comment), "%s", text);
+    if (n >= (int)sizeof(probe.comment) || !fits(&probe))
+        return px_cli_usage(cli, "--comment: must be one line of at most %d bytes",
+                            PX_AUTH_COMMENT_MAX - 1);
+    memcpy(k->comment, probe.comment, sizeof(k->comment));
+    return 0;
+}
+
+static int add_addr(const struct px_cli *cli, const char *text, struct px_authorized_key *k)
+{
+    struct px_slice host;
+    uint16_t port;
+    if (strlen(text) >= PX_AUTH_ADDR_MAX ||
+        px_hostport_split(px_slice_cstr(text), &host, &port) != 0)
+        return px_cli_usage(cli, "--addr: '%s' is not HOST:PORT or [IPv6]:PORT", text);
+    if (k->addr_count == PX_AUTH_ADDRS_MAX)
+        return px_cli_usage(cli, "--addr: at most %d addresses", PX_AUTH_ADDRS_MAX);
+    snprintf(k->addrs[k->addr_count++], PX_AUTH_ADDR_MAX, "%s", text);
+    return 0;
+}
+
+static int set_grants(const struct px_cli *cli, const char *text, struct px_authorized_key *k)
+{
+    if (px_grants_parse(px_slice_cstr(text), &k->grants) == 0)
+        return 0;
+    return px_cli_usage(cli, "--grant: '%s' is not a list of cache, cache-own", text);
+}
+
+/* Applies what was given; an address list given replaces the old one. */
+static int apply_options(const struct px_cli *cli, struct px_authorized_key *k)
+{
+    if (px_cli_has(cli, "addr"))
+        k->addr_count = 0;
+    for (size_t i = 0; i < cli->value_count; i++) {
+        const struct px_cli_value *v = &cli->values[i];
+        int code = 0;
+        if (strcmp(v->name, "name") == 0)
+            code = set_name(cli, v->text, k);
+        else if (strcmp(v->name, "comment") == 0)
+            code = set_comment(cli, v->text, k);
+        else if (strcmp(v->name, "addr") == 0)
+            code = add_addr(cli, v->text, k);
+        else if (strcmp(v->name, "grant") == 0)
+            code = set_grants(cli, v->text, k);
+        if (code != 0)
+            return code;
+    }
+    return 0;
+}
+
+/* What would make the list worse than it is. */
+static int check_entry(const struct px_cli *cli, const struct list *l,
+                       const struct px_authorized_key *k)
+{
+    char hint[1024], id[PX_PEER_ID_TEXT_MAX];
+    struct px_identity self;
+    const struct px_authorized_key *other =
+        k->name[0] == '\0' ? NULL : px_authorized_keys_by_name(l->keys, px_slice_cstr(k->name));
+    if (other != NULL && !px_peer_id_eq(&other->id, &k->id)) {
+        px_cli_error(cli, "the name '%s' belongs to %s; choose another or remove that peer first",
+                     k->name, px_peer_id_format(&other->id, id));
+        return PX_EXIT_FAILURE;
+    }
+    if (px_home_load_identity(&l->home, &self, hint, sizeof(hint)) != 0)
+        return 0; /* a list may be kept without the key at hand */
+    bool ours = px_peer_id_eq(&self.id, &k->id);
+    px_identity_wipe(&self);
+    return ours ? px_cli_usage(cli, "this is this node's own ID; add the other machine's") : 0;
+}
+
+static int store_entry(const struct px_cli *cli, const struct list *l,
+                       const struct px_authorized_key *k)
+{
+    int err = px_authorized_keys_file_set(l->path, k);
+    if (err == PX_EPARSE)
+        return px_cli_usage(cli, "the entry would be longer than %d bytes", PX_AUTH_LINE_MAX);
+    return err == 0 ? PX_EXIT_OK : file_error(cli, l, err);
+}
+
+static int add_to(const struct px_cli *cli, const struct list *l, const struct px_peer_id *id)
+{
+    char text[PX_PEER_ID_TEXT_MAX];
+    const struct px_authorized_key *old = px_authorized_keys_find(l->keys, id);
+    struct px_authorized_key k = {.id = *id, .grants = DEFAULT_GRANTS};
+    if (old != NULL)
+        k = *old;
+    int code = apply_options(cli, &k);
+    if (code == 0)
+        code = check_entry(cli, l, &k);
+    if (code == 0)
+        code = store_entry(cli, l, &k);
+    if (code == 0)
+        printf("%s %s\n", old != NULL ? "updated" : "added", px_peer_id_format(id, text));
+    return code;
+}
+
+static int parse_id(const struct px_cli *cli, const char *text, struct px_peer_id *ret)
+{
+    int err = px_peer_id_parse(px_slice_cstr(text), ret);
+    if (err == 0)
+        return 0;
+    return px_cli_usage(cli, "'%s' is not a peer ID%s; `peerix whoami` prints one", text,
+                        err == PX_EUNSUPPORTED ? " of an ed25519 key" : "");
+}
+
+int px_cmd_auth_add(const struct px_cli *cli)
+{
+    struct list l;
+    struct px_peer_id id;
+    int code = parse_id(cli, cli->operands[0], &id);
+    if (code == 0)
+        code = open_list(cli, &l);
+    if (code != 0)
+        return code;
+    code = add_to(cli, &l, &id);
+    warn_bad_lines(cli, &l);
+    px_authorized_keys_free(l.keys);
+    return code;
+}
+
+/* ---- remove ---- */
+
+static const struct px_authorized_key *find_entry(const struct list *l, const char *who)
+{
+    struct px_peer_id id;
+    if (px_peer_id_parse(px_slice_cstr(who), &id) == 0)
+        return px_authorized_keys_find(l->keys, &id);
+    return px_authorized_keys_by_name(l->keys, px_slice_cstr(who));
+}
+
+static int remove_entry(const struct px_cli *cli, const struct list *l,
+                        const struct px_authorized_key *k)
+{
+    char id[PX_PEER_ID_TEXT_MAX];
+    int err = px_authorized_keys_file_remove(l->path, &k->id);
+    if (err != 0)
+        return file_error(cli, l, err);
+    printf("removed %s\n", px_peer_id_format(&k->id, id));
+    return PX_EXIT_OK;
+}
+
+int px_cmd_auth_remove(const struct px_cli *cli)
+{
+    struct list l;
+    int code = open_list(cli, &l);
+    if (code != 0)
+        return code;
+    const struct px_authorized_key *k = find_entry(&l, cli->operands[0]);
+    if (k != NULL) {
+        code = remove_entry(cli, &l, k);
+    } else {
+        px_cli_error(cli, "no peer '%s' is listed; see `peerix auth list`", cli->operands[0]);
+        code = PX_EXIT_FAILURE;
+    }
+    warn_bad_lines(cli, &l);
+    px_authorized_keys_free(l.keys);
+    return code;
+}
+
+/* ---- list ---- */
+
+enum { COLUMNS = 5 };
+
+struct row {
+    char *cell[COLUMNS];
+};
+
+static char *grants_text(uint32_t grants)
+{
+    struct px_buf b;
+    px_buf_init(&b, 256);
+    if (grants != 0)
+        (void)px_grants_format(grants, &b);
+    char *text = px_slice_dup_cstr(px_buf_slice(&b));
+    px_buf_deinit(&b);
+    return text;
+}
+
+static char *addrs_text(const struct px_authorized_key *k)
+{
+    struct px_buf b;
+    px_buf_init(&b, PX_AUTH_ADDRS_MAX * PX_AUTH_ADDR_MAX);
+    for (size_t i = 0; i < k->addr_count; i++)
+        (void)px_buf_printf(&b, "%s%s", i > 0 ? "," : "", k->addrs[i]);
+    char *text = px_slice_dup_cstr(px_buf_slice(&b));
+    px_buf_deinit(&b);
+    return text;
+}
+
+static bool fill_row(const struct px_authorized_key *k, struct row *ret)
+{
+    char id[PX_PEER_ID_TEXT_MAX];
+    *ret = (struct row){{strdup(px_peer_id_format(&k->id, id)), strdup(k->name),
+                         grants_text(k->grants), addrs_text(k), strdup(k->comment)}};
+    for (int c = 0; c < COLUMNS; c++)
+        if (ret->cell[c] == NULL)
+            return false;
+    return true;
+}
+
+/* An empty cell shows as "-"; the last column is not padded. */
+static void print_row(const char *const *cell, const int *width)
+{
+    for (int c = 0; c < COLUMNS; c++) {
+        const char *text = cell[c][0] != '\0' ? cell[c] : "-";
+        px_cli_put_safe(stdout, text);
+        if (c + 1 < COLUMNS)
+            printf("%*s", width[c] - (int)strlen(text) + 2, "");
+    }
+    putchar('\n');
+}
+
+static void print_rows(const struct row *rows, size_t count)
+{
+    static const char *const titles[COLUMNS] = {"PEER ID", "NAME", "GRANTS", "ADDRESSES",
+                                                "COMMENT"};
+    struct px_cli_style style = px_cli_style(stdout);
+    int width[COLUMNS];
+    for (int c = 0; c < COLUMNS; c++) {
+        width[c] = (int)strlen(titles[c]);
+        for (size_t i = 0; i < count; i++)
+            width[c] = PX_MAX(width[c], (int)strlen(rows[i].cell[c]));
+    }
+    fputs(style.bold, stdout);
+    print_row(titles, width);
+    fputs(style.reset, stdout);
+    for (size_t i = 0; i < count; i++)
+        print_row((const char *const *)rows[i].cell, width);
+}
+
+static int list_text(const struct px_cli *cli, const struct list *l)
+{
+    size_t count = px_authorized_keys_count(l->keys);
+    int code = PX_EXIT_OK;
+    if (count == 0) {
+        fputs("no peer is authorized yet; see `peerix auth add --help`\n", stderr);
+        return code;
+    }
+    struct row *rows = calloc(count, sizeof(*rows));
+    bool complete = rows != NULL;
+    for (size_t i = 0; i < count && complete; i++)
+        complete = fill_row(px_authorized_keys_at(l->keys, i), &rows[i]);
+    if (complete) {
+        print_rows(rows, count);
+    } else {
+        px_cli_error(cli, "%s", px_strerror(PX_ENOMEM));
+        code = PX_EXIT_FAILURE;
+    }
+    for (size_t i = 0; i < count && rows != NULL; i++)
+        for (int c = 0; c < COLUMNS; c++)
+            free(rows[i].cell[c]);
+    free(rows);
+    return code;
+}
+
+/* "a,b" as ["a","b"], "" as []. */
+static json_t *words_json(char *owned_words)
+{
+    json_t *array = owned_words != NULL ? json_array() : NULL;
+    struct px_slice rest = px_slice_cstr(owned_words != NULL ? owned_words : ""), word;
+    while (array != NULL && px_slice_split(&rest, ',', &word))
+        if (json_array_append_new(array, json_stringn((const char *)word.data, word.len)) != 0) {
+            json_decref(array);
+            array = NULL;
+        }
+    free(owned_words);
+    return array;
+}
+
+/* A comment may hold bytes that are no UTF-8, which JSON cannot carry: it is left out then. */
+static json_t *entry_json(const struct px_authorized_key *k)
+{
+    char id[PX_PEER_ID_TEXT_MAX];
+    json_t *comment = json_string(k->comment);
+    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:I}", "peer_id", px_peer_id_format(&k->id, id),
+                     "name", k->name, "grants", words_json(grants_text(k->grants)), "addrs",
+                     words_json(addrs_text(k)), "comment", comment != NULL ? comment : json_null(),
+                     "line", (json_int_t)k->line);
+}
+
+static int list_json(const struct px_cli *cli, const struct list *l)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < px_authorized_keys_count(l->keys) && array != NULL; i++)
+        if (json_array_append_new(array, entry_json(px_authorized_keys_at(l->keys, i))) != 0) {
+            json_decref(array);
+            array = NULL;
+        }
+    return px_json_print(cli, array);
+}
+
+int px_cmd_auth_list(const struct px_cli *cli)
+{
+    struct list l;
+    int code = open_list(cli, &l);
+    if (code != 0)
+        return code;
+    code = px_cli_has(cli, "json") ? list_json(cli, &l) : list_text(cli, &l);
+    warn_bad_lines(cli, &l);
+    px_authorized_keys_free(l.keys);
+    return code;
+}
+
+/* ---- validate ---- */
+
+int px_cmd_auth_validate(const struct px_cli *cli)
+{
+    struct list l;
+    char id[PX_PEER_ID_TEXT_MAX];
+    int code = open_list(cli, &l);
+    if (code != 0)
+        return code;
+    size_t bad = px_authorized_keys_error_count(l.keys);
+    for (size_t i = 0; i < bad; i++) {
+        const struct px_auth_error *e = px_authorized_keys_error_at(l.keys, i);
+        printf("%s:%zu: ", PX_HOME_AUTHORIZED_KEYS, e->line);
+        px_cli_put_safe(stdout, e->message);
+        putchar('\n');
+    }
+    for (size_t i = 0; i < px_authorized_keys_count(l.keys); i++) {
+        const struct px_authorized_key *k = px_authorized_keys_at(l.keys, i);
+        if (k->grants == 0)
+            printf("%s:%zu: warning: %s may connect but use nothing; add grant=cache\n",
+                   PX_HOME_AUTHORIZED_KEYS, k->line, px_peer_id_format(&k->id, id));
+    }
+    printf("%zu good, %zu bad\n", px_authorized_keys_count(l.keys), bad);
+    px_authorized_keys_free(l.keys);
+    return bad > 0 ? PX_EXIT_FAILURE : PX_EXIT_OK;
+}

@@ -1,0 +1,165 @@
+/* peerix man: the manual page peerix(1) in groff's man macros, from the same tables as --help. */
+#include "cmd/cli.h"
+
+/* groff takes a leading dot or quote for a request, and backslash and dash for more than they are.
+ */
+static void put_text(const char *text)
+{
+    if (text[0] == '.' || text[0] == '\'')
+        fputs("\\&", stdout);
+    for (; *text != '\0'; text++) {
+        if (*text == '\\')
+            fputs("\\e", stdout);
+        else if (*text == '-')
+            fputs("\\-", stdout);
+        else
+            putchar(*text);
+    }
+}
+
+static void put_line(const char *text)
+{
+    put_text(text);
+    putchar('\n');
+}
+
+static void put_term(const char *prefix, const char *bold, const char *arg)
+{
+    fputs(".TP\n\\fB", stdout);
+    put_text(prefix);
+    put_text(bold);
+    fputs("\\fR", stdout);
+    if (arg != NULL && arg[0] != '\0') {
+        fputs(" \\fI", stdout);
+        put_text(arg);
+        fputs("\\fR", stdout);
+    }
+    putchar('\n');
+}
+
+static void put_options(const struct px_cli_option *rows, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        put_term("--", rows[i].name, rows[i].arg);
+        put_line(rows[i].help);
+    }
+}
+
+static void put_commands(void)
+{
+    puts(".SH COMMANDS");
+    for (size_t i = 0; i < px_command_count; i++) {
+        const struct px_command *c = &px_commands[i];
+        if (c->hidden)
+            continue;
+        puts(".SS");
+        fputs("\\fB", stdout);
+        put_text(c->name);
+        fputs("\\fR", stdout);
+        if (c->operands[0] != '\0') {
+            fputs(" \\fI", stdout);
+            put_text(c->operands);
+            fputs("\\fR", stdout);
+        }
+        putchar('\n');
+        if (c->alias != NULL)
+            printf("(also \\fB%s\\fR) ", c->alias);
+        put_text(c->summary);
+        puts(".");
+        if (c->details != NULL)
+            put_line(c->details);
+        put_options(c->options, c->option_count);
+    }
+}
+
+static void put_config(void)
+{
+    char allowed[PX_OPTION_TEXT_MAX];
+    puts(".SH CONFIGURATION\nEach option is a key of \\fIconfig.yaml\\fR and a flag of \\fBpeerix "
+         "daemon\\fR.\nFlags beat the file, the file beats the default; lists are added up.");
+    for (size_t i = 0; i < px_option_count; i++) {
+        const struct px_option *o = &px_options[i];
+        put_term("", o->name, NULL);
+        if (o->flag != NULL) {
+            fputs("(flag \\fB\\-\\-", stdout);
+            put_text(o->flag);
+            puts(o->arg != NULL ? "\\fR)" : "\\fR, alone or with =true, =false)");
+        }
+        put_line(o->help);
+        fputs(o->type == PX_OPT_KEYS ? "Takes a list, each entry " : "Takes ", stdout);
+        put_text(px_option_describe(o, allowed));
+        fputs("; default: ", stdout);
+        put_text(o->value[0] != '\0' ? o->value : "none");
+        puts(".");
+    }
+}
+
+static void put_files(void)
+{
+    static const char *const rows[][2] = {
+        {PX_HOME_CONFIG, "The configuration, see above. Without it the defaults apply."},
+        {PX_HOME_IDENTITY, "The private key that is this node's identity; mode 0600."},
+        {PX_HOME_AUTHORIZED_KEYS,
+         "Who may connect: PEER-ID [name=NAME] [addr=HOST:PORT]... [grant=cache,cache-own] "
+         "# comment, one peer a line. Watched by the daemon."},
+        {PX_HOME_NIX_KEY, "The secret key that signs this machine's own builds; mode 0600."},
+    };
+    puts(".SH FILES");
+    put_line("All in the directory of --home, or of PEERIX_HOME, or /etc/peerix with --system, or "
+             "$XDG_CONFIG_HOME/peerix (~/.config/peerix). State that may be lost is in the same "
+             "directory, /var/lib/peerix, or $XDG_STATE_HOME/peerix (~/.local/state/peerix).");
+    for (size_t i = 0; i < PX_ARRAY_LEN(rows); i++) {
+        put_term("", rows[i][0], NULL);
+        put_line(rows[i][1]);
+    }
+}
+
+static void put_environment(void)
+{
+    static const char *const rows[][2] = {
+        {"PEERIX_HOME", "The home when neither --home nor --system is given."},
+        {"PEERIX_NIX_KEY_FILE", "The secret signing key, when option nix-key is not set."},
+        {"CREDENTIALS_DIRECTORY", "Its file nix-key is used after the two above."},
+        {"XDG_CONFIG_HOME, XDG_STATE_HOME", "Base directories of the default home."},
+        {"NO_COLOR", "When set and not empty, nothing is coloured."},
+        {"NOTIFY_SOCKET, LISTEN_FDS", "Understood by the daemon as systemd sets them."},
+    };
+    puts(".SH ENVIRONMENT");
+    for (size_t i = 0; i < PX_ARRAY_LEN(rows); i++) {
+        put_term("", rows[i][0], NULL);
+        put_line(rows[i][1]);
+    }
+}
+
+static void put_exit_codes(void)
+{
+    puts(".SH EXIT STATUS");
+#define X(name, value, text)                                                                       \
+    put_term("", #value, NULL);                                                                    \
+    put_line(text);
+    PX_EXIT_TABLE(X)
+#undef X
+}
+
+int px_cmd_man(const struct px_cli *cli)
+{
+    (void)cli;
+    puts(".TH PEERIX 1 \"\" \"peerix " PX_VERSION "\"\n.SH NAME\n"
+         "peerix \\- let nix fetch store paths from other machines, peer to peer\n"
+         ".SH SYNOPSIS\n.B peerix\n.I COMMAND\n[\\fIOPTION\\fR]...\n.SH DESCRIPTION");
+    put_line("Nodes that list each other share what is in their Nix stores. Each runs a daemon "
+             "that serves its peers over authenticated connections and answers nix on a loopback "
+             "address as a substituter. Only what is signed by a trusted key, or content "
+             "addressed, is passed on to nix.");
+    put_commands();
+    puts(".SH OPTIONS OF EVERY COMMAND");
+    put_options(px_common_options, px_common_option_count);
+    put_term("", "-h, --help", NULL);
+    put_line("show help");
+    put_config();
+    put_files();
+    put_environment();
+    put_exit_codes();
+    puts(".SH SEE ALSO\n.BR nix.conf (5)");
+    return PX_EXIT_OK;
+}

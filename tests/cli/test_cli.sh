@@ -1,0 +1,421 @@
+#!/usr/bin/env bash
+# The command line as a contract: output, exit codes, files. Usage: tests/cli/test_cli.sh PEERIX
+set -u
+PEERIX=$(realpath "${1:?usage: test_cli.sh PEERIX}")
+T=$(mktemp -d "${TMPDIR:-/tmp}/peerix-cli.XXXXXX")
+pids=()
+cleanup() {
+    local pid
+    for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null; done
+    rm -rf "$T"
+}
+trap cleanup EXIT
+cd "$T" || exit 1
+unset PEERIX_HOME PEERIX_NIX_KEY_FILE CREDENTIALS_DIRECTORY NOTIFY_SOCKET LISTEN_FDS
+export HOME=$T/user XDG_CONFIG_HOME='' XDG_STATE_HOME='' TERM=xterm LC_ALL=C
+mkdir "$HOME"
+failed=0 why=''
+
+# run CODE ARGUMENT…: runs peerix with at most 20 s; output is in $out and $err
+run() {
+    local want=$1 got
+    shift
+    timeout 20 "$PEERIX" "$@" >"$T/out" 2>"$T/err" </dev/null
+    got=$?
+    out=$(cat "$T/out") err=$(cat "$T/err")
+    [ "$got" = "$want" ] || note "exit code $got, not $want, of: peerix $* ($(head -c 300 "$T/err"))"
+}
+note() { [ -n "$why" ] || why=$1; }
+equal() { [ "$1" = "$2" ] || note "'$1' is not '$2'"; }
+has() { case $1 in *"$2"*) ;; *) note "'$2' is not in: $1" ;; esac }
+lacks() { case $1 in *"$2"*) note "'$2' is in: $1" ;; esac }
+line() { grep -qxF -- "$2" <<<"$1" || note "no line '$2' in: $1"; }
+matches() { [[ $1 =~ $2 ]] || note "'$1' does not match $2"; }
+mode() { equal "$(stat -c %a "$1")" "$2"; }
+# verdict NAME: one line for all since the last
+verdict() {
+    if [ -z "$why" ]; then echo "ok - $1"; else echo "not ok - $1 ($(tr '\n' '|' <<<"$why"))"; failed=1; fi
+    why=''
+}
+
+A=$T/a B=$T/b
+ID_PATTERN='^12D3KooW[1-9A-HJ-NP-Za-km-z]{44}$'
+
+# ---- init, whoami, nix-key ----
+run 3 whoami --home "$A"
+has "$err" "peerix init"
+equal "$out" ""
+verdict "whoami_without_identity_says_run_init"
+
+run 0 init --home "$A" --non-interactive
+has "$out" "created    $A/identity.pem"
+mode "$A" 700
+mode "$A/identity.pem" 600
+mode "$A/nix-key.sec" 600
+[ -f "$A/authorized_keys" ] && [ ! -s "$A/authorized_keys" ] || note "no empty authorized_keys"
+[ -s "$A/config.yaml" ] || note "no sample config"
+verdict "init_creates_a_home"
+
+run 0 whoami --home "$A"
+id_a=$out
+matches "$id_a" "$ID_PATTERN"
+run 0 init --home "$A"
+lacks "$out" "created"
+has "$out" "$id_a"
+run 0 whoami --home="$A"
+equal "$out" "$id_a"
+verdict "init_is_idempotent"
+
+run 0 init --home "$B" --nix-key-name my.cache-7
+run 0 whoami --json --home "$B"
+line "$out" "  \"peer_id\": \"$("$PEERIX" whoami --home "$B")\""
+verdict "whoami_prints_json"
+id_b=$("$PEERIX" whoami --home "$B")
+
+run 0 nix-key --home "$A"
+matches "$out" '^[A-Za-z0-9.-]+-peerix-1:[A-Za-z0-9+/]{43}=$'
+run 0 nix-key --home "$B"
+matches "$out" '^my\.cache-7:[A-Za-z0-9+/]{43}=$'
+key_b=$out
+run 0 nix-key --home "$A" --nix-key "$B/nix-key.sec"
+equal "$out" "$key_b"
+PEERIX_NIX_KEY_FILE=$B/nix-key.sec run 0 nix-key --home "$A"
+equal "$out" "$key_b"
+mkdir "$T/credentials" && cp "$B/nix-key.sec" "$T/credentials/nix-key" && chmod 600 "$T/credentials/nix-key"
+CREDENTIALS_DIRECTORY=$T/credentials run 0 nix-key --home "$A"
+equal "$out" "$key_b"
+run 3 nix-key --home "$T/none"
+has "$err" "peerix init"
+verdict "nix_key_comes_from_home_option_environment_or_credentials"
+
+if command -v nix-store >/dev/null; then
+    nix-store --generate-binary-cache-key made-by-nix-1 "$T/nix.sec" "$T/nix.pub" 2>/dev/null
+    chmod 600 "$T/nix.sec"
+    run 0 nix-key --home "$A" --nix-key "$T/nix.sec"
+    equal "$out" "$(cat "$T/nix.pub")"
+    verdict "keys_made_by_nix_are_read"
+else
+    echo "skip - keys_made_by_nix_are_read (nix-store is not installed)"
+fi
+
+run 2 init --home "$T/c" --nix-key-name 'a:b'
+has "$err" "key name"
+verdict "init_refuses_a_key_name_nix_could_not_read"
+
+chmod 644 "$A/identity.pem"
+run 4 whoami --home "$A"
+has "$err" "chmod 600 $A/identity.pem"
+run 4 daemon --home "$A"
+has "$err" "chmod 600 $A/identity.pem"
+run 4 init --home "$A"
+chmod 600 "$A/identity.pem"
+run 0 whoami --home "$A"
+chmod 644 "$A/nix-key.sec"
+run 4 nix-key --home "$A"
+has "$err" "chmod 600"
+chmod 600 "$A/nix-key.sec"
+verdict "key_files_open_to_others_are_refused_with_the_chmod"
+
+cp "$A/identity.pem" "$T/saved.pem"
+head -c 60 "$T/saved.pem" >"$A/identity.pem"
+run 1 whoami --home "$A"
+has "$err" "identity.pem"
+cp "$T/saved.pem" "$A/identity.pem"
+verdict "a_damaged_identity_is_an_error"
+
+run 0 init --non-interactive
+[ -f "$HOME/.config/peerix/identity.pem" ] || note "not in ~/.config"
+[ -d "$HOME/.local/state/peerix" ] || note "no state directory"
+XDG_CONFIG_HOME=$T/xdg run 0 init
+[ -f "$T/xdg/peerix/identity.pem" ] || note "XDG_CONFIG_HOME not honoured"
+PEERIX_HOME=$A run 0 whoami
+equal "$out" "$id_a"
+run 2 whoami --home "$A" --system
+run 2 whoami --home ''
+HOME='' run 2 whoami
+has "$err" "--home"
+verdict "homes_are_found_by_xdg_environment_and_flags"
+
+# ---- auth ----
+run 0 auth add "$id_b" --home "$A" --name bee --addr bee.example:12303 --addr '[2001:db8::1]:7' --comment 'the other one'
+equal "$out" "added $id_b"
+equal "$(cat "$A/authorized_keys")" \
+    "$id_b name=bee addr=bee.example:12303 addr=[2001:db8::1]:7 grant=cache,cache-own # the other one"
+verdict "auth_add_writes_an_entry_with_default_grants"
+
+run 0 auth add --grant cache --home "$A" -- "$id_b"
+equal "$out" "updated $id_b"
+line "$(cat "$A/authorized_keys")" \
+    "$id_b name=bee addr=bee.example:12303 addr=[2001:db8::1]:7 grant=cache # the other one"
+verdict "auth_add_again_changes_only_what_is_given"
+
+run 0 auth list --home "$A"
+line "$out" "PEER ID                                               NAME  GRANTS  ADDRESSES                          COMMENT"
+line "$out" "$id_b  bee   cache   bee.example:12303,[2001:db8::1]:7  the other one"
+run 0 auth list --json --home "$A"
+for want in '    "peer_id": "'"$id_b"'",' '    "name": "bee",' '      "cache"' '      "bee.example:12303",' \
+    '    "comment": "the other one",' '    "line": 1'; do line "$out" "$want"; done
+! command -v jq >/dev/null || equal "$(jq -r '.[0].addrs[1]' <<<"$out")" "[2001:db8::1]:7"
+verdict "auth_list_is_aligned_and_speaks_json"
+
+before=$(cat "$A/authorized_keys")
+run 2 auth add "$id_b" --home "$A" --name 'Upper'
+run 2 auth add "$id_b" --home "$A" --name $'x\nevil'
+run 2 auth add "$id_b" --home "$A" --name 'a b'
+run 2 auth add "$id_b" --home "$A" --name '-x'
+run 2 auth add "$id_b" --home "$A" --name ''
+run 2 auth add "$id_b" --home "$A" --name "$(printf 'a%.0s' {1..64})"
+run 2 auth add "$id_b" --home "$A" --comment $'x\n'"$id_a"' grant=cache'
+lacks "$err" $'\n'"$id_a"
+run 2 auth add "$id_b" --home "$A" --addr 'host'
+run 2 auth add "$id_b" --home "$A" --addr $'host:1\nx:2'
+run 2 auth add "$id_b" --home "$A" --addr 'a b:1'
+run 2 auth add "$id_b" --home "$A" --addr 'host:0'
+run 2 auth add "$id_b" --home "$A" --addr 'host:65536'
+run 2 auth add "$id_b" --home "$A" --addr '::1:5'
+run 2 auth add "$id_b" --home "$A" --grant root
+has "$err" "cache, cache-own"
+run 2 auth add "$id_b" --home "$A" --grant ''
+equal "$(cat "$A/authorized_keys")" "$before"
+verdict "auth_add_refuses_hostile_and_malformed_values"
+
+run 2 auth add "${id_b}x" --home "$A"
+run 2 auth add "12D3KooW" --home "$A"
+run 2 auth add --home "$A"
+has "$err" "ID is missing"
+run 2 auth add "$id_b" "$id_b" --home "$A"
+has "$err" "unexpected argument"
+run 2 auth add "$id_a" --home "$A"
+has "$err" "own ID"
+run 2 auth add $'\e[31m' --home "$A"
+lacks "$err" $'\e'
+verdict "auth_add_wants_one_good_id_of_another_node"
+
+run 0 init --home "$T/c" --nix-key-name c-1
+id_c=$("$PEERIX" whoami --home "$T/c")
+run 1 auth add "$id_c" --home "$A" --name bee
+has "$err" "belongs to $id_b"
+run 0 auth add "$id_c" --home "$A" --name cee
+verdict "auth_add_keeps_names_unique"
+
+for i in 1 2 3 4 5 6; do
+    "$PEERIX" auth add "$id_b" --home "$A" --comment "round $i" >/dev/null &
+    "$PEERIX" auth add "$id_c" --home "$A" --comment "round $i" >/dev/null &
+    wait
+done
+run 0 auth list --home "$A"
+has "$out" "$id_b  bee"
+has "$out" "$id_c  cee"
+verdict "concurrent_edits_both_last"
+
+printf '# kept remark\n' >>"$A/authorized_keys"
+run 0 auth remove cee --home "$A"
+equal "$out" "removed $id_c"
+run 1 auth remove cee --home "$A"
+has "$err" "auth list"
+run 0 auth remove "$id_b" --home "$A"
+equal "$(cat "$A/authorized_keys")" "# kept remark"
+run 0 auth list --home "$A"
+equal "$out" ""
+run 0 auth list --json --home "$A"
+equal "$out" "[]"
+run 2 auth remove --home "$A"
+verdict "auth_remove_takes_name_or_id_and_keeps_comments"
+
+run 0 auth validate --home "$A"
+line "$out" "0 good, 0 bad"
+printf '%s name=bee grant=cache\nnonsense\n\n%s nmae=x\n' "$id_b" "$id_c" >>"$A/authorized_keys"
+run 1 auth validate --home "$A"
+has "$out" "authorized_keys:3: "
+has "$out" "authorized_keys:5: "
+has "$out" "nmae"
+line "$out" "1 good, 2 bad"
+run 0 auth list --home "$A"
+has "$err" "2 bad lines"
+has "$out" "bee"
+printf '%s\n' "$id_b" >"$A/authorized_keys"
+run 0 auth validate --home "$A"
+has "$out" "authorized_keys:1: warning: "
+printf '%s name=bee # \033[31mred\n' "$id_b" >"$A/authorized_keys"
+run 1 auth validate --home "$A"
+lacks "$out" $'\e'
+: >"$A/authorized_keys"
+verdict "auth_validate_prints_every_bad_line_with_its_number"
+
+run 3 auth add "$id_b" --home "$T/none"
+has "$err" "peerix init"
+run 3 auth list --home "$T/none"
+run 3 auth validate --home "$T/none"
+[ ! -e "$T/none" ] || note "it was created"
+verdict "auth_without_a_home_says_run_init"
+
+chmod 666 "$A/authorized_keys"
+run 4 auth list --home "$A"
+chmod 600 "$A/authorized_keys"
+ln -s "$A/authorized_keys" "$T/c/link" && mv "$T/c/link" "$T/c/authorized_keys"
+run 4 auth add "$id_b" --home "$T/c"
+verdict "auth_refuses_a_list_that_others_manage"
+
+# ---- config ----
+run 0 config sample
+cp "$T/out" "$A/config.yaml"
+run 0 config validate --home "$A"
+equal "$out" "$A/config.yaml: good"
+printf 'network: x\n\nlisen: y\n' >"$A/config.yaml"
+run 5 config validate --home "$A"
+has "$err" "config.yaml:3: unknown key 'lisen'; did you mean 'listen'?"
+run 5 daemon --home "$A"
+has "$err" "config.yaml:3:"
+printf '# x\n# y\n\ndeadline: abc\n' >"$A/config.yaml"
+run 5 config validate --home "$A"
+has "$err" "config.yaml:4: deadline: 'abc' is not a duration of 1..60000 ms"
+head -c 1100000 /dev/zero | tr '\0' '#' >"$A/config.yaml"
+run 5 config validate --home "$A"
+has "$err" "1 MiB"
+rm "$A/config.yaml"
+run 0 config validate --home "$A"
+has "$out" "defaults"
+verdict "config_errors_have_file_line_and_allowed_values"
+
+# ---- usage ----
+run 2
+has "$err" "Usage: peerix"
+run 0 --help
+for word in init daemon serve whoami 'auth add' 'auth list' 'auth remove' 'auth validate' nix-key \
+    'config validate' version 'Exit codes' --home --system; do has "$out" "$word"; done
+lacks "$out" "  man "
+run 0 -h
+run 0 help
+run 0 help daemon
+help_daemon=$out
+run 0 daemon --help
+equal "$out" "$help_daemon"
+run 0 serve -h
+equal "$out" "$help_daemon"
+for flag in listen http store trusted-public-key share-key nix-conf log-level log-format network deadline; do
+    has "$help_daemon" "--$flag"
+done
+run 0 help auth
+has "$out" "auth validate"
+run 0 auth --help
+has "$out" "auth validate"
+run 0 help auth add
+has "$out" "--grant"
+run 2 help nothing
+verdict "help_lists_commands_options_and_exit_codes"
+
+run 2 auth
+has "$err" "auth add"
+run 2 auth frobnicate
+has "$err" "no such subcommand"
+run 2 whoam
+has "$err" "did you mean 'whoami'?"
+run 2 $'evil\e[2J'
+lacks "$err" $'\e'
+run 2 --frob
+run 2 whoami --jsn
+has "$err" "unknown option '--jsn'; did you mean '--json'?"
+run 2 whoami -j
+run 2 whoami --json=yes
+run 2 whoami --home
+has "$err" "needs a value"
+run 2 whoami extra
+run 2 daemon --netwrk x
+has "$err" "did you mean '--network'?"
+run 2 daemon --home "$A" --http 0.0.0.0:1
+has "$err" "--http: '0.0.0.0:1' is not a loopback"
+run 2 daemon --home "$A" --trusted-public-key nonsense
+run 2 daemon --home "$A" --log-level loud
+has "$err" "error, warn, info or debug"
+run 2 daemon --home "$A" --trust-peers=maybe
+verdict "usage_errors_exit_2_and_name_the_nearest_word"
+
+run 0 version
+matches "$out" '^peerix [0-9]+\.[0-9]+\.[0-9]+$'
+version=$out
+run 0 --version
+equal "$out" "$version"
+run 0 version --json
+line "$out" "  \"version\": \"${version#peerix }\""
+verdict "version_is_one_line_or_json"
+
+run 0 man
+for word in '.TH PEERIX 1' '.SH COMMANDS' '.SH "EXIT STATUS"' 'trusted\-public\-key' 'PEERIX_NIX_KEY_FILE'; do
+    has "${out//.SH EXIT STATUS/.SH \"EXIT STATUS\"}" "$word"
+done
+! command -v groff >/dev/null || equal "$(groff -ww -man -Tascii -z "$T/out" 2>&1)" ""
+verdict "the_man_page_is_clean_groff"
+
+run 0 completion bash
+(
+    # shellcheck disable=SC1091
+    . "$T/out" || exit 1
+    try() { COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMPREPLY=(); _peerix; echo " ${COMPREPLY[*]} "; }
+    [[ $(try peerix who) = " whoami " ]] && [[ $(try peerix auth re) = " remove " ]] &&
+        [[ $(try peerix auth add --na) = " --name " ]] && [[ $(try peerix serve --li) = " --listen " ]]
+) || note "completion gives other words"
+run 2 completion tcsh
+verdict "bash_completion_knows_commands_and_options"
+
+"$PEERIX" version >/dev/full 2>"$T/err"
+equal "$?" 1
+has "$(cat "$T/err")" "cannot write"
+verdict "output_that_cannot_be_written_is_a_failure"
+
+if script -qec true /dev/null >/dev/null 2>&1; then
+    on_tty() { script -qec "$1" /dev/null </dev/null; }
+    has "$(NO_COLOR='' on_tty "$PEERIX --help")" $'\e[1m'
+    lacks "$(NO_COLOR=1 on_tty "$PEERIX --help")" $'\e['
+    lacks "$("$PEERIX" --help)" $'\e['
+    verdict "colour_needs_a_terminal_and_no_NO_COLOR"
+else
+    echo "skip - colour_needs_a_terminal_and_no_NO_COLOR (script(1) cannot make a terminal)"
+fi
+
+# ---- daemon ----
+run 3 daemon --home "$T/none"
+has "$err" "peerix init"
+run 2 daemon --home "$A" --store 's3://bucket'
+has "$err" "--store: 's3://bucket' is not"
+run 7 daemon --home "$A" --store "local?root=$T/no-store" --listen 127.0.0.1:0 --http 127.0.0.1:0 --nix-conf ''
+has "$err" "event=daemon.failed part=store"
+verdict "the_daemon_tells_why_it_cannot_start"
+
+if command -v nix-store >/dev/null; then
+    store="local?root=$T/store"
+    NIX_REMOTE=$store NIX_CONF_DIR=$T nix-store --load-db </dev/null >/dev/null 2>&1
+    common=(--home "$A" --store "$store" --nix-conf '')
+    run 6 daemon "${common[@]}" --listen 192.0.2.1:1 --http 127.0.0.1:0
+    has "$err" "event=daemon.failed part=listen"
+    verdict "an_address_that_cannot_be_bound_exits_6"
+
+    "$PEERIX" daemon "${common[@]}" --listen 127.0.0.1:0 --http 127.0.0.1:0 2>"$T/log" &
+    daemon=$!
+    pids+=("$daemon")
+    for _ in $(seq 200); do grep -q event=ready "$T/log" && break; sleep 0.05; done
+    matches "$(grep event=ready "$T/log")" 'overlay=127\.0\.0\.1:[1-9][0-9]* http=127\.0\.0\.1:[1-9][0-9]* '
+    http=$(sed -n 's/.*event=ready .*http=\([^ ]*\).*/\1/p' "$T/log")
+    run 6 daemon "${common[@]}" --listen 127.0.0.1:0 --http "$http"
+    has "$err" "part=http"
+    began=$SECONDS
+    kill -TERM "$daemon"
+    wait "$daemon"
+    equal "$?" 0
+    [ $((SECONDS - began)) -le 5 ] || note "took $((SECONDS - began)) s to stop"
+    pids=()
+    verdict "the_daemon_announces_its_addresses_and_stops_on_sigterm"
+
+    "$PEERIX" serve "${common[@]}" --listen 127.0.0.1:0 --http 127.0.0.1:0 --log-format json 2>"$T/log" &
+    daemon=$!
+    pids+=("$daemon")
+    for _ in $(seq 200); do grep -q '"event":"ready"' "$T/log" && break; sleep 0.05; done
+    kill -TERM "$daemon"
+    wait "$daemon"
+    equal "$?" 0
+    pids=()
+    grep -vq '^{"time":"20[0-9T:.Z-]*","level":"' "$T/log" && note "a line is not JSON: $(head -c 300 "$T/log")"
+    verdict "log_lines_are_json_when_asked"
+else
+    echo "skip - the_daemon_announces_its_addresses_and_stops_on_sigterm (nix-store is not installed)"
+fi
+exit $failed
