@@ -59,15 +59,11 @@ static px_nsec now_ns(void)
 static void arm(struct end *e)
 {
     px_nsec at = px_quic_deadline(e->q);
-    if (at == e->timer_at)
-        return;
+    if (at >= e->timer_at)
+        return; /* too early costs a run that finds nothing due, less than setting it anew */
     e->timer_at = at;
-    struct itimerspec its = {0};
-    if (at != PX_NEVER) {
-        at = PX_MAX(at, 1); /* all zero would disarm */
-        its.it_value.tv_sec = (time_t)(at / PX_SEC);
-        its.it_value.tv_nsec = (long)(at % PX_SEC);
-    }
+    at = PX_MAX(at, 1); /* all zero would disarm */
+    struct itimerspec its = {.it_value = {(time_t)(at / PX_SEC), (long)(at % PX_SEC)}};
     timerfd_settime(e->timer_fd, TFD_TIMER_ABSTIME, &its, NULL);
 }
 
@@ -84,7 +80,7 @@ static void on_timer(uv_poll_t *p, int status, int events)
     uint64_t n;
     if (read(e->timer_fd, &n, sizeof(n)) < 0)
         return;
-    e->timer_at = 0;
+    e->timer_at = PX_NEVER;
     run(e);
 }
 
@@ -216,7 +212,8 @@ static int on_accept(void *ctx, struct px_quic_conn *c, const struct px_quic_con
 
 static void end_init(struct end *e, const struct options *o, bool sender, struct result *result)
 {
-    *e = (struct end){.sender = sender, .id = -1, .total = o->bytes, .result = result};
+    *e = (struct end){
+        .sender = sender, .id = -1, .total = o->bytes, .result = result, .timer_at = PX_NEVER};
     uv_loop_init(&e->loop);
     struct px_addr any = {.ip = {127, 0, 0, 1}, .family = PX_ADDR_IP4};
     struct px_quic_config cfg = {
