@@ -3,7 +3,7 @@
 
 #include "proto/close.h"
 #include "tests/test.h"
-#include "transport/quic.h"
+#include "transport/quic_internal.h" /* to provoke what no public call can */
 
 #define PATTERN_LEN 251 /* a prime, so that shifted data never matches */
 #define STREAMS     160
@@ -20,7 +20,7 @@ struct side {
     int64_t last_opened, reset_id, stop_id;
     uint64_t reset_code, stop_code;
     uint64_t close_on_recv; /* closes the connection with this code at the first stream data */
-    bool bad_data;
+    bool bad_data, meddle;  /* calls back into the connection from next and sent */
     struct lane {
         bool sending, blocked, fin_sent, fin_received;
         uint64_t total, sent, acked, received, unconsumed;
@@ -123,6 +123,13 @@ static void on_next(void *ctx, int64_t *ret_id, struct px_slice *vec, size_t cap
                     bool *ret_fin)
 {
     struct side *s = ctx;
+    if (s->meddle) {
+        int64_t id;
+        if (px_quic_stream_open(s->conn, false, &id) == 0)
+            *lane_of(s, id) = (struct lane){.sending = true, .total = 10};
+        px_quic_consume(s->conn, 0, 1);
+        px_quic_conn_wake(s->conn);
+    }
     for (size_t i = 0; i < STREAMS; i++) {
         struct lane *l = &s->lanes[i];
         if (!l->sending || l->blocked || l->fin_sent)
@@ -597,6 +604,91 @@ TEST(reset_and_stop_reach_the_peer_with_their_codes)
     px_quic_stream_reset(w.sides[1].conn, uni, 1);
     run_for(&w, PX_SEC);
     CHECK(!w.sides[0].closed && !w.sides[1].closed);
+    world_deinit(&w);
+}
+
+TEST(a_blocked_stream_hears_that_the_peer_stopped_reading)
+{
+    static struct world w;
+    const struct px_quic_config small = {.stream_window = 10000};
+    world_init(&w, &small);
+    w.sides[1].auto_consume = false;
+    connect_both(&w);
+    w.sides[0].stop_id = -1;
+    int64_t id = open_and_send(&w.sides[0], false, 300000);
+    run_for(&w, PX_SEC);
+    CHECK(lane_of(&w.sides[0], id)->blocked);
+    CHECK_INT(w.sides[0].stop_id, -1);
+    px_quic_stream_stop(w.sides[1].conn, id, 5);
+    run_for(&w, PX_SEC);
+    CHECK_INT(w.sides[0].stop_id, id);
+    world_deinit(&w);
+}
+
+TEST(small_pieces_of_many_streams_share_packets)
+{
+    static struct world w;
+    world_init(&w, NULL);
+    connect_both(&w);
+    size_t before = w.ports[0].sent_datagrams;
+    for (int i = 0; i < 30; i++)
+        open_and_send(&w.sides[0], false, 20);
+    px_quic_run(w.ports[0].q, w.now);
+    CHECK_INT(w.ports[0].sent_datagrams - before, 1);
+    run_for(&w, PX_SEC);
+    CHECK_INT(w.sides[1].opened, 30);
+    world_deinit(&w);
+}
+
+TEST(an_owner_may_call_back_while_it_is_asked_for_data)
+{
+    static struct world w;
+    world_init(&w, NULL);
+    connect_both(&w);
+    int64_t id = open_and_send(&w.sides[0], false, 20000);
+    w.sides[0].meddle = true;
+    px_quic_run(w.ports[0].q, w.now);
+    w.sides[0].meddle = false;
+    run_for(&w, PX_SEC);
+    CHECK(lane_of(&w.sides[1], id)->fin_received);
+    CHECK(w.sides[1].opened > 10 && !w.sides[1].bad_data && !w.sides[1].closed);
+    world_deinit(&w);
+}
+
+TEST(keys_are_updated_after_the_tls_session_was_dropped)
+{
+    static struct world w;
+    world_init(&w, NULL);
+    connect_both(&w);
+    CHECK(w.sides[0].conn->tls == NULL && w.sides[1].conn->tls == NULL);
+    uint8_t exporter[PX_QUIC_EXPORTER_LEN];
+    CHECK_OK(px_quic_conn_exporter(w.sides[0].conn, exporter));
+    CHECK(memcmp(exporter, w.sides[0].exporter, sizeof(exporter)) == 0);
+    for (int i = 0; i < 2; i++) {
+        CHECK_INT(ngtcp2_conn_initiate_key_update(w.sides[i].conn->conn, w.now), 0);
+        int64_t a = open_and_send(&w.sides[0], true, 5000);
+        int64_t b = open_and_send(&w.sides[1], true, 5000);
+        run_for(&w, PX_SEC);
+        CHECK(lane_of(&w.sides[1], a)->fin_received && lane_of(&w.sides[0], b)->fin_received);
+    }
+    world_deinit(&w);
+}
+
+TEST(tls_data_after_the_handshake_closes_the_connection)
+{
+    static struct world w;
+    world_init(&w, NULL);
+    connect_both(&w);
+    static const uint8_t ticket[] = {4, 0, 0, 1, 0};
+    CHECK_INT(ngtcp2_conn_submit_crypto_data(w.sides[1].conn->conn, NGTCP2_ENCRYPTION_LEVEL_1RTT,
+                                             ticket, sizeof(ticket)),
+              0);
+    px_quic_conn_wake(w.sides[1].conn);
+    run_for(&w, PX_SEC);
+    CHECK(w.sides[0].closed && !w.sides[0].closed_by_peer);
+    CHECK_ERR(w.sides[0].close_err, PX_ETLS);
+    CHECK(w.sides[1].closed && w.sides[1].closed_by_peer);
+    CHECK_ERR(w.sides[1].close_err, PX_ETLS);
     world_deinit(&w);
 }
 
