@@ -92,7 +92,7 @@ static void put_body(struct px_buf *out, const struct px_control *frame)
     case PX_CONTROL_UNKNOWN:
         break;
     }
-    px_assert(!"a frame nobody can write");
+    px_assert(frame->type != PX_CONTROL_UNKNOWN); /* nobody can write one */
 }
 
 int px_control_put(struct px_buf *out, const struct px_control *frame)
