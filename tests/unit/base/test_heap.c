@@ -26,7 +26,9 @@ TEST(heap_top_is_the_least_key_through_inserts_moves_and_removals)
             least = PX_MIN(least, nodes[i].key);
         }
         CHECK_INT(h.len, count);
-        CHECK(count == 0 ? px_heap_top(&h) == NULL : px_heap_top(&h)->key == least);
+        const struct px_heap_node *top = px_heap_top(&h);
+        CHECK((top == NULL) == (count == 0));
+        CHECK(top == NULL || top->key == least);
     }
     px_heap_deinit(&h);
 }
