@@ -124,14 +124,16 @@ void px_quic_consume(struct px_quic_conn *c, int64_t id, uint64_t n);
 /* RESET_STREAM and STOP_SENDING as far as the stream has these directions. */
 void px_quic_stream_reset(struct px_quic_conn *c, int64_t id, uint64_t app_code);
 void px_quic_stream_stop(struct px_quic_conn *c, int64_t id, uint64_t app_code);
-/* How much a stream of the peer may send before anything is consumed: small until the owner raises
- * it (parking, docs/spec/handshake.md), then the configured windows. */
+/* How much the peer may send on all streams together before anything is consumed: 64 KiB until the
+ * owner raises it (parking, docs/spec/handshake.md), then the configured windows. */
 void px_quic_conn_raise_windows(struct px_quic_conn *c);
 
 struct px_quic_stats {
     uint64_t bytes_sent, bytes_received;     /* UDP payload */
     uint64_t packets_sent, packets_received; /* datagrams */
-    uint64_t packets_lost;                   /* as our sender judged */
+    /* Packets with stream data judged lost by our sender: all of streams that ended, and so far of
+     * the one written last (ngtcp2 1.11 counts no others). */
+    uint64_t packets_lost;
     uint64_t rtt_ns;                         /* smoothed; 0 if unknown */
     uint64_t cwnd;
     uint64_t max_udp_payload; /* what packets may be on this path now */

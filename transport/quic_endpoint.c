@@ -210,6 +210,13 @@ static void accept_initial(struct px_quic *q, const struct px_path *path, unsign
     ngtcp2_pkt_hd hd;
     if (q->config.accept == NULL || ngtcp2_accept(&hd, datagram.data, datagram.len) != 0)
         return;
+    if (hd.version != NGTCP2_PROTO_VER_V1) {
+        /* ngtcp2 knows version 2 as well; nothing of ours was tested with it. */
+        const ngtcp2_version_cid vc = {hd.version, hd.dcid.data, hd.dcid.datalen, hd.scid.data,
+                                       hd.scid.datalen};
+        send_version_negotiation(q, path, &vc);
+        return;
+    }
     ngtcp2_cid odcid;
     struct px_quic_conn_params params = {.path = path, .initial = &hd, .now = now};
     if (token_is_of_retry(&hd)) {

@@ -218,6 +218,7 @@ struct port {
 struct world {
     px_nsec now, delay;
     size_t drop_every; /* every n-th datagram is lost */
+    uint16_t rebound;  /* a NAT shows the dialler under this port, if not 0 */
     size_t passed;
     struct port ports[2]; /* 0 dials, 1 accepts */
     struct side sides[2];
@@ -241,6 +242,14 @@ static void push(struct world *w, const struct port *from, const struct px_path 
     *d = (struct datagram){.to = 1 - from->index, .at = w->now + w->delay, .ecn = ecn};
     d->path.local = path->remote;
     d->path.remote = path->local;
+    if (w->rebound != 0 && from->index == 0)
+        d->path.remote.port = w->rebound;
+    if (w->rebound != 0 && from->index == 1 && path->remote.port != w->rebound) {
+        w->tail--; /* the old mapping is gone */
+        return;
+    }
+    if (from->index == 1)
+        d->path.local.port = w->ports[0].addr.port;
     d->len = data.len;
     memcpy(d->data, data.data, data.len);
 }
@@ -959,6 +968,38 @@ TEST(a_dial_from_any_address_accepts_what_the_kernel_chose)
         CHECK(step(&w, w.now + PX_SEC));
     }
     CHECK(w.sides[0].secured);
+    world_deinit(&w);
+}
+
+TEST(a_new_nat_mapping_is_followed)
+{
+    static struct world w;
+    world_init(&w, NULL);
+    connect_both(&w);
+    w.rebound = 4999;
+    int64_t a = open_and_send(&w.sides[0], false, 100000);
+    run_for(&w, 5 * PX_SEC);
+    int64_t b = open_and_send(&w.sides[1], false, 100000);
+    run_for(&w, 20 * PX_SEC);
+    CHECK(lane_of(&w.sides[1], a)->fin_received && lane_of(&w.sides[0], b)->fin_received);
+    struct px_path path;
+    px_quic_conn_path(w.sides[1].conn, &path);
+    CHECK_INT(path.remote.port, 4999);
+    world_deinit(&w);
+}
+
+TEST(version_2_is_not_spoken)
+{
+    static struct world w;
+    world_init(&w, NULL);
+    uint8_t packet[1200] = {0xd0, 0x6b, 0x33, 0x43, 0xcf, 8, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0};
+    struct px_path path = {.local = w.ports[1].addr, .remote = w.ports[0].addr};
+    packet[16] = 0x44; /* length 1178 */
+    packet[17] = 0x9a;
+    px_quic_input(w.ports[1].q, &path, 0, px_slice(packet, sizeof(packet)), w.now);
+    CHECK_INT(w.tail - w.head, 1);
+    static const uint8_t zero[4];
+    CHECK(memcmp(w.queue[0].data + 1, zero, 4) == 0);
     world_deinit(&w);
 }
 
