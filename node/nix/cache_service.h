@@ -11,6 +11,8 @@
 
 struct px_cache_service;
 
+#define PX_CACHE_PEER_NARS_MAX 16 /* NARs streamed to one peer at a time; then 503 */
+
 struct px_cache_service_config {
     struct px_store *store;
     const struct px_nix_public_key *share_keys; /* grant `cache`: paths signed by one of these */

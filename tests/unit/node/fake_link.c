@@ -269,12 +269,15 @@ static bool pump_one(struct px_link *l)
     }
     uint64_t conn_room = l->net->conn_window - PX_MIN(l->net->conn_window, l->peer->in_flight);
     room = PX_MIN(room, conn_room);
-    if (l->net->chunk_max > 0)
-        room = PX_MIN(room, 1 + fake_random(l->net) % l->net->chunk_max);
+    if (l->net->chunk_max > 0) {
+        uint64_t chunk = 1 + fake_random(l->net) % l->net->chunk_max;
+        room = PX_MIN(room, chunk);
+    }
     if (total > 0 && room == 0) {
         p->ready = false; /* a consume at the other end wakes it */
         return false;
     }
+    px_assert(room <= s->limit - s->sent);
     uint64_t n = PX_MIN(total, room), left = n;
     for (size_t i = 0; i < count && left > 0; i++) {
         size_t take = (size_t)PX_MIN((uint64_t)vec[i].len, left);

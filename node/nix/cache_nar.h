@@ -1,0 +1,22 @@
+/* The body of a NAR answer: chunks pulled from the store's reader, kept until the peer has acked
+ * them (docs/spec/cache.md §4). */
+#ifndef PX_NODE_NIX_CACHE_NAR_H
+#define PX_NODE_NIX_CACHE_NAR_H
+
+#include "node/h3.h"
+#include "node/nix/store.h"
+
+struct px_cache_nar;
+
+/* Starts reading `length` bytes (at least 1) from `offset`, for exchange x. `closed` is called
+ * last. Errors as px_nar_open. */
+PX_MUST_CHECK int px_cache_nar_new(struct px_store *store, const struct px_path_info *info,
+                                   uint64_t offset, uint64_t length, struct px_h3_exchange *x,
+                                   void (*closed)(void *ctx, int err), void *ctx,
+                                   struct px_cache_nar **ret);
+/* When it could not be handed to px_h3_respond; `closed` is called. */
+void px_cache_nar_free(struct px_cache_nar *n);
+/* For px_h3_answer; the context is the px_cache_nar. */
+extern const struct px_h3_body_ops px_cache_nar_ops;
+
+#endif
