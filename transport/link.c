@@ -242,10 +242,15 @@ static struct px_slice id_key(const int64_t *id)
     return px_slice(id, sizeof(*id));
 }
 
-static struct px_link_stream *find_stream(const struct px_link *l, int64_t id)
+static struct px_link_stream *find_stream(struct px_link *l, int64_t id)
 {
+    if (l->recent != NULL && l->recent->id == id)
+        return l->recent;
     struct px_map_node *n = px_map_find(&l->streams, id_key(&id));
-    return n == NULL ? NULL : PX_CONTAINER_OF(n, struct px_link_stream, by_id);
+    if (n == NULL)
+        return NULL;
+    l->recent = PX_CONTAINER_OF(n, struct px_link_stream, by_id);
+    return l->recent;
 }
 
 static void set_stream_state(struct px_link_stream *s, enum px_stream_state to)
@@ -272,6 +277,8 @@ static struct px_link_stream *add_stream(struct px_link *l, int64_t id)
 
 static void remove_stream(struct px_link *l, struct px_link_stream *s)
 {
+    if (l->recent == s)
+        l->recent = NULL;
     px_map_remove(&l->streams, &s->by_id);
     px_list_remove(&s->node);
     free(s);
@@ -369,7 +376,7 @@ static void on_stream_recv(void *ctx, int64_t id, struct px_slice data, bool fin
     }
 }
 
-static struct px_link_stream *owned_stream(const struct px_link *l, int64_t id)
+static struct px_link_stream *owned_stream(struct px_link *l, int64_t id)
 {
     struct px_link_stream *s = l->state == PX_LINK_UP ? find_stream(l, id) : NULL;
     return s != NULL && s->state == PX_STREAM_OWNED ? s : NULL;

@@ -73,6 +73,7 @@ struct px_link {
 
     struct px_map streams;
     struct px_list stream_list;
+    struct px_link_stream *recent; /* looked up last; bulk data asks for it again and again */
     struct px_park park;
 
     struct px_producer *producers; /* ring; whose turn it is */

@@ -397,8 +397,7 @@ void px_overlay_free(struct px_overlay *o)
     PX_LIST_EACH(it, &o->links)
     {
         struct px_link *l = from_all(it);
-        if (l->end_err == 0)
-            l->end_err = PX_ECLOSED;
+        px_link_fail(l, PX_ECLOSED, PX_CLOSE_NONE); /* the code is never sent */
         end_link(l);
     }
     if (o->quic != NULL)

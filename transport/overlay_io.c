@@ -15,6 +15,7 @@ struct px_overlay_io {
     uv_poll_t timer;
     uv_prepare_t flush; /* runs before the loop sleeps; active while a run is due */
     px_nsec armed;      /* what the timer is set to; PX_NEVER: off */
+    px_nsec batch_now;  /* one reading of the clock a batch of datagrams; 0 between them */
     bool kicked;
     unsigned handles; /* not yet closed */
     void (*done)(void *ctx);
@@ -74,13 +75,17 @@ static void on_flush(uv_prepare_t *handle)
 static void on_datagram(void *ctx, const struct px_path *path, unsigned ecn, struct px_slice data)
 {
     struct px_overlay_io *io = ctx;
-    if (io->overlay != NULL)
-        px_overlay_input(io->overlay, path, ecn, data, px_now_io());
+    if (io->overlay == NULL)
+        return;
+    if (io->batch_now == 0)
+        io->batch_now = px_now_io();
+    px_overlay_input(io->overlay, path, ecn, data, io->batch_now);
 }
 
 static void on_batch_end(void *ctx)
 {
     struct px_overlay_io *io = ctx;
+    io->batch_now = 0;
     if (io->overlay != NULL)
         run(io);
 }

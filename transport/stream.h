@@ -18,8 +18,9 @@ struct px_stream_user_ops {
     /* The queue fell to PX_STREAM_LOW_WATER from above. */
     void (*drained)(void *ctx, struct px_stream *s);
     /* The end, also after px_stream_abort; the pointer is dead afterwards. `err` is 0 when both
-     * directions ended with FIN, PX_ECANCELED after a reset or a STOP_SENDING (whose code is
-     * `code`) of either side, PX_ECLOSED when the link ended. */
+     * directions ended with FIN, PX_ECANCELED after a reset or a STOP_SENDING of either side,
+     * PX_ECLOSED when the link ended. `code` is that of a reset; 0 if a STOP_SENDING came first,
+     * whose code ngtcp2 does not tell. */
     void (*closed)(void *ctx, struct px_stream *s, int err, uint64_t code);
 };
 

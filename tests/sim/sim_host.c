@@ -77,6 +77,9 @@ static void bulk_recv(void *ctx, struct px_stream *s, struct px_slice data, bool
         b->wrong = b->wrong || data.data[i] != pattern(b->in_seed, b->in_pos + i);
     b->in_pos += data.len;
     b->in_end = fin;
+    b->ended_at = sim_net_now(b->host->net);
+    if (b->host->lazy)
+        return;
     if (b->unconsumed >= CONSUME_MIN || fin) {
         px_stream_consume(s, b->unconsumed);
         b->unconsumed = 0;
@@ -92,9 +95,10 @@ static void bulk_drained(void *ctx, struct px_stream *s)
 static void bulk_closed(void *ctx, struct px_stream *s, int err, uint64_t code)
 {
     struct bulk *b = ctx;
-    (void)s, (void)code;
+    (void)s;
     CHECK(!b->closed);
     b->closed = true;
+    b->code = code;
     b->err = err;
     b->stream = NULL;
 }
@@ -120,6 +124,18 @@ bool host_send(struct host *h, struct px_link *l, uint64_t size)
     bulk_start(b, size);
     sim_node_kick(h->node);
     return true;
+}
+
+void host_wake_up(struct host *h)
+{
+    h->lazy = false;
+    for (size_t i = 0; i < h->bulk_count; i++) {
+        struct bulk *b = &h->bulks[i];
+        if (b->stream != NULL)
+            px_stream_consume(b->stream, b->unconsumed);
+        b->unconsumed = 0;
+    }
+    sim_node_kick(h->node);
 }
 
 bool host_bulks_done(const struct host *h)
@@ -199,6 +215,13 @@ static const struct px_stream_ops *on_stream(void *ctx, struct px_link *link, in
     return &px_stream_link_ops;
 }
 
+static void on_streams_available(void *ctx, struct px_link *link)
+{
+    struct host *h = ctx;
+    CHECK(px_link_is_up(link));
+    h->available_count++;
+}
+
 static void on_cloned(void *ctx, const struct px_link *link)
 {
     struct host *h = ctx;
@@ -212,6 +235,7 @@ static const struct px_overlay_ops overlay_ops = {
     .down = on_down,
     .refused = on_refused,
     .stream = on_stream,
+    .streams_available = on_streams_available,
     .cloned = on_cloned,
 };
 
@@ -253,7 +277,9 @@ void host_start(struct host *h, uint64_t seed)
         .agent = PX_SLICE_LIT("sim/1"),
         .ops = &overlay_ops,
         .ops_ctx = h,
-        .quic = {.rng = px_test_rng(&h->overlay_rng, seed), .net = sim_node_net(h->node)},
+        .quic = {.rng = px_test_rng(&h->overlay_rng, seed),
+                 .net = sim_node_net(h->node),
+                 .stream_window = h->window},
         .listen = true,
     };
     CHECK_OK(px_overlay_new(&config, &h->overlay));

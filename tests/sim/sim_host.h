@@ -6,7 +6,7 @@
 #include "tests/sim/sim_net.h"
 #include "transport/stream.h"
 
-#define HOST_BULKS_MAX 64
+#define HOST_BULKS_MAX 300
 #define HOST_LINKS_MAX 8
 
 /* One stream: each side sends a head (seed, size) and then size bytes that follow from the seed. */
@@ -19,6 +19,8 @@ struct bulk {
     uint64_t in_seed, in_size, in_pos, unconsumed;
     bool in_end, closed, wrong;
     int err;
+    uint64_t code;
+    px_nsec ended_at; /* when the last byte came in */
 };
 
 struct host {
@@ -38,6 +40,9 @@ struct host {
     struct px_peer_id refused_id;
     uint64_t answer_max; /* bytes an answer has at most */
     uint64_t greet;      /* open this many streams on every link that comes up */
+    bool lazy;           /* read, but give no credit back until host_wake_up */
+    uint64_t window;     /* of a stream; 0: the default */
+    size_t available_count;
     struct bulk bulks[HOST_BULKS_MAX];
     size_t bulk_count;
 };
@@ -55,6 +60,8 @@ PX_MUST_CHECK int host_dial_at(struct host *h, const struct px_peer_id *id, uint
 struct px_link *host_link_to(const struct host *h, const struct host *to);
 /* Opens a stream and sends size bytes; false when no stream may be opened now. */
 bool host_send(struct host *h, struct px_link *l, uint64_t size);
+/* Gives back what a lazy host held. */
+void host_wake_up(struct host *h);
 /* Every stream ended with all its bytes as sent. */
 bool host_bulks_done(const struct host *h);
 /* At most one link up a peer, and the overlay agrees. */

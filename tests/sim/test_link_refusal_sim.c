@@ -1,0 +1,457 @@
+/* Every refusal of docs/spec/handshake.md between two whole nodes, seen from both ends, and what
+ * eager or hostile diallers can do with streams. */
+#include "proto/stream_type.h"
+#include "tests/sim/sim_raw.h"
+#include "tests/sim/sim_world.h"
+#include "transport/link_handshake.h"
+
+static bool a_heard_down(const struct world *w)
+{
+    return w->a.down_count > 0;
+}
+
+static bool b_refused(const struct world *w)
+{
+    return w->b.refused_count > 0;
+}
+
+static bool a_down_and_b_refused(const struct world *w)
+{
+    return a_heard_down(w) && b_refused(w);
+}
+
+/* ---- refusals, seen from both ends ---- */
+
+static void check_refusal(const struct world *w, int dialler_err, int listener_err,
+                          bool by_listener)
+{
+    CHECK_ERR(w->a.down_err, dialler_err);
+    CHECK_INT(w->a.down_by_peer, by_listener);
+    CHECK(!w->a.down_was_up);
+    CHECK_ERR(w->b.refused_err, listener_err);
+    CHECK_INT(w->b.refused_by_peer, !by_listener);
+    CHECK_INT(w->a.up_count + w->b.up_count, 0);
+}
+
+TEST(an_unlisted_dialler_is_refused)
+{
+    struct world w;
+    world_start(&w, 400, &sim_calm);
+    w.b.unlisted = &w.a.identity.id;
+    CHECK_OK(host_dial(&w.a, &w.b));
+    CHECK(world_run_until(&w, a_down_and_b_refused, 10 * PX_SEC));
+    check_refusal(&w, PX_EREFUSED, PX_EUNLISTED, true);
+    CHECK(w.b.refused_proved && px_peer_id_eq(&w.b.refused_id, &w.a.identity.id));
+    world_deinit(&w);
+}
+
+TEST(a_dialler_refuses_a_target_it_does_not_list)
+{
+    struct world w;
+    world_start(&w, 401, &sim_calm);
+    w.a.unlisted = &w.b.identity.id;
+    CHECK_ERR(host_dial(&w.a, &w.b), PX_EUNLISTED);
+    w.a.unlisted = NULL; /* listed when it is dialled, no more when it has proved itself */
+    CHECK_OK(host_dial(&w.a, &w.b));
+    w.a.unlisted = &w.b.identity.id;
+    CHECK(world_run_until(&w, a_down_and_b_refused, 10 * PX_SEC));
+    check_refusal(&w, PX_EUNLISTED, PX_EREFUSED, false);
+    CHECK(!w.b.refused_proved); /* message 3 was never sent */
+    world_deinit(&w);
+}
+
+TEST(another_network_is_refused)
+{
+    struct world w;
+    world_init(&w, 402, &sim_calm);
+    w.b.network = "home";
+    host_start(&w.a, 1);
+    host_start(&w.b, 2);
+    CHECK_OK(host_dial(&w.a, &w.b));
+    CHECK(world_run_until(&w, a_down_and_b_refused, 10 * PX_SEC));
+    check_refusal(&w, PX_ENETWORK, PX_ENETWORK, true);
+    world_deinit(&w);
+}
+
+TEST(a_dialler_that_expects_another_node_is_refused)
+{
+    struct world w;
+    struct px_identity other;
+    struct px_test_rng r;
+    struct px_rng rng = px_test_rng(&r, 5);
+    world_start(&w, 403, &sim_calm);
+    px_identity_generate(&rng, &other);
+    CHECK_OK(host_dial_at(&w.a, &other.id, w.b.number));
+    CHECK(world_run_until(&w, a_down_and_b_refused, 10 * PX_SEC));
+    check_refusal(&w, PX_ETARGET, PX_ETARGET, true);
+    CHECK(!w.b.refused_proved);
+    CHECK_ERR(host_dial(&w.a, &w.a), PX_ESELF);
+    world_deinit(&w);
+}
+
+TEST(the_man_in_the_tls_middle_is_refused)
+{
+    struct world w;
+    struct raw middle;
+    world_start(&w, 404, &sim_calm);
+    raw_init(&middle, w.net, 3, 77);
+    middle.forward_to = raw_dial(&middle, w.b.number);
+    world_run(&w, 100 * PX_MSEC);
+    CHECK(middle.forward_to->secured);
+    CHECK_OK(host_dial_at(&w.a, &w.b.identity.id, 3));
+    CHECK(world_run_until(&w, a_down_and_b_refused, 10 * PX_SEC));
+    check_refusal(&w, PX_EBINDING, PX_EBINDING, true);
+    /* he did get message 1 and passed it on, but no answer that would name b */
+    CHECK(raw_received(middle.conns[1], 0).len > 80);
+    CHECK_INT(raw_received(middle.forward_to, 0).len, 0);
+    raw_deinit(&middle);
+    world_deinit(&w);
+}
+
+TEST(who_is_not_there_or_says_nothing_ends_the_dial_in_time)
+{
+    struct world w;
+    struct raw silent;
+    world_start(&w, 405, &sim_calm);
+    CHECK_OK(host_dial_at(&w.a, &w.b.identity.id, 9));
+    CHECK(world_run_until(&w, a_heard_down, PX_LINK_HANDSHAKE_TIME + PX_SEC));
+    CHECK_ERR(w.a.down_err, PX_ETIMEDOUT);
+    CHECK(!w.a.down_by_peer);
+    raw_init(&silent, w.net, 3, 78);
+    w.a.down_count = 0;
+    CHECK_OK(host_dial_at(&w.a, &w.b.identity.id, 3));
+    CHECK(world_run_until(&w, a_heard_down, PX_LINK_HANDSHAKE_TIME + PX_SEC));
+    CHECK_ERR(w.a.down_err, PX_EHANDSHAKE_TIMEOUT);
+    world_run(&w, PX_SEC);
+    CHECK_INT(silent.conns[0]->code, PX_CLOSE_TIMEOUT);
+    /* and a dialler that says nothing */
+    struct raw_conn *c = raw_dial(&silent, w.b.number);
+    CHECK(world_run_until(&w, b_refused, PX_LINK_HANDSHAKE_TIME + PX_SEC));
+    CHECK_ERR(w.b.refused_err, PX_EHANDSHAKE_TIMEOUT);
+    world_run(&w, PX_SEC);
+    CHECK_INT(c->code, PX_CLOSE_TIMEOUT);
+    CHECK(c->by_peer);
+    raw_deinit(&silent);
+    world_deinit(&w);
+}
+
+/* ---- hostile or eager diallers, by hand ---- */
+
+struct eager {
+    struct world w;
+    struct raw raw;
+    struct raw_conn *c;
+    struct px_identity identity;
+    struct px_x25519_secret noise_static;
+    uint8_t boot_id[PX_BOOT_ID_LEN];
+    struct px_test_rng rng;
+    struct px_link_handshake *h;
+    struct px_buf out;
+};
+
+static bool message_2_came(struct eager *e)
+{
+    return raw_received(e->c, 0).len > 2;
+}
+
+/* A proper handshake up to the point where message 3 is written to e->out but not sent. */
+static void eager_start(struct eager *e, uint64_t seed)
+{
+    uint8_t exporter[PX_QUIC_EXPORTER_LEN], ignored[PX_X25519_LEN];
+    memset(e, 0, sizeof(*e));
+    world_start(&e->w, seed, &sim_calm);
+    struct px_rng rng = px_test_rng(&e->rng, seed);
+    px_identity_generate(&rng, &e->identity);
+    px_x25519_generate(&rng, &e->noise_static, ignored);
+    raw_init(&e->raw, e->w.net, 3, seed);
+    e->c = raw_dial(&e->raw, e->w.b.number);
+    world_run(&e->w, 100 * PX_MSEC);
+    CHECK_OK(px_quic_conn_exporter(e->c->conn, exporter));
+    const struct px_link_handshake_config config = {
+        .role = PX_NOISE_INITIATOR,
+        .identity = &e->identity,
+        .target = e->w.b.identity.id,
+        .network = PX_SLICE_LIT("default"),
+        .exporter = exporter,
+        .boot_id = e->boot_id,
+        .noise_static = &e->noise_static,
+        .rng = rng,
+    };
+    px_buf_init(&e->out, 4096);
+    CHECK_OK(px_link_handshake_new(&config, &e->out, &e->h));
+    raw_write(e->c, 0, px_buf_slice(&e->out), false);
+    px_buf_clear(&e->out);
+    world_run(&e->w, 100 * PX_MSEC);
+    CHECK(message_2_came(e));
+    struct px_slice message_2 = raw_received(e->c, 0);
+    enum px_handshake_event event;
+    CHECK_OK(px_link_handshake_input(e->h, &message_2, &e->out, &event));
+    CHECK_INT(event, PX_HANDSHAKE_PEER_PROVED);
+    CHECK_OK(px_link_handshake_proceed(e->h, &e->out));
+}
+
+static void eager_send_message_3(struct eager *e)
+{
+    raw_write(e->c, 0, px_buf_slice(&e->out), false);
+    world_run(&e->w, 200 * PX_MSEC);
+}
+
+static void eager_deinit(struct eager *e)
+{
+    px_link_handshake_free(e->h);
+    px_buf_deinit(&e->out);
+    raw_deinit(&e->raw);
+    world_deinit(&e->w);
+}
+
+/* A bulk stream as sim_host expects it: type, seed, size, bytes. */
+static void eager_open(struct eager *e, int64_t id)
+{
+    static const uint8_t head[17] = {0x01, [16] = 0};
+    raw_write(e->c, id, px_slice(head, sizeof(head)), true);
+}
+
+TEST(streams_before_message_3_are_parked_undelivered_until_it_comes)
+{
+    struct eager e;
+    eager_start(&e, 500);
+    for (int64_t id = 4; id <= 4 * (PX_LINK_PARKED_STREAMS - 2); id += 4)
+        eager_open(&e, id);
+    world_run(&e.w, 500 * PX_MSEC);
+    CHECK_INT(e.w.b.bulk_count, 0);
+    CHECK_INT(e.w.b.up_count, 0);
+    CHECK_INT(raw_received(e.c, 4).len, 0);
+    eager_send_message_3(&e);
+    CHECK_INT(e.w.b.up_count, 1);
+    CHECK_INT(e.w.b.bulk_count, PX_LINK_PARKED_STREAMS - 2);
+    world_run(&e.w, PX_SEC);
+    CHECK(host_bulks_done(&e.w.b));
+    CHECK_INT(raw_received(e.c, 4).len, 16); /* the answer's head */
+    eager_deinit(&e);
+}
+
+TEST(more_parked_streams_than_the_limit_close_the_connection)
+{
+    struct eager e;
+    eager_start(&e, 501);
+    for (int64_t id = 4; id <= 4 * (PX_LINK_PARKED_STREAMS + 1); id += 4)
+        eager_open(&e, id);
+    world_run(&e.w, 500 * PX_MSEC);
+    CHECK_INT(e.w.b.refused_count, 1);
+    CHECK_ERR(e.w.b.refused_err, PX_EOVERRUN);
+    CHECK(e.c->closed && e.c->by_peer);
+    CHECK_INT(e.c->code, PX_CLOSE_OVERRUN);
+    CHECK_ERR(e.c->err, PX_EOVERRUN);
+    eager_deinit(&e);
+}
+
+/* A bulk stream of `len` bytes, head included. */
+static void fill_bulk(uint8_t *bulk, size_t len)
+{
+    memset(bulk, 0, 17);
+    bulk[0] = 0x01;
+    for (size_t i = 0; i < 4; i++)
+        bulk[16 - i] = (uint8_t)((len - 17) >> (8 * i));
+    for (size_t i = 17; i < len; i++)
+        bulk[i] = (uint8_t)((i - 17) * 131) ^ (uint8_t)((i - 17) >> 11);
+}
+
+TEST(a_parked_stream_flows_on_beyond_the_small_window_afterwards)
+{
+    static uint8_t body[300000];
+    struct eager e;
+    eager_start(&e, 502);
+    fill_bulk(body, sizeof(body));
+    raw_write(e.c, 4, px_slice(body, 50000), false);
+    world_run(&e.w, PX_SEC);
+    CHECK_INT(e.w.b.refused_count + e.w.b.bulk_count, 0);
+    CHECK_INT(e.c->streams[1].out.queued, 0); /* b holds them all */
+    eager_send_message_3(&e);
+    raw_write(e.c, 4, px_slice(body + 50000, sizeof(body) - 50000), true);
+    world_run(&e.w, 2 * PX_SEC);
+    CHECK_INT(e.w.b.bulk_count, 1);
+    CHECK_INT(e.w.b.bulks[0].in_size, sizeof(body) - 17);
+    CHECK(host_bulks_done(&e.w.b));
+    eager_deinit(&e);
+}
+
+TEST(parked_bytes_stop_at_the_window)
+{
+    static uint8_t body[300000];
+    struct eager e;
+    eager_start(&e, 503);
+    fill_bulk(body, sizeof(body));
+    raw_write(e.c, 4, px_slice(body, sizeof(body)), true);
+    world_run(&e.w, PX_SEC);
+    CHECK_INT(e.w.b.refused_count, 0);
+    CHECK(e.c->streams[1].out.unsent > sizeof(body) - PX_LINK_PARKED_MAX);
+    /* no credit is left for message 3 either */
+    eager_send_message_3(&e);
+    world_run(&e.w, PX_LINK_HANDSHAKE_TIME);
+    CHECK_ERR(e.w.b.refused_err, PX_EHANDSHAKE_TIMEOUT);
+    CHECK_INT(e.w.b.bulk_count, 0);
+    eager_deinit(&e);
+}
+
+TEST(misuse_of_stream_0_and_of_its_type_closes_the_connection)
+{
+    enum misuse { FIN_EARLY, FIN_LATE, SECOND, SECOND_EARLY, JUNK, OVERSIZED, MISUSES };
+    static const struct {
+        int err;
+        enum px_close_code code;
+    } want[MISUSES] = {
+        [FIN_EARLY] = {PX_ETRUNC, PX_CLOSE_PROTOCOL},
+        [FIN_LATE] = {PX_EPROTO, PX_CLOSE_PROTOCOL},
+        [SECOND] = {PX_EPROTO, PX_CLOSE_PROTOCOL},
+        [SECOND_EARLY] = {PX_EPROTO, PX_CLOSE_PROTOCOL},
+        [JUNK] = {PX_EPARSE, PX_CLOSE_PROTOCOL},
+        [OVERSIZED] = {PX_ELIMIT, PX_CLOSE_PROTOCOL},
+    };
+    for (int m = 0; m < MISUSES; m++) {
+        struct eager e;
+        eager_start(&e, 510 + (uint64_t)m);
+        if (m == FIN_EARLY)
+            raw_write(e.c, 0, px_slice(NULL, 0), true);
+        if (m == SECOND_EARLY)
+            raw_write(e.c, 4, px_slice("\0", 1), false);
+        if (m != FIN_EARLY)
+            eager_send_message_3(&e);
+        if (m == FIN_LATE)
+            raw_write(e.c, 0, px_slice(NULL, 0), true);
+        if (m == SECOND)
+            raw_write(e.c, 4, px_slice("\0", 1), false);
+        if (m == JUNK)
+            raw_write(e.c, 0, px_slice("\0\1\377", 3), false);
+        if (m == OVERSIZED)
+            raw_write(e.c, 0, px_slice("\377\377", 2), false);
+        world_run(&e.w, PX_SEC);
+        CHECK(e.c->closed && e.c->by_peer);
+        CHECK_INT(e.c->code, want[m].code);
+        CHECK_ERR(m == FIN_EARLY ? e.w.b.refused_err : e.w.b.down_err, want[m].err);
+        eager_deinit(&e);
+    }
+}
+
+TEST(stream_0_may_not_be_reset)
+{
+    struct eager e;
+    eager_start(&e, 515);
+    eager_send_message_3(&e);
+    px_quic_stream_reset(e.c->conn, 0, 1);
+    sim_node_kick(e.raw.node);
+    world_run(&e.w, PX_SEC);
+    CHECK(e.c->closed && e.c->by_peer);
+    CHECK_INT(e.c->code, PX_CLOSE_PROTOCOL);
+    CHECK_ERR(e.w.b.down_err, PX_EPROTO);
+    eager_deinit(&e);
+}
+
+TEST(what_happened_to_parked_streams_is_told_in_order)
+{
+    struct eager e;
+    eager_start(&e, 518);
+    e.w.b.answer_max = 100000;
+    eager_open(&e, 2); /* of one direction: ended and done with */
+    eager_open(&e, 4);
+    raw_write(e.c, 8, px_slice("\1half", 5), false);
+    world_run(&e.w, 100 * PX_MSEC);
+    px_quic_stream_reset(e.c->conn, 8, 0x31);
+    px_quic_stream_stop(e.c->conn, 4, 0x32);
+    sim_node_kick(e.raw.node);
+    world_run(&e.w, 100 * PX_MSEC);
+    CHECK_INT(e.w.b.bulk_count, 0);
+    /* and a frame of a later version right behind message 3 */
+    px_buf_put(&e.out, PX_SLICE_LIT("\x00\x04\xa1\x00\x18\x63"));
+    eager_send_message_3(&e);
+    world_run(&e.w, PX_SEC);
+    CHECK(!e.c->closed);
+    CHECK_INT(e.w.b.bulk_count, 3);
+    CHECK_INT(e.w.b.bulks[0].in_pos, 0);
+    CHECK(e.w.b.bulks[0].in_end);
+    CHECK(e.w.b.bulks[1].closed && e.w.b.bulks[2].closed);
+    CHECK_ERR(e.w.b.bulks[1].err, PX_ECANCELED);
+    CHECK_ERR(e.w.b.bulks[2].err, PX_ECANCELED);
+    CHECK_INT(e.w.b.bulks[2].code, 0x31);
+    eager_deinit(&e);
+}
+
+TEST(a_stream_of_unknown_type_is_refused_and_the_link_goes_on)
+{
+    struct eager e;
+    eager_start(&e, 520);
+    eager_send_message_3(&e);
+    raw_write(e.c, 4, px_slice("\x7e junk", 6), true);
+    raw_write(e.c, 8, px_slice(NULL, 0), true); /* ends before its type */
+    eager_open(&e, 12);
+    world_run(&e.w, PX_SEC);
+    CHECK(!e.c->closed);
+    CHECK_INT(e.w.b.bulk_count, 1);
+    CHECK(host_bulks_done(&e.w.b));
+    eager_deinit(&e);
+}
+
+TEST(our_own_identity_from_outside_is_refused)
+{
+    struct world w;
+    struct host clone;
+    world_start(&w, 530, &sim_calm);
+    host_init(&clone, w.net, 3, 530 * 10 + 2); /* b's key */
+    host_start(&clone, 1);
+    CHECK_ERR(host_dial(&clone, &w.b), PX_ESELF);
+    host_deinit(&clone);
+    world_deinit(&w);
+
+    struct eager e; /* and one that dials all the same */
+    eager_start(&e, 531);
+    e.identity = e.w.b.identity;
+    px_buf_clear(&e.out);
+    px_link_handshake_free(e.h);
+    raw_close(e.c, 0);
+    uint8_t exporter[PX_QUIC_EXPORTER_LEN];
+    e.c = raw_dial(&e.raw, e.w.b.number);
+    world_run(&e.w, 100 * PX_MSEC);
+    CHECK_OK(px_quic_conn_exporter(e.c->conn, exporter));
+    const struct px_link_handshake_config config = {
+        .role = PX_NOISE_INITIATOR,
+        .identity = &e.identity,
+        .target = e.w.b.identity.id,
+        .network = PX_SLICE_LIT("default"),
+        .exporter = exporter,
+        .boot_id = e.boot_id,
+        .noise_static = &e.noise_static,
+        .rng = px_test_rng(&e.rng, 3),
+    };
+    CHECK_OK(px_link_handshake_new(&config, &e.out, &e.h));
+    raw_write(e.c, 0, px_buf_slice(&e.out), false);
+    px_buf_clear(&e.out);
+    world_run(&e.w, 100 * PX_MSEC);
+    struct px_slice message_2 = raw_received(e.c, 0);
+    enum px_handshake_event event;
+    CHECK_OK(px_link_handshake_input(e.h, &message_2, &e.out, &event));
+    CHECK_OK(px_link_handshake_proceed(e.h, &e.out));
+    eager_send_message_3(&e);
+    CHECK_ERR(e.w.b.refused_err, PX_ESELF);
+    CHECK_ERR(e.c->err, PX_ESELF);
+    eager_deinit(&e);
+}
+
+TEST(too_many_half_open_connections_get_busy)
+{
+    struct world w;
+    static struct raw crowd; /* large */
+    world_start(&w, 540, &sim_calm);
+    raw_init(&crowd, w.net, 3, 79);
+    for (int i = 0; i < PX_LINK_HALF_OPEN_MAX; i++) {
+        raw_dial(&crowd, w.b.number);
+        world_run(&w, 4 * PX_MSEC);
+    }
+    world_run(&w, 100 * PX_MSEC);
+    CHECK_INT(w.b.refused_count, 0);
+    CHECK_OK(host_dial(&w.a, &w.b));
+    CHECK(world_run_until(&w, a_down_and_b_refused, PX_SEC));
+    check_refusal(&w, PX_EBUSY, PX_EBUSY, true);
+    world_run(&w, PX_LINK_HANDSHAKE_TIME); /* the crowd is gone by then */
+    world_connect(&w);
+    raw_deinit(&crowd);
+    world_deinit(&w);
+}
