@@ -1,8 +1,8 @@
 /* Path infos and temporary roots from a nix-daemon, over a few connections of libuv pipes.
  *
- * A connection serves either queries or roots. The daemon forks for each, and that child caches
- * path infos for as long as it lives (a signature added later is not seen), and temporary roots
- * live as long as their connection: so connections are given up after a time (docs/store.md). */
+ * A connection serves either queries or roots. The daemon forks for each; that child lives on when
+ * the daemon itself is restarted or upgraded, and temporary roots live as long as their connection:
+ * so connections are given up when idle and after a time (docs/store.md). */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,8 +18,7 @@
 #define QUEUE_A_CONN      8 /* waiting queries that justify one more connection */
 #define REPLY_TIMEOUT_MS  10000
 #define IDLE_MS           10000
-#define QUERY_CONN_AGE_MS 60000
-#define ROOT_CONN_AGE_MS  300000
+#define CONN_AGE_MS       300000
 #define ROOTS_A_CONN      1000 /* then a new one, so that old roots are let go */
 #define ATTEMPTS          2    /* of a query, each on another connection */
 #define REDIAL_MS         1000 /* after a failure, while other connections serve */
@@ -256,7 +255,7 @@ static void conn_rest(struct px_store_daemon_conn *c)
         set_state(c, CONN_IDLE);
     uv_timer_stop(&c->timer);
     bool used = c->for_roots && !px_list_empty(&c->roots);
-    if (!used && (c->retired || (!c->for_roots && older_than(c, QUERY_CONN_AGE_MS)))) {
+    if (!used && (c->retired || (!c->for_roots && older_than(c, CONN_AGE_MS)))) {
         conn_close(c);
     } else {
         if (!used)
@@ -498,7 +497,7 @@ static struct px_store_daemon_conn *next_workable(struct store_daemon *d)
         struct px_store_daemon_conn *c = PX_CONTAINER_OF(it, struct px_store_daemon_conn, node);
         if (c->state != CONN_IDLE)
             continue;
-        if (!c->for_roots && older_than(c, QUERY_CONN_AGE_MS))
+        if (!c->for_roots && older_than(c, CONN_AGE_MS))
             conn_close(c);
         else if (c->for_roots ? next_root(c) != NULL : !px_list_empty(&d->queue))
             return c;
@@ -547,7 +546,7 @@ static void daemon_cancel(struct px_store_backend *b, struct px_store_query *q)
 
 static bool worn_out(const struct px_store_daemon_conn *c)
 {
-    return c->asked_roots >= ROOTS_A_CONN || older_than(c, ROOT_CONN_AGE_MS);
+    return c->asked_roots >= ROOTS_A_CONN || older_than(c, CONN_AGE_MS);
 }
 
 /* It ends with the last root it holds. */
@@ -694,7 +693,7 @@ static void adopt(struct store_daemon *d, int fd, struct px_worker *owned_worker
 /* Greets on a scratch worker: a failure then leaves no handle behind on the loop. */
 static int greet(const char *socket_path, const char *store_dir, struct px_worker *w, int *ret_fd)
 {
-    int fd;
+    int fd = -1; /* gcc does not see that connect sets it */
     int err = connect_blocking(socket_path, &fd);
     if (err != 0)
         return err;
@@ -743,7 +742,7 @@ int px_store_daemon_open(uv_loop_t *loop, const struct px_store_uri *uri, const 
                          struct px_store_backend **ret)
 {
     struct px_worker w;
-    int fd;
+    int fd = -1;
     int err = greet(uri->socket, uri->store_dir, &w, &fd);
     if (err != 0)
         return err;

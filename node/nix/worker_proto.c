@@ -152,7 +152,7 @@ static int skip_u64(struct px_reader *r, unsigned count)
 static int skip_strs(struct px_reader *r, uint64_t max)
 {
     struct px_slice ignored;
-    uint64_t n;
+    uint64_t n = 0;
     int err = get_count(r, max, &n);
     while (err == 0 && n-- > 0)
         err = get_str(r, &ignored);
@@ -163,7 +163,7 @@ static int skip_strs(struct px_reader *r, uint64_t max)
 static int skip_fields(struct px_reader *r)
 {
     struct px_slice ignored;
-    uint64_t n, type;
+    uint64_t n = 0, type = 0;
     int err = get_count(r, PX_WORKER_FIELDS_MAX, &n);
     while (err == 0 && n-- > 0) {
         err = px_reader_le64(r, &type);
@@ -179,7 +179,7 @@ static int skip_fields(struct px_reader *r)
 static int get_error(struct px_reader *r, struct px_slice *ret_message)
 {
     struct px_slice type, name, message, hint;
-    uint64_t position, traces;
+    uint64_t position = 0, traces = 0;
     int err = get_str(r, &type);
     if (err == 0)
         err = skip_u64(r, 1);
@@ -306,7 +306,7 @@ static int get_info_strs(struct px_reader *r, struct px_path_info *p, uint64_t m
                          int (*add)(struct px_path_info *, struct px_slice), int *bad)
 {
     struct px_slice s;
-    uint64_t n;
+    uint64_t n = 0;
     int err = get_count(r, max, &n);
     while (err == 0 && n-- > 0) {
         err = get_str(r, &s);
@@ -321,7 +321,7 @@ static int get_info_strs(struct px_reader *r, struct px_path_info *p, uint64_t m
 static int get_info(struct px_reader *r, struct px_path_info *p, int *bad)
 {
     struct px_slice deriver, hash, ca;
-    uint64_t size, ultimate;
+    uint64_t size = 0, ultimate = 0;
     int err = get_str(r, &deriver);
     if (err == 0)
         err = get_str(r, &hash);

@@ -134,9 +134,9 @@ static inline void fake_init(struct fake_peer *p, uint8_t id, struct fake_path *
 
 static inline struct px_cache_fetch *fake_first(struct fake_peer *p)
 {
-    return px_list_empty(&p->fetches)
-               ? NULL
-               : PX_CONTAINER_OF(p->fetches.next, struct px_cache_fetch, link);
+    if (px_list_empty(&p->fetches))
+        abort();
+    return PX_CONTAINER_OF(p->fetches.next, struct px_cache_fetch, link);
 }
 
 static inline void fake_respond(struct px_cache_fetch *f, unsigned status, uint64_t length)

@@ -106,9 +106,9 @@ enum act { GOOD, MISSING, BAD, BROKEN, NOTHING };
 
 static void act(struct fake_peer *p, enum act what)
 {
-    struct px_cache_fetch *f = fake_first(p);
-    if (f == NULL)
+    if (px_list_empty(&p->fetches))
         return; /* lost already */
+    struct px_cache_fetch *f = fake_first(p);
     switch (what) {
     case GOOD:
         fake_answer(f, 200, px_buf_slice(&t.good.narinfo));
