@@ -99,7 +99,6 @@ prepare() {
 }
 hash_of() { basename "$1" | cut -c1-32; }
 nar_url() { curl -sf "$1/$(hash_of "$2").narinfo" | sed -n "s|^URL: |$1/|p"; }
-narinfo_urls() { sed "s|.*/\([a-z0-9]\{32\}\)-.*|$1/\1.narinfo|" "$T/closure"; }
 
 # ---- the parts ----
 bench_raw() {
@@ -152,12 +151,13 @@ bench_nar() {
     row "    nginx to curl, no encryption, MB/s" "$(printf '%s\n' "${plain[@]}" | median)"
 }
 
-# http_load CONNECTIONS REQUESTS URLS: sets rps, p50 and p99 (ms) as medians over the runs
+# http_load URL CONNECTIONS REQUESTS NOT-200: sets rps, p50 and p99 (ms) as medians over the runs
 http_load() {
     local i line r=() a=() b=()
     for i in $(seq "$runs"); do
-        line=$(within 30 "$build/tests/bench_http" -c "$1" -n "$2" "$3" 2>"$T/http.log") || { tail -n 3 "$T/http.log" >&2; return 1; }
-        r+=("$(sed -n 's/.*requests_per_s=\([0-9.]*\).*/\1/p' <<<"$line")")
+        line=$(within 40 "$build/tests/bench_http" -c "$2" -n "$3" -d 30 "${1#http://}" "@$T/paths" 2>&1)
+        [[ "$line" == *" not_200=$4 "*" lost=0"* ]] || { note "$line"; return 1; }
+        r+=("$(sed -n 's/.* rps=\([0-9.]*\).*/\1/p' <<<"$line")")
         a+=("$(sed -n 's/.*p50_us=\([0-9.]*\).*/\1/p' <<<"$line")")
         b+=("$(sed -n 's/.*p99_us=\([0-9.]*\).*/\1/p' <<<"$line")")
     done
@@ -167,23 +167,22 @@ http_load() {
 }
 bench_narinfo() {
     local n50 nrps
-    narinfo_urls "$nginx_http" >"$T/nginx.urls"
-    narinfo_urls "$bob_http" >"$T/bob.urls"
+    sed 's|.*/\([a-z0-9]\{32\}\)-.*|/\1.narinfo|' "$T/closure" >"$T/paths"
     step "narinfo, one connection"
-    http_load 1 "$hits" "$T/nginx.urls" && n50=$p50 || return 1
-    http_load 1 "$((hits / 4))" "$T/bob.urls" || return 1
+    http_load "$nginx_http" 1 "$hits" 0 && n50=$p50 || return 1
+    http_load "$bob_http" 1 "$((hits / 4))" 0 || return 1
     row "narinfo from a peer, 1 connection, p50 ms" "$p50" "nginx static $n50" "<= 0.4" "$(verdict "$p50 <= 0.4")"
     row "    p99 ms" "$p99"
     step "narinfo, 16 connections"
-    http_load 16 "$((hits * 5))" "$T/nginx.urls" && nrps=$rps || return 1
-    http_load 16 "$((hits * 2))" "$T/bob.urls" || return 1
+    http_load "$nginx_http" 16 "$((hits * 5))" 0 && nrps=$rps || return 1
+    http_load "$bob_http" 16 "$((hits * 2))" 0 || return 1
     row "    16 connections, requests/s" "$rps" "nginx static $nrps" ">= 10000" "$(verdict "$rps >= 10000")"
     row "    p50 / p99 ms" "$p50 / $p99"
     step "misses without a peer"
     node_init dave && node_start dave --log-level info || return 1
     for _ in $(seq 100); do head -c 32 /dev/urandom | sha256sum | tr -dc '0-9a-d' | cut -c1-32; done |
-        awk -v u="$dave_http" 'length == 32 { print u "/" $0 ".narinfo" }' >"$T/dave.urls"
-    http_load 1 "$hits" "$T/dave.urls" || return 1
+        awk 'length == 32 { print "/" $0 ".narinfo" }' >"$T/paths"
+    http_load "$dave_http" 1 "$hits" "$hits" || return 1
     row "miss with no peer connected, p99 ms" "$p99" "" "<= 1" "$(verdict "$p99 <= 1")"
     row "    p50 ms / requests/s" "$p50 / $rps"
     node_stop dave
