@@ -643,6 +643,7 @@ static void on_closed(void *ctx, int err, uint64_t app_code, bool by_peer)
         l->end_err = err;
         l->end_by_peer = by_peer;
     }
+    px_quic_conn_stats(l->conn, &l->stats); /* `down` may still ask */
     l->conn = NULL;
     px_link_set_state(l, PX_LINK_GONE);
     px_link_mark_due(l);
@@ -699,7 +700,7 @@ void px_link_stats(const struct px_link *l, struct px_quic_stats *ret)
     if (l->conn != NULL)
         px_quic_conn_stats(l->conn, ret);
     else
-        *ret = (struct px_quic_stats){0};
+        *ret = l->stats;
 }
 
 void *px_link_user(const struct px_link *l)

@@ -58,8 +58,9 @@ struct px_link {
     struct px_map_node by_peer;        /* while UP */
     px_nsec deadline;                  /* while in `timed` */
     px_nsec up_since;
-    struct px_peer_id peer; /* dialled, or proved */
-    struct px_path path;    /* the first one */
+    struct px_peer_id peer;     /* dialled, or proved */
+    struct px_path path;        /* the first one */
+    struct px_quic_stats stats; /* the final ones, once GONE */
     void *user;
     int end_err; /* why it ends; 0 while it does not */
     bool end_by_peer;

@@ -184,6 +184,7 @@ static void on_down(void *ctx, struct px_link *link, int err, bool by_peer, bool
     CHECK(err != 0);
     h->down_count++;
     h->down_err = err;
+    px_link_stats(link, &h->down_stats);
     h->down_by_peer = by_peer;
     h->down_was_up = was_up;
 }

@@ -36,6 +36,7 @@ struct host {
     struct px_link *links[HOST_LINKS_MAX]; /* up */
     size_t link_count, up_count, down_count, refused_count, cloned_count;
     int down_err, refused_err; /* of the last one */
+    struct px_quic_stats down_stats;
     bool down_by_peer, down_was_up, refused_by_peer, refused_proved;
     struct px_peer_id refused_id;
     uint64_t answer_max; /* bytes an answer has at most */
