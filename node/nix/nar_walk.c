@@ -162,7 +162,7 @@ static int open_regular(int dir, const char *name, struct stat *ret_st, int *ret
 
 static int put_open_file(struct walk *w, int fd, const struct stat *st)
 {
-    uint64_t size = (uint64_t)st->st_size, skipped;
+    uint64_t size = (uint64_t)st->st_size, skipped = 0;
     px_nar_put_regular_head(&w->tokens, (st->st_mode & S_IXUSR) != 0, size);
     int err = skip_contents(w, size, &skipped);
     if (err != 0)
@@ -178,7 +178,7 @@ static int put_open_file(struct walk *w, int fd, const struct stat *st)
 /* A file that lies wholly before the offset is only looked at. */
 static int put_skipped_file(struct walk *w, const struct stat *st)
 {
-    uint64_t size = (uint64_t)st->st_size, skipped;
+    uint64_t size = (uint64_t)st->st_size, skipped = 0;
     px_nar_put_regular_head(&w->tokens, (st->st_mode & S_IXUSR) != 0, size);
     int err = skip_contents(w, size, &skipped);
     if (err != 0)
@@ -198,7 +198,7 @@ static int put_regular(struct walk *w, int dir, const char *name)
             w->offset - w->pos - (uint64_t)st.st_size >= TOKENS_MAX)
             return put_skipped_file(w, &st);
     }
-    int fd;
+    int fd = -1;
     int err = open_regular(dir, name, &st, &fd);
     if (err != 0)
         return err;

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "node/nix/store_backend.h"
@@ -18,8 +19,9 @@
 #define BUSY_RETRIES    400 /* 2 s, then PX_EBUSY */
 #define QUERIES_A_TURN  32  /* about half a millisecond, then the loop has its turn */
 #define UNSTABLE_LIMIT  5   /* answers thrown away because the files changed meanwhile */
-#define SCHEMA_MIN      10  /* since Nix 2.0 */
-#define HEADER_WAL_BYTE 18  /* of the database header: 2 = WAL */
+#define SETTLED_SECONDS 2
+#define SCHEMA_MIN      10 /* since Nix 2.0 */
+#define HEADER_WAL_BYTE 18 /* of the database header: 2 = WAL */
 
 enum statement { ST_FIND, ST_REFS, ST_COUNT };
 
@@ -39,6 +41,7 @@ struct file_state {
     struct timespec mtime;
     bool wal_filled;
     bool wal_mode;
+    bool settled; /* mtime is old enough that any later write must change it */
 };
 
 struct store_db {
@@ -83,6 +86,15 @@ static int read_wal_mode(const char *path, bool *ret)
     return 0;
 }
 
+/* Time stamps are as coarse as the kernel's tick, on some file systems a second: two writes close
+ * together may leave the same one. */
+static bool is_settled(const struct timespec *mtime)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    return now.tv_sec - mtime->tv_sec > SETTLED_SECONDS;
+}
+
 static int look(const struct store_db *s, struct file_state *ret)
 {
     struct stat db, wal;
@@ -94,6 +106,7 @@ static int look(const struct store_db *s, struct file_state *ret)
                                .size = db.st_size,
                                .mtime = db.st_mtim,
                                .wal_filled = filled,
+                               .settled = is_settled(&db.st_mtim),
                                .wal_mode = s->state.wal_mode};
     return 0;
 }
@@ -107,7 +120,7 @@ static bool same_content(const struct file_state *a, const struct file_state *b)
 
 static int open_db(struct store_db *s)
 {
-    struct file_state st;
+    struct file_state st = {0};
     int err = look(s, &st);
     if (err == 0)
         err = read_wal_mode(s->path, &st.wal_mode);
@@ -132,12 +145,12 @@ static int open_db(struct store_db *s)
 /* A handle that still speaks of the file as it is. */
 static int fresh_db(struct store_db *s)
 {
-    struct file_state now;
+    struct file_state now = {0};
     if (s->db != NULL) {
         int err = look(s, &now);
         if (err != 0)
             return err;
-        bool same = s->immutable ? same_content(&s->state, &now)
+        bool same = s->immutable ? s->state.settled && same_content(&s->state, &now)
                                  : s->state.ino == now.ino && s->state.dev == now.dev;
         if (same)
             return 0;
@@ -226,7 +239,7 @@ static int look_up(struct store_db *s, const char *hash_part, struct px_path_inf
 {
     for (int i = 0; i < UNSTABLE_LIMIT; i++) {
         struct px_path_info *info = NULL;
-        struct file_state after;
+        struct file_state after = {0};
         int err = fresh_db(s);
         /* PX_ENOENT is the answer for a path, not for a database. */
         if (err != 0)

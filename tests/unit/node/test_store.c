@@ -14,9 +14,9 @@
 
 struct site {
     struct fixture_dir dir;
-    char env[1500];  /* in front of nix commands */
-    char local[600]; /* URIs of it */
-    char remote[600];
+    char env[4096];  /* in front of nix commands */
+    char local[700]; /* URIs of it */
+    char remote[900];
     const char *store_dir;
     pid_t daemon;
 };
@@ -46,14 +46,13 @@ static void site_make(struct site *s, bool own_dir)
                  "HOME='%s' NIX_CONF_DIR='%s/conf' NIX_STATE_DIR='%s/var' NIX_LOG_DIR='%s/log' "
                  "NIX_DAEMON_SOCKET_PATH='%s/sock' NIX_REMOTE='local?root=%s/r'",
                  d, d, d, d, d, d);
-    const char *query = own_dir ? "store=%s/store&state=%s/var" : "root=%s/r";
-    char params[500];
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-    snprintf(params, sizeof(params), query, d, d);
-#pragma GCC diagnostic pop
+    char params[600];
+    if (own_dir)
+        snprintf(params, sizeof(params), "store=%s/store&state=%s/var", d, d);
+    else
+        snprintf(params, sizeof(params), "root=%s/r", d);
     snprintf(s->local, sizeof(s->local), "local?%s", params);
-    snprintf(s->remote, sizeof(s->remote), "unix://%.200s/sock?%.300s", d, params);
+    snprintf(s->remote, sizeof(s->remote), "unix://%s/sock?%s", d, params);
 }
 
 /* Runs a nix command in the site and returns what it printed, NUL-terminated; freed by the caller
@@ -62,7 +61,7 @@ static void site_output(const struct site *s, struct px_buf *out, const char *fm
     PX_PRINTF(3, 4);
 static void site_output(const struct site *s, struct px_buf *out, const char *fmt, ...)
 {
-    char tail[1024], cmd[3000];
+    char tail[1024], cmd[6000];
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(tail, sizeof(tail), fmt, ap);
@@ -106,7 +105,8 @@ static void site_daemon_stop(struct site *s)
 
 static void site_daemon_start(struct site *s)
 {
-    char cmd[2600], sock[300];
+    signal(SIGPIPE, SIG_IGN);
+    char cmd[5000], sock[300];
     snprintf(cmd, sizeof(cmd), "export %s; exec nix-daemon >>'%s/daemon.log' 2>&1", s->env,
              s->dir.path);
     snprintf(sock, sizeof(sock), "%s/sock", s->dir.path);
@@ -827,6 +827,7 @@ static int script_open(struct script *s, struct fixture_dir *d, uv_loop_t *loop,
 {
     struct sockaddr_un sa = {.sun_family = AF_UNIX};
     char uri[400];
+    signal(SIGPIPE, SIG_IGN);
     fixture_dir_make(d);
     snprintf(s->path, sizeof(s->path), "%s/sock", d->path);
     snprintf(sa.sun_path, sizeof(sa.sun_path), "%.100s", s->path);
