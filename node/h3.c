@@ -196,6 +196,7 @@ void px_h3_body_resume(struct px_h3_exchange *x)
     if (x->body == NULL || x->write_shut || x->s->dead || h->link == NULL || x->piece.len > 0 ||
         x->piece_fin)
         return;
+    x->waiting = false;
     if (px_list_empty(&x->in_hungry))
         px_list_push_back(&h->hungry, &x->in_hungry);
     px_link_wake(h->link, &h->producer);
@@ -211,6 +212,8 @@ static void feed_one(struct px_h3_exchange *x)
 {
     struct px_slice piece = px_slice(NULL, 0);
     bool fin = false;
+    if (x->blocked)
+        return; /* until the stream is writable */
     if (x->piece.len == 0 && !x->piece_fin) {
         x->waiting = false;
         int err = x->body->next(x->body_ctx, &piece, &fin);
@@ -228,6 +231,7 @@ static void feed_one(struct px_h3_exchange *x)
         x->piece = piece;
         x->piece_fin = fin;
     }
+    x->starving = false;
     int rv = nghttp3_conn_resume_stream(x->s->conn, x->id ^ x->s->flip);
     if (rv != 0)
         px_h3_session_fatal(x->s, rv);

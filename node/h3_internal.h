@@ -82,7 +82,9 @@ struct px_h3_exchange {
     bool type_unsent, type_unacked; /* our type byte */
     bool write_shut;                /* nothing of it may be sent any more */
     bool read_shut;                 /* what still arrives is thrown away */
-    bool waiting;                   /* its body said PX_EAGAIN */
+    bool blocked;  /* no credit: nghttp3 would offer it all the same once its body goes on */
+    bool starving; /* nghttp3 waits for its body */
+    bool waiting;  /* its body said PX_EAGAIN */
     struct px_h3_guard guard;
     uint64_t unconsumed; /* body bytes given to the owner and not given back */
 

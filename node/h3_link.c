@@ -150,6 +150,9 @@ static void on_writable(void *ctx, struct px_link *link, int64_t id)
     struct px_h3_session *s = x->s;
     if (s->dead || x->write_shut)
         return;
+    x->blocked = false;
+    if (x->starving && !x->waiting && px_list_empty(&x->in_hungry))
+        px_list_push_back(&s->h->hungry, &x->in_hungry);
     int rv = nghttp3_conn_unblock_stream(s->conn, x->id ^ s->flip);
     if (rv != 0)
         px_h3_session_fatal(s, rv);
@@ -320,8 +323,10 @@ static void producer_blocked(void *ctx, int64_t id)
 {
     struct px_h3 *h = ctx;
     struct px_h3_exchange *x = px_h3_find(h, id);
-    if (x != NULL && !x->s->dead)
-        nghttp3_conn_block_stream(x->s->conn, id ^ x->s->flip);
+    if (x == NULL || x->s->dead)
+        return;
+    x->blocked = true;
+    nghttp3_conn_block_stream(x->s->conn, id ^ x->s->flip);
 }
 
 const struct px_producer_ops px_h3_producer_ops = {

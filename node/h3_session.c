@@ -116,6 +116,7 @@ nghttp3_ssize px_h3_read_body(nghttp3_conn *conn, int64_t id, nghttp3_vec *vec, 
     px_assert(cap > 0);
     if (x->piece.len == 0 && !x->piece_fin) {
         s->h->starved = true;
+        x->starving = true;
         if (!x->waiting && px_list_empty(&x->in_hungry))
             px_list_push_back(&s->h->hungry, &x->in_hungry);
         return NGHTTP3_ERR_WOULDBLOCK;

@@ -320,7 +320,8 @@ static void receive(struct fake_stream *r, const uint8_t *data, size_t len, bool
     r->received += len;
     if (!r->routed && len > 0) {
         r->routed = true;
-        r->ops = r->link->route(r->link->route_ctx, r->id, in.data[0], &r->ctx);
+        if (r->link->route != NULL)
+            r->ops = r->link->route(r->link->route_ctx, r->id, in.data[0], &r->ctx);
         px_link_consume(r->link, r->id, 1);
         in = px_slice_skip(in, 1);
         if (r->ops == NULL) {

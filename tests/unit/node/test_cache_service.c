@@ -301,8 +301,7 @@ TEST(a_nar_is_served_from_any_offset)
         CHECK_INT(r.length, size - offsets[i]);
         CHECK_INT(r.total, offsets[i] == 0 ? 0 : size);
         for (size_t k = 0; k < r.body.len; k++)
-            if (r.body.data[k] != fake_nar_byte(offsets[i] + k))
-                CHECK(!"the bytes");
+            CHECK_INT(r.body.data[k], fake_nar_byte(offsets[i] + k));
         px_buf_deinit(&r.body);
     }
     struct reply r;

@@ -228,8 +228,7 @@ static void on_body(void *ctx, struct px_slice data)
     struct ask *a = ctx;
     CHECK(a->x != NULL && a->responses == 1 && a->ends == 0);
     for (size_t i = 0; i < data.len; i++)
-        if (data.data[i] != pattern(a->at + i))
-            CHECK(!"the pattern");
+        CHECK_INT(data.data[i], pattern(a->at + i));
     a->at += data.len;
     if (a->cancel_in_data) {
         px_h3_cancel(a->x);
