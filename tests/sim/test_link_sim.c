@@ -89,6 +89,11 @@ TEST(simultaneous_dials_end_in_one_link)
         world_run(&w, 12 * PX_SEC); /* everything else has ended by then */
         CHECK(quiet_with_one(&w));
         CHECK(host_link_to(&w.a, &w.b) == w.a.links[0]);
+        const struct host *hosts[] = {&w.a, &w.b};
+        for (int i = 0; i < 2 && !lossy; i++) { /* the loser did not just time out */
+            CHECK_ERR(hosts[i]->down_err, hosts[i]->down_count > 0 ? PX_EDUPLICATE : 0);
+            CHECK_ERR(hosts[i]->refused_err, hosts[i]->refused_count > 0 ? PX_EDUPLICATE : 0);
+        }
         bool a_lower = memcmp(w.a.identity.id.key, w.b.identity.id.key, 32) < 0;
         bool dialled_by_a = px_link_is_quic_client(w.a.links[0]);
         *(a_lower == dialled_by_a ? &by_lower : &by_higher) += 1;
