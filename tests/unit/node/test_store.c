@@ -3,6 +3,7 @@
 #include "node/nix/store.h"
 
 #include <signal.h>
+#include <sqlite3.h> /* to play a writer that holds locks; reading goes through node/sqlite_db */
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -556,6 +557,40 @@ TEST(what_is_only_in_the_wal_is_seen)
     site_remove(&s);
 }
 
+/* use-sqlite-wal = false: a rollback journal, whose writers lock readers out. */
+TEST(a_locked_database_is_waited_for_without_blocking)
+{
+    struct site s;
+    uv_loop_t loop;
+    struct px_store *store;
+    struct px_store_query *q;
+    struct answer a = {0};
+    sqlite3 *writer;
+    char path[512], db[400];
+    site_make(&s, false);
+    site_add(&s, path, sizeof(path), "x");
+    snprintf(db, sizeof(db), "%s/r/nix/var/nix/db/db.sqlite", s.dir.path);
+    CHECK_INT(sqlite3_open(db, &writer), SQLITE_OK);
+    CHECK_INT(sqlite3_exec(writer, "pragma journal_mode = delete", NULL, NULL, NULL), SQLITE_OK);
+    CHECK_OK(store_open(&loop, s.local, &store));
+    CHECK_OK(ask_err(&loop, store, hash_part_of(&s, path)));
+    CHECK_INT(sqlite3_exec(writer, "begin exclusive", NULL, NULL, NULL), SQLITE_OK);
+    CHECK_OK(px_store_query(store, hash_part_of(&s, path), on_answer, &a, &q));
+    for (int i = 0; i < 10; i++)
+        uv_run(&loop, UV_RUN_ONCE);
+    CHECK_INT(a.calls, 0);
+    CHECK_INT(sqlite3_exec(writer, "commit", NULL, NULL, NULL), SQLITE_OK);
+    turn_until(&loop, &a.calls);
+    CHECK_OK(a.err);
+    px_path_info_free(a.info);
+    /* For ever is too long. */
+    CHECK_INT(sqlite3_exec(writer, "begin exclusive", NULL, NULL, NULL), SQLITE_OK);
+    CHECK_ERR(ask_err(&loop, store, hash_part_of(&s, path)), PX_EBUSY);
+    CHECK_INT(sqlite3_close(writer), SQLITE_OK);
+    store_close(&loop, store);
+    site_remove(&s);
+}
+
 /* ---- limits, cancelling, closing ---- */
 
 static void no_answer(void *ctx, int err, struct px_path_info *owned_info)
@@ -563,7 +598,7 @@ static void no_answer(void *ctx, int err, struct px_path_info *owned_info)
     (void)ctx;
     (void)err;
     px_path_info_free(owned_info);
-    CHECK(!"called after it was cancelled");
+    px_test_fail(__FILE__, __LINE__, "called after it was cancelled");
 }
 
 static void check_limits(const char *uri, struct px_slice hash_part, bool remote)
