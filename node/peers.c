@@ -64,20 +64,19 @@ static int cache_get(struct px_cache_peer *c, struct px_slice path, uint64_t ran
     if (err != 0)
         return err;
     *ret = (struct px_cache_fetch *)x;
-    px_overlay_io_kick(p->set->io);
     return 0;
 }
 
 static void cache_consume(struct px_cache_peer *c, struct px_cache_fetch *f, uint64_t n)
 {
+    (void)c;
     px_h3_consume((struct px_h3_exchange *)f, n);
-    px_overlay_io_kick(from_cache(c)->set->io);
 }
 
 static void cache_cancel(struct px_cache_peer *c, struct px_cache_fetch *f)
 {
+    (void)c;
     px_h3_cancel((struct px_h3_exchange *)f);
-    px_overlay_io_kick(from_cache(c)->set->io);
 }
 
 static const struct px_cache_peer_ops cache_ops = {cache_get, cache_consume, cache_cancel};
@@ -391,7 +390,6 @@ void px_peers_reload(struct px_peers *set)
             take_entry(p, k);
     }
     plan_dials(set);
-    px_overlay_io_kick(set->io);
 }
 
 static void part_closed(struct px_peers *set)

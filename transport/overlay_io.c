@@ -1,4 +1,5 @@
-/* See overlay_io.h. The timer is a timerfd: uv_timer counts milliseconds, pacing needs less. */
+/* See overlay_io.h. The timer is a timerfd: uv_timer counts milliseconds, pacing needs less. For
+ * deadlines nearer than SPIN the loop polls instead: setting a timerfd costs more than the wait. */
 #include "transport/overlay_io.h"
 
 #include <stdlib.h>
@@ -8,16 +9,19 @@
 
 #include "auth/crypto.h"
 
+#define SPIN (60 * PX_USEC)
+
 struct px_overlay_io {
     struct px_overlay *overlay;
     struct px_udp *udp;
     int timer_fd;
     uv_poll_t timer;
-    uv_prepare_t flush; /* runs before the loop sleeps; active while a run is due */
+    uv_prepare_t flush; /* looks, before the loop sleeps, whether a run is due */
+    uv_idle_t spin;     /* active while a deadline is too near for the timer */
     px_nsec armed;      /* what the timer is set to; PX_NEVER: off */
+    px_nsec ran_at;     /* the last run's time */
     px_nsec batch_now;  /* one reading of the clock a batch of datagrams; 0 between them */
-    bool kicked;
-    unsigned handles; /* not yet closed */
+    unsigned handles;   /* not yet closed */
     void (*done)(void *ctx);
     void *done_ctx;
 };
@@ -30,14 +34,20 @@ px_nsec px_now_io(void)
     return (px_nsec)t.tv_sec * PX_SEC + (px_nsec)t.tv_nsec;
 }
 
+static void on_spin(uv_idle_t *handle);
+
 /* A timer set too early only costs a run that finds nothing due; so it is moved only forward. */
-static void arm(struct px_overlay_io *io)
+static void arm(struct px_overlay_io *io, px_nsec now)
 {
     px_nsec deadline = px_overlay_deadline(io->overlay);
     struct itimerspec spec = {0};
+    if (deadline != PX_NEVER && deadline < now + SPIN) {
+        uv_idle_start(&io->spin, on_spin);
+        return;
+    }
+    uv_idle_stop(&io->spin);
     if (deadline >= io->armed)
         return;
-    deadline = PX_MAX(deadline, (px_nsec)1); /* zero would disarm */
     spec.it_value.tv_sec = (time_t)(deadline / PX_SEC);
     spec.it_value.tv_nsec = (long)(deadline % PX_SEC);
     int err = timerfd_settime(io->timer_fd, TFD_TIMER_ABSTIME, &spec, NULL);
@@ -47,9 +57,16 @@ static void arm(struct px_overlay_io *io)
 
 static void run(struct px_overlay_io *io)
 {
-    io->kicked = false;
-    px_overlay_run(io->overlay, px_now_io());
-    arm(io);
+    io->ran_at = px_now_io();
+    px_overlay_run(io->overlay, io->ran_at);
+    arm(io, io->ran_at);
+}
+
+static void on_spin(uv_idle_t *handle)
+{
+    struct px_overlay_io *io = handle->data;
+    if (px_overlay_deadline(io->overlay) <= px_now_io())
+        run(io);
 }
 
 static void on_timer(uv_poll_t *handle, int status, int events)
@@ -61,14 +78,16 @@ static void on_timer(uv_poll_t *handle, int status, int events)
     if (read(io->timer_fd, &expirations, sizeof(expirations)) != sizeof(expirations))
         return; /* set anew since it expired */
     io->armed = PX_NEVER;
-    run(io);
+    if (io->overlay != NULL)
+        run(io);
 }
 
+/* Work that upper layers caused outside our own callbacks (an answer, a dial, a close) shows as a
+ * deadline that has passed already at the last run. */
 static void on_flush(uv_prepare_t *handle)
 {
     struct px_overlay_io *io = handle->data;
-    uv_prepare_stop(&io->flush);
-    if (io->kicked)
+    if (io->overlay != NULL && px_overlay_deadline(io->overlay) <= io->ran_at)
         run(io);
 }
 
@@ -124,8 +143,10 @@ static int open_timer(uv_loop_t *loop, struct px_overlay_io *io)
         return PX_EIO;
     }
     uv_prepare_init(loop, &io->flush); /* cannot fail */
-    io->timer.data = io->flush.data = io;
-    io->handles = 2;
+    uv_idle_init(loop, &io->spin);
+    io->timer.data = io->flush.data = io->spin.data = io;
+    uv_prepare_start(&io->flush, on_flush);
+    io->handles = 3;
     io->armed = PX_NEVER;
     return 0;
 }
@@ -165,14 +186,6 @@ int px_overlay_io_new(uv_loop_t *loop, const struct px_addr *bind,
     return 0;
 }
 
-void px_overlay_io_kick(struct px_overlay_io *io)
-{
-    if (io->kicked || io->overlay == NULL)
-        return;
-    io->kicked = true;
-    uv_prepare_start(&io->flush, on_flush);
-}
-
 struct px_overlay *px_overlay_io_overlay(struct px_overlay_io *io)
 {
     return io->overlay;
@@ -204,10 +217,7 @@ int px_overlay_io_dial(struct px_overlay_io *io, const struct px_peer_id *id,
 {
     struct px_path path;
     path_to(io, remote, &path);
-    int err = px_overlay_dial(io->overlay, id, &path, user, px_now_io(), ret);
-    if (err == 0)
-        px_overlay_io_kick(io);
-    return err;
+    return px_overlay_dial(io->overlay, id, &path, user, px_now_io(), ret);
 }
 
 void px_overlay_io_close(struct px_overlay_io *io, void (*done)(void *ctx), void *ctx)
@@ -226,4 +236,5 @@ void px_overlay_io_close(struct px_overlay_io *io, void (*done)(void *ctx), void
     io->udp = NULL;
     uv_close((uv_handle_t *)&io->timer, on_handle_closed);
     uv_close((uv_handle_t *)&io->flush, on_handle_closed);
+    uv_close((uv_handle_t *)&io->spin, on_handle_closed);
 }

@@ -1,6 +1,7 @@
 /* Runs a px_overlay on a libuv loop: one UDP socket, one timer, CLOCK_BOOTTIME.
  *
- * Work that upper layers start outside a network callback is flushed once per loop turn. */
+ * What upper layers start outside a network callback (a dial, a wake, a close) leaves at the end of
+ * the same loop turn; nobody has to ask for it. */
 #ifndef PX_TRANSPORT_OVERLAY_IO_H
 #define PX_TRANSPORT_OVERLAY_IO_H
 
@@ -16,9 +17,6 @@ px_nsec px_now_io(void);
 PX_MUST_CHECK int px_overlay_io_new(uv_loop_t *loop, const struct px_addr *bind,
                                     const struct px_overlay_config *config,
                                     struct px_overlay_io **ret);
-/* Asks for a run at the end of this loop turn; cheap, call it after anything that changed the
- * overlay from outside (dial, wake, close …). */
-void px_overlay_io_kick(struct px_overlay_io *io);
 struct px_overlay *px_overlay_io_overlay(struct px_overlay_io *io);
 struct px_udp *px_overlay_io_udp(struct px_overlay_io *io);
 /* px_overlay_dial to a remote address from our socket. */

@@ -86,7 +86,6 @@ static void on_recv(void *ctx, struct px_stream *stream, struct px_slice data, b
     s->last = px_now_io();
     if (fin && s->total == 0) {
         px_stream_end(stream);
-        px_overlay_io_kick(s->io);
     }
 }
 
