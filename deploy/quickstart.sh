@@ -76,6 +76,7 @@ trusted-public-keys = $key
 require-sigs = true" "$@"
 }
 node() { # NAME
+    nix_on "$1" "" "" nix-store --init
     "$peerix" init --home "$work/$1/peerix" --non-interactive >/dev/null
 }
 start() { # NAME DAEMON-OPTIONS…

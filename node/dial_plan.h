@@ -15,9 +15,9 @@ enum px_dial_state {
 
 struct px_dial_plan {
     enum px_dial_state state;
-    px_nsec due;        /* in WAITING */
-    unsigned rounds;    /* failed rounds over all addresses in a row */
-    size_t next_addr;   /* index of the address to try next */
+    px_nsec due;      /* in WAITING */
+    unsigned rounds;  /* failed rounds over all addresses in a row */
+    size_t next_addr; /* index of the address to try next */
 };
 
 /* Dials at once. */

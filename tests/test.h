@@ -1,7 +1,7 @@
 /* The test harness: TEST(name) { … } registers itself; CHECK* ends the test at the first failure.
  *
- * Output is one line a test, `ok - name` or `not ok - name (file:line: what)`; the exit code is 1 if any failed.
- * A program's arguments, if any, name the tests to run. */
+ * Output is one line a test, `ok - name` or `not ok - name (file:line: what)`; the exit code is 1
+ * if any failed. A program's arguments, if any, name the tests to run. */
 #ifndef PX_TESTS_TEST_H
 #define PX_TESTS_TEST_H
 

@@ -221,7 +221,9 @@ int px_quic_conn_write(struct px_quic_conn *c, px_nsec now)
     size_t quantum = PX_MIN(ngtcp2_conn_get_send_quantum(c->conn), PX_QUIC_BATCH_BYTES);
     size_t payload = ngtcp2_conn_get_path_max_tx_udp_payload_size(c->conn);
     ngtcp2_ssize n = 0;
-    for (size_t written = 0; written + payload <= quantum && !q->net_blocked;
+    /* One packet always: a path MTU just found may be above a quantum computed before. */
+    for (size_t written = 0;
+         (written == 0 || written + payload <= quantum) && !q->net_blocked;
          written += (size_t)n) {
         if (sizeof(q->buf) - q->pad < PX_QUIC_PAYLOAD_MAX && !px_quic_flush(q))
             break;

@@ -23,15 +23,14 @@ struct px_rng {
     void *ctx;
 };
 
-#define PX_ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+#define PX_ARRAY_LEN(a)                    (sizeof(a) / sizeof((a)[0]))
 #define PX_CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 #define PX_PRINTF(fmt, args)               __attribute__((format(printf, fmt, args)))
 #define PX_MIN(a, b)                       ((a) < (b) ? (a) : (b))
 #define PX_MAX(a, b)                       ((a) > (b) ? (a) : (b))
 
 /* Stays on in release. For programmer errors only: no input from outside can reach one. */
-#define px_assert(cond)                                                                            \
-    ((cond) ? (void)0 : px_assert_failed(#cond, __FILE__, __LINE__))
+#define px_assert(cond) ((cond) ? (void)0 : px_assert_failed(#cond, __FILE__, __LINE__))
 _Noreturn void px_assert_failed(const char *cond, const char *file, int line);
 
 #endif

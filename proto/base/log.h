@@ -29,7 +29,8 @@ struct px_log {
 #define PX_F_SLICE(k, s) ((struct px_log_field){.key = (k), .kind = PX_LOG_STR, .str = (s)})
 #define PX_F_U64(k, v)   ((struct px_log_field){.key = (k), .kind = PX_LOG_U64, .u64 = (v)})
 #define PX_F_I64(k, v)   ((struct px_log_field){.key = (k), .kind = PX_LOG_I64, .i64 = (v)})
-#define PX_F_ERR(e)      px_log_field_cstr("error", px_errname(e)), px_log_field_cstr("why", px_strerror(e))
+#define PX_F_ERR(e)                                                                                \
+    px_log_field_cstr("error", px_errname(e)), px_log_field_cstr("why", px_strerror(e))
 
 static inline struct px_log_field px_log_field_cstr(const char *key, const char *s)
 {

@@ -77,7 +77,10 @@ in_store() {
         HOME=$T/$name/nix-home XDG_CACHE_HOME=$T/$name/nix-home/.cache NIX_PATH= \
         "$@"
 }
-build() { in_store "$1" "" "" nix-build "$2" --no-out-link "${@:3}"; } # NAME FILE [ARGS]
+# build NAME FILE [ARGS]: prints the path; nix's own output only when it fails
+build() {
+    in_store "$1" "" "" nix-build "$2" --no-out-link "${@:3}" 2>"$T/build.out" || { tail -n 20 "$T/build.out" >&2; return 1; }
+}
 forget_cache() { rm -rf "$T/$1/nix-home/.cache"; }
 dump_sum() { in_store "$1" "" "" nix-store --dump "$T/$1/root$2" | sha256sum; }
 
@@ -90,14 +93,14 @@ node_trust() {
     local args=(--home "$T/$1/home" "$(node_id "$2")" --name "$2")
     [ -z "${3:-}" ] || args+=(--addr "$3")
     [ -z "${4:-}" ] || args+=(--grant "$4")
-    "$PEERIX" auth add "${args[@]}"
+    "$PEERIX" auth add "${args[@]}" >/dev/null
 }
 # node_start NAME [DAEMON-OPTIONS]: starts and waits for `ready`; sets NODE_PID, and HTTP/OVERLAY
 # of the node in variables <NAME>_http, <NAME>_overlay.
 node_start() {
     local name=$1 line
     shift
-    mkdir -p "$T/$name/root/nix/store"
+    in_store "$name" "" "" nix-store --init # a store without a database is none
     "${NODE_WRAP[@]}" "$PEERIX" daemon --home "$T/$name/home" --listen 127.0.0.1:0 --http 127.0.0.1:0 \
         --store "$(store_uri "$name")" --nix-conf "" --log-level debug "$@" >>"$T/$name.log" 2>&1 &
     NODE_PID=$!
