@@ -93,10 +93,12 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     run(PX_CONTAINER_OF(poll, struct px_http_front, poll));
 }
 
-void px_http_front_flush(struct px_http_front *f)
+bool px_http_front_flush(struct px_http_front *f)
 {
-    if (f->due && !f->running && f->daemon != NULL)
-        run(f);
+    if (!f->due || f->running || f->daemon == NULL)
+        return false;
+    run(f);
+    return true;
 }
 
 static void resume(struct px_http_exchange *x)
@@ -160,13 +162,23 @@ static void unwatch(struct px_http_exchange *x)
 
 /* --- answers --- */
 
+/* libmicrohttpd 0.9.75 forgets to clean up a connection that ends because its body does (the client
+ * would hang until every connection idle for longer is gone), but it looks after those with a time
+ * limit of their own whenever it runs. */
+static ssize_t cut_body(struct px_http_exchange *x)
+{
+    (void)MHD_set_connection_option(x->conn, MHD_CONNECTION_OPTION_TIMEOUT, 1u);
+    x->front->due = true;
+    return MHD_CONTENT_READER_END_WITH_ERROR;
+}
+
 static ssize_t read_body(void *cls, uint64_t pos, char *buf, size_t max)
 {
     struct px_http_exchange *x = cls;
     size_t len = 0;
     (void)pos;
     if (x->cut || x->body->read(x->body_ctx, buf, max, &len) != 0)
-        return MHD_CONTENT_READER_END_WITH_ERROR;
+        return cut_body(x);
     if (len == 0)
         suspend(x);
     return (ssize_t)len;

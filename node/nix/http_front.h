@@ -52,8 +52,8 @@ PX_MUST_CHECK int px_http_front_new(uv_loop_t *loop, const struct px_addr *liste
                                     void *ctx, struct px_http_front **ret);
 const struct px_addr *px_http_front_local(const struct px_http_front *f);
 /* Lets the library work off what px_http_answer and px_http_body_resume have set going; call it
- * once a loop turn. */
-void px_http_front_flush(struct px_http_front *f);
+ * once a loop turn. True when there was anything. */
+bool px_http_front_flush(struct px_http_front *f);
 /* Closes the listening socket; connections end with their current answer. */
 void px_http_front_quiesce(struct px_http_front *f);
 /* Requests not over yet. */

@@ -51,6 +51,7 @@ struct px_substituter {
     struct px_substituter_stats stats;
     uv_prepare_t prepare;
     uv_check_t check;
+    uv_idle_t idle; /* active while the loop must not sleep */
     uv_timer_t timer;
     bool flushing, closing, finished;
     px_nsec drain_at;
@@ -475,34 +476,48 @@ static void arm_timer(struct px_substituter *s)
     (void)uv_timer_start(&s->timer, on_timer, (wait + PX_MSEC - 1) / PX_MSEC, 0);
 }
 
-static void flush(struct px_substituter *s)
+/* True when there was anything to do. */
+static bool flush(struct px_substituter *s)
 {
     if (s->flushing || s->finished)
-        return;
+        return false;
     s->flushing = true;
     s->now = px_now_io();
-    for (int i = 0; i < FLUSH_ROUNDS; i++) {
+    bool busy = false, more = true;
+    for (int i = 0; i < FLUSH_ROUNDS && more; i++) {
+        more = px_cache_queries_next(s->queries) <= s->now;
         px_cache_queries_run(s->queries, s->now);
-        bool more = run_nars(s);
-        px_http_front_flush(s->front);
-        if (!more)
-            break;
+        more = run_nars(s) || more;
+        more = px_http_front_flush(s->front) || more;
+        busy = busy || more;
     }
     s->flushing = false;
     if (s->closing && (px_http_front_active(s->front) == 0 || s->now >= s->drain_at))
         finish(s);
     else
         arm_timer(s);
+    return busy;
 }
 
+static void on_idle(uv_idle_t *idle)
+{
+    (void)idle;
+}
+
+/* What peers are told here may wait in another prepare handle that has run before or was only
+ * started now: one more turn without sleep sends it. */
 static void on_prepare(uv_prepare_t *prepare)
 {
-    flush(prepare->data);
+    struct px_substituter *s = prepare->data;
+    if (flush(s) && !s->finished)
+        (void)uv_idle_start(&s->idle, on_idle);
 }
 
 static void on_check(uv_check_t *check)
 {
-    flush(check->data);
+    struct px_substituter *s = check->data;
+    (void)uv_idle_stop(&s->idle);
+    (void)flush(s);
 }
 
 /* --- life --- */
@@ -539,13 +554,14 @@ static void on_handle_closed(uv_handle_t *handle)
 static void finish(struct px_substituter *s)
 {
     s->finished = true;
-    s->handles = 5;
+    s->handles = 6;
     px_http_front_close(s->front, one_closed, s);
     px_cache_queries_free(s->queries);
     s->queries = NULL;
     px_nar_hasher_close(s->hasher, one_closed, s);
     uv_close((uv_handle_t *)&s->prepare, on_handle_closed);
     uv_close((uv_handle_t *)&s->check, on_handle_closed);
+    uv_close((uv_handle_t *)&s->idle, on_handle_closed);
     uv_close((uv_handle_t *)&s->timer, on_handle_closed);
 }
 
@@ -554,8 +570,9 @@ static void start_handles(struct px_substituter *s)
     uv_loop_t *loop = s->config.loop;
     (void)uv_prepare_init(loop, &s->prepare);
     (void)uv_check_init(loop, &s->check);
+    (void)uv_idle_init(loop, &s->idle);
     (void)uv_timer_init(loop, &s->timer);
-    s->prepare.data = s->check.data = s->timer.data = s;
+    s->prepare.data = s->check.data = s->idle.data = s->timer.data = s;
     s->timer_at = PX_NEVER;
     (void)uv_prepare_start(&s->prepare, on_prepare);
     (void)uv_check_start(&s->check, on_check);

@@ -1,240 +1,258 @@
-/* Load for an HTTP/1.1 server on loopback: N keep-alive connections, each asking for the next URL
- * of a list as soon as its answer is complete. No pipelining, no chunked answers, one server for
- * all URLs.
+/* A small HTTP/1.1 load generator: N keep-alive connections, one request at a time on each, from
+ * one thread. Prints requests per second, p50, p99, worst, and bytes per second.
  *
- * bench_http [-c CONNECTIONS] [-n REQUESTS] FILE: FILE holds one http://ADDRESS:PORT/PATH a line.
- * Prints requests_per_s=… p50_us=… p99_us=… max_us=… ok=… missing=…; ends with 1 when a
- * connection fails or an answer is neither 200 nor 404. */
-#include <arpa/inet.h>
+ *   bench_http [-c CONNECTIONS] [-d SECONDS] [-n REQUESTS] ADDR:PORT PATH|@FILE…
+ *
+ * @FILE holds one path a line. Paths are taken in turn. Exits 1 if an answer was not 200. */
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
-#define HEAD_MAX        8192
-#define CONNECTIONS_MAX 1024
-#define REQUESTS_MAX    (64u << 20)
+#include "proto/addr.h"
+#include "transport/sockaddr.h"
 
-struct request {
-    char *text;
-    size_t len;
-};
-
-struct load {
-    struct sockaddr_in server;
-    struct request *requests; /* one per URL, taken in turn */
-    size_t n_requests;
-    uint64_t total, sent, answered, ok, missing;
-    uint32_t *took_ns; /* one per answer */
-};
+#define HEAD_MAX 8192
+#define BODY_BUF (256u * 1024)
 
 struct conn {
     int fd;
-    char head[HEAD_MAX];
+    px_nsec asked;
+    char head[HEAD_MAX + 1];
     size_t head_len;
     uint64_t body_left;
     bool in_body;
-    uint64_t asked_at;
 };
+
+static struct {
+    union px_sockaddr to;
+    socklen_t to_len;
+    char host[PX_ADDR_TEXT_MAX];
+    char **paths;
+    size_t path_count, path_next;
+    uint64_t *took; /* nanoseconds of each request, up to took_cap */
+    size_t took_cap, done, asked, limit, bad, lost;
+    uint64_t bytes;
+    unsigned bad_status;
+    px_nsec end;
+    int epoll;
+    char body[BODY_BUF];
+} b;
+
+static px_nsec now(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (px_nsec)ts.tv_sec * PX_SEC + (px_nsec)ts.tv_nsec;
+}
 
 _Noreturn static void die(const char *what)
 {
     fprintf(stderr, "bench_http: %s\n", what);
-    exit(1);
+    exit(2);
 }
 
-static uint64_t now_ns(void)
+static bool may_ask(void)
 {
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+    return (b.limit == 0 || b.asked < b.limit) && now() < b.end;
 }
 
-static void parse_url(struct load *l, const char *url)
+static void ask(struct conn *c)
 {
-    char host[64], path[512];
-    unsigned port;
-    if (sscanf(url, "http://%63[0-9.]:%5u%511s", host, &port, path) != 3 || port > UINT16_MAX)
-        die("an URL is not http://ADDRESS:PORT/PATH");
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    if (inet_pton(AF_INET, host, &at.sin_addr) != 1)
-        die("an address is not IPv4");
-    if (l->n_requests > 0 && memcmp(&at, &l->server, sizeof(at)) != 0)
-        die("the URLs are of several servers");
-    l->server = at;
-
-    struct request *grown = realloc(l->requests, (l->n_requests + 1) * sizeof(*grown));
-    if (grown == NULL)
-        die("out of memory");
-    l->requests = grown;
-    struct request *r = &grown[l->n_requests++];
-    int n = asprintf(&r->text, "GET %s HTTP/1.1\r\nHost: %s:%u\r\n\r\n", path, host, port);
-    if (n < 0)
-        die("out of memory");
-    r->len = (size_t)n;
-}
-
-static void read_urls(struct load *l, const char *name)
-{
-    FILE *f = fopen(name, "r");
-    if (f == NULL)
-        die("cannot read the list of URLs");
-    char line[640];
-    while (fgets(line, sizeof(line), f) != NULL)
-        parse_url(l, line);
-    fclose(f);
-    if (l->n_requests == 0)
-        die("the list of URLs is empty");
-}
-
-static void ask(struct load *l, struct conn *c)
-{
-    const struct request *r = &l->requests[l->sent++ % l->n_requests];
+    char text[2048];
+    int n = snprintf(text, sizeof(text), "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n",
+                     b.paths[b.path_next++ % b.path_count], b.host);
+    if (n < 0 || (size_t)n >= sizeof(text))
+        die("path too long");
     c->head_len = 0;
     c->in_body = false;
-    c->asked_at = now_ns();
-    if (send(c->fd, r->text, r->len, MSG_NOSIGNAL) != (ssize_t)r->len)
-        die("cannot send a request");
+    c->asked = now();
+    b.asked++;
+    if (send(c->fd, text, (size_t)n, MSG_NOSIGNAL) != n)
+        b.lost++;
 }
 
-static void connect_to(struct load *l, struct conn *c, int epoll)
+static void conn_open(struct conn *c)
 {
-    c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&l->server, sizeof(l->server)) < 0)
+    const int one = 1;
+    c->fd = socket(b.to.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (c->fd < 0 || connect(c->fd, &b.to.sa, b.to_len) != 0)
         die("cannot connect");
-    int one = 1;
-    setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    (void)setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    (void)fcntl(c->fd, F_SETFL, O_NONBLOCK);
     struct epoll_event ev = {.events = EPOLLIN, .data.ptr = c};
-    if (epoll_ctl(epoll, EPOLL_CTL_ADD, c->fd, &ev) < 0)
-        die("cannot watch a socket");
+    if (epoll_ctl(b.epoll, EPOLL_CTL_ADD, c->fd, &ev) != 0)
+        die("epoll_ctl");
 }
 
-static void take_head(struct load *l, struct conn *c, const char *end)
+static bool whole(struct conn *c)
+{
+    if (b.done < b.took_cap)
+        b.took[b.done] = now() - c->asked;
+    b.done++;
+    if (!may_ask())
+        return false;
+    ask(c);
+    return true;
+}
+
+/* Reads the header; what of the body came with it is counted. */
+static void take_head(struct conn *c, size_t n)
 {
     unsigned status;
-    if (sscanf(c->head, "HTTP/1.1 %3u ", &status) != 1)
-        die("not an HTTP/1.1 answer");
-    if (status != 200 && status != 404) {
-        fprintf(stderr, "status %u\n", status);
-        die("an answer is neither 200 nor 404");
+    c->head_len += n;
+    c->head[c->head_len] = '\0';
+    char *end = strstr(c->head, "\r\n\r\n"), *length;
+    if (end == NULL) {
+        if (c->head_len == HEAD_MAX)
+            die("header too long");
+        return;
     }
-    l->ok += status == 200;
-    l->missing += status == 404;
-    const char *field = strcasestr(c->head, "\r\nContent-Length:");
-    if (field == NULL || field > end)
-        die("an answer has no Content-Length");
-    uint64_t length = strtoull(field + strlen("\r\nContent-Length:"), NULL, 10);
-    uint64_t here = (uint64_t)(c->head + c->head_len - (end + 4));
-    if (here > length)
-        die("an answer is longer than it says");
-    c->body_left = length - here;
+    size_t extra = c->head_len - (size_t)(end + 4 - c->head);
+    *end = '\0';
+    length = strcasestr(c->head, "\r\ncontent-length:");
+    if (sscanf(c->head, "HTTP/1.1 %u", &status) != 1 || length == NULL)
+        die("no status or no Content-Length");
+    if (status != 200) {
+        b.bad++;
+        b.bad_status = status;
+    }
+    c->body_left = strtoull(length + 17, NULL, 10);
+    b.bytes += c->head_len;
+    if (extra > c->body_left)
+        die("more than was announced");
+    c->body_left -= extra;
     c->in_body = true;
 }
 
-/* Reads what is there; true when the answer is complete. */
-static bool receive(struct load *l, struct conn *c)
+/* False when the connection has no more to do. */
+static bool on_readable(struct conn *c)
 {
-    static char body[65536];
-    ssize_t n = c->in_body ? recv(c->fd, body, sizeof(body), 0)
-                           : recv(c->fd, c->head + c->head_len, HEAD_MAX - 1 - c->head_len, 0);
-    if (n <= 0)
-        die(n == 0 ? "the server closed a connection, or a head is too long" : strerror(errno));
-    if (c->in_body) {
-        if ((uint64_t)n > c->body_left)
-            die("an answer is longer than it says");
-        c->body_left -= (uint64_t)n;
-        return c->body_left == 0;
-    }
-    c->head_len += (size_t)n;
-    c->head[c->head_len] = '\0';
-    const char *end = strstr(c->head, "\r\n\r\n");
-    if (end == NULL)
-        return false;
-    take_head(l, c, end);
-    return c->body_left == 0;
-}
-
-static void run(struct load *l, struct conn *conns, size_t n_conns)
-{
-    int epoll = epoll_create1(EPOLL_CLOEXEC);
-    if (epoll < 0)
-        die("cannot make an epoll");
-    for (size_t i = 0; i < n_conns; i++)
-        connect_to(l, &conns[i], epoll);
-    for (size_t i = 0; i < n_conns && l->sent < l->total; i++)
-        ask(l, &conns[i]);
-    while (l->answered < l->total) {
-        struct epoll_event events[64];
-        int n = epoll_wait(epoll, events, 64, 10000);
-        if (n <= 0)
-            die("no answer for 10 s");
-        for (int i = 0; i < n; i++) {
-            struct conn *c = events[i].data.ptr;
-            if (!receive(l, c))
-                continue;
-            uint64_t took = now_ns() - c->asked_at;
-            l->took_ns[l->answered++] = took < UINT32_MAX ? (uint32_t)took : UINT32_MAX;
-            if (l->sent < l->total)
-                ask(l, c);
+    for (;;) {
+        void *to = c->in_body ? b.body : c->head + c->head_len;
+        size_t cap = c->in_body ? BODY_BUF : HEAD_MAX - c->head_len;
+        ssize_t n = recv(c->fd, to, cap, 0);
+        if (n < 0 && errno == EAGAIN)
+            return true;
+        if (n <= 0) {
+            b.lost++;
+            return false;
         }
+        if (c->in_body) {
+            b.bytes += (size_t)n;
+            c->body_left -= PX_MIN((uint64_t)n, c->body_left);
+        } else {
+            take_head(c, (size_t)n);
+        }
+        if (c->in_body && c->body_left == 0)
+            return whole(c);
     }
-    close(epoll);
 }
 
-static int by_value(const void *a, const void *b)
+static int compare(const void *x, const void *y)
 {
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return (x > y) - (x < y);
+    uint64_t p = *(const uint64_t *)x, q = *(const uint64_t *)y;
+    return (p > q) - (p < q);
 }
 
-static void report(struct load *l, double seconds)
+static void report(double seconds)
 {
-    qsort(l->took_ns, l->total, sizeof(*l->took_ns), by_value);
-    printf("requests_per_s=%.0f p50_us=%.1f p99_us=%.1f max_us=%.1f ok=%llu missing=%llu\n",
-           (double)l->total / seconds, l->took_ns[l->total / 2] / 1e3,
-           l->took_ns[l->total * 99 / 100] / 1e3, l->took_ns[l->total - 1] / 1e3,
-           (unsigned long long)l->ok, (unsigned long long)l->missing);
+    size_t n = PX_MIN(b.done, b.took_cap);
+    if (n == 0)
+        die("no answer at all");
+    qsort(b.took, n, sizeof(*b.took), compare);
+    printf("requests=%zu seconds=%.3f rps=%.0f p50_us=%.1f p99_us=%.1f max_us=%.1f MB_s=%.1f "
+           "not_200=%zu last_bad=%u lost=%zu\n",
+           b.done, seconds, (double)b.done / seconds, (double)b.took[n / 2] / 1e3,
+           (double)b.took[n - 1 - n / 100] / 1e3, (double)b.took[n - 1] / 1e3,
+           (double)b.bytes / 1e6 / seconds, b.bad, b.bad_status, b.lost);
+}
+
+static void add_path(const char *text)
+{
+    b.paths = realloc(b.paths, (b.path_count + 1) * sizeof(*b.paths));
+    if (b.paths == NULL || (b.paths[b.path_count++] = strdup(text)) == NULL)
+        die("out of memory");
+}
+
+static void add_paths(const char *arg)
+{
+    char line[1024];
+    if (arg[0] != '@') {
+        add_path(arg);
+        return;
+    }
+    FILE *f = fopen(arg + 1, "re");
+    if (f == NULL)
+        die("cannot open the file of paths");
+    while (fgets(line, sizeof(line), f) != NULL) {
+        line[strcspn(line, "\r\n")] = '\0';
+        if (line[0] != '\0')
+            add_path(line);
+    }
+    fclose(f);
+}
+
+static void run(size_t count)
+{
+    struct epoll_event events[64];
+    struct conn *conns = calloc(count, sizeof(*conns));
+    size_t busy = 0;
+    if (conns == NULL)
+        die("out of memory");
+    for (size_t i = 0; i < count; i++)
+        conn_open(&conns[i]);
+    for (size_t i = 0; i < count && may_ask(); i++, busy++)
+        ask(&conns[i]);
+    while (busy > 0) {
+        int n = epoll_wait(b.epoll, events, (int)PX_ARRAY_LEN(events), 30000);
+        if (n == 0)
+            die("no answer for 30 s");
+        for (int i = 0; i < n; i++)
+            if (!on_readable(events[i].data.ptr)) {
+                (void)close(((struct conn *)events[i].data.ptr)->fd);
+                busy--;
+            }
+    }
+    free(conns);
 }
 
 int main(int argc, char **argv)
 {
-    struct load l = {.total = 10000};
-    unsigned long n_conns = 1;
-    int option;
-    while ((option = getopt(argc, argv, "c:n:")) != -1) {
-        if (option == 'c')
-            n_conns = strtoul(optarg, NULL, 10);
-        else if (option == 'n')
-            l.total = strtoull(optarg, NULL, 10);
+    size_t count = 16;
+    double seconds = 3;
+    struct px_addr addr;
+    for (int opt; (opt = getopt(argc, argv, "c:d:n:")) != -1;) {
+        if (opt == 'c')
+            count = strtoul(optarg, NULL, 10);
+        else if (opt == 'd')
+            seconds = strtod(optarg, NULL);
+        else if (opt == 'n')
+            b.limit = strtoul(optarg, NULL, 10);
         else
-            return 2;
+            die("usage: bench_http [-c CONNECTIONS] [-d SECONDS] [-n REQUESTS] ADDR:PORT "
+                "PATH|@FILE…");
     }
-    if (optind + 1 != argc || n_conns < 1 || n_conns > CONNECTIONS_MAX || l.total < 1 ||
-        l.total > REQUESTS_MAX) {
-        fprintf(stderr, "usage: bench_http [-c CONNECTIONS] [-n REQUESTS] FILE\n");
-        return 2;
-    }
-    read_urls(&l, argv[optind]);
-    struct conn *conns = calloc(n_conns, sizeof(*conns));
-    l.took_ns = calloc(l.total, sizeof(*l.took_ns));
-    if (conns == NULL || l.took_ns == NULL)
+    if (argc - optind < 2 || count == 0 || px_addr_parse(px_slice_cstr(argv[optind]), &addr) != 0)
+        die("needs ADDR:PORT and a path");
+    (void)px_addr_format(&addr, b.host);
+    b.to_len = px_sockaddr_from_addr(&addr, &b.to);
+    for (int i = optind + 1; i < argc; i++)
+        add_paths(argv[i]);
+    if (b.path_count == 0)
+        die("no paths");
+    b.took_cap = 4u * 1024 * 1024;
+    b.took = malloc(b.took_cap * sizeof(*b.took));
+    b.epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (b.took == NULL || b.epoll < 0)
         die("out of memory");
-    uint64_t start = now_ns();
-    run(&l, conns, n_conns);
-    report(&l, (double)(now_ns() - start) / 1e9);
-    for (size_t i = 0; i < n_conns; i++)
-        close(conns[i].fd);
-    for (size_t i = 0; i < l.n_requests; i++)
-        free(l.requests[i].text);
-    free(l.requests);
-    free(l.took_ns);
-    free(conns);
-    return 0;
+    px_nsec from = now();
+    b.end = from + (px_nsec)(seconds * 1e9);
+    run(count);
+    report((double)(now() - from) / 1e9);
+    return b.bad != 0 || b.lost != 0;
 }

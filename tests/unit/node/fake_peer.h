@@ -199,6 +199,10 @@ static inline bool fake_step_nar(struct px_cache_fetch *f)
         size_t n = (size_t)PX_MIN(PX_MIN(end - f->sent, f->credit - f->sent), (uint64_t)FAKE_CHUNK);
         if (n == 0)
             return false;
+        if (p->mode == FAKE_HONEST) {
+            fake_data(f, px_slice(path->nar + f->sent, n));
+            return true;
+        }
         for (size_t i = 0; i < n; i++)
             chunk[i] = f->sent + i < path->nar_size ? path->nar[f->sent + i] : 0;
         if (p->mode == FAKE_LYING && p->at >= f->sent && p->at - f->sent < n)

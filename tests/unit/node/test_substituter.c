@@ -21,8 +21,9 @@
 #define PEERS    3
 #define PATIENCE (10 * PX_SEC) /* a test that waits longer has failed */
 #define SMALL    5000
-#define BIG      3146000u /* not a multiple of the fake's chunks, so that FAKE_LONG's end has company \
-                           */
+#define BIG                                                                                        \
+    3146000u /* not a multiple of the fake's chunks, so that FAKE_LONG's end has company           \
+              */
 #define HELD 132000u
 #define HOLD (256u * 1024)
 
@@ -389,8 +390,7 @@ TEST(what_is_not_there_is_404)
         "/build-trace-v2/x",
         "/zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz.narinfo",
         "/nar/0000000000000000000000000000000000000000000000000000.nar",
-        "/nar/0000000000000000000000000000000000000000000000000000.nar"
-        "?hash=zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz",
+        "/nar/0000000000000000000000000000000000000000000000000000.nar?hash=zzzzzzzzzzzzzzzz",
         "/x.ls"};
     struct client c;
     struct reply r;
@@ -408,7 +408,7 @@ TEST(what_is_not_there_is_404)
 /* Exact codes, also of what libmicrohttpd answers by itself. */
 TEST(nonsense_gets_the_documented_status)
 {
-    static char long_line[9 * 1024];
+    static char long_line[9 * 1024], long_field[9 * 1024];
     static const struct {
         const char *text;
         unsigned status;
@@ -435,11 +435,15 @@ TEST(nonsense_gets_the_documented_status)
         /* the library's own, before we hear of the request */
         {"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999999999999\r\n\r\n", 413},
         {long_line, 414},
+        {long_field, 431},
+        {"GET / HTTP/0.9\r\n\r\n", 505},
         {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505},
     };
     setup(1);
     memset(long_line, 'a', sizeof(long_line) - 1);
     memcpy(long_line, "GET /", 5);
+    memset(long_field, 'a', sizeof(long_field) - 1);
+    memcpy(long_field, "GET / HTTP/1.1\r\nX: ", 19);
     for (size_t i = 0; i < PX_ARRAY_LEN(rows); i++) {
         struct client c;
         struct reply r;
@@ -667,6 +671,31 @@ TEST(a_bad_source_is_blamed_and_the_retry_gets_404)
         client_close(&c);
         teardown();
     }
+}
+
+/* libmicrohttpd 0.9.75 alone would leave the connection open until all that were silent for longer
+ * are closed. */
+TEST(a_cut_is_seen_at_once_beside_idle_connections)
+{
+    struct client idle[3], c;
+    struct reply r;
+    setup(1);
+    for (size_t i = 0; i < PX_ARRAY_LEN(idle); i++) {
+        client_open(&idle[i]);
+        get(&idle[i], "/nix-cache-info", "", &r);
+    }
+    client_open(&c);
+    t.peers[0].mode = FAKE_STALL; /* the answer is suspended when the end comes */
+    t.peers[0].at = BIG / 2;
+    get(&c, nar_path(&t.big), "", &r);
+    CHECK(r.status == 200 && r.cut);
+    client_close(&c);
+    for (size_t i = 0; i < PX_ARRAY_LEN(idle); i++) {
+        get(&idle[i], "/nix-cache-info", "", &r);
+        CHECK_INT(r.status, 200);
+        client_close(&idle[i]);
+    }
+    teardown();
 }
 
 TEST(a_held_nar_comes_from_the_next_peer_unseen)
