@@ -1,12 +1,23 @@
-# n paths in a chain of references, each with some bytes of its own; `tag` tells runs apart.
-{ n ? 10, tag ? "x" }:
+# A chain of n paths, each referring to the one before; `tag` tells runs apart. A build has many
+# outputs, as nix's sandbox makes a network namespace for each build, which takes its time.
+{ n ? 30, per ? 30, tag ? "x" }:
 let
-  path = i: derivation {
-    name = "link-${toString i}";
+  outputs = builtins.genList (i: "p${toString i}") per;
+  group = g: derivation {
+    name = "chain-${toString g}";
+    inherit outputs;
     system = builtins.currentSystem;
     builder = "/bin/sh";
-    args = [ "-c" "mkdir $out; echo ${tag} ${toString i} > $out/data; echo '#!/bin/sh' > $out/run; chmod +x $out/run; ln -s data $out/link; for d in $deps; do echo $d >> $out/deps; done" ];
     PATH = "/bin:/usr/bin";
-    deps = if i == 0 then [ ] else [ (path (i - 1)) ];
+    before = if g == 0 then "" else (group (g - 1))."p${toString (per - 1)}";
+    args = [ "-c" ''
+      before=$before
+      for name in $outputs; do
+        eval "out=\$$name"
+        mkdir $out; echo ${tag} ${toString g} $name > $out/data
+        echo '#!/bin/sh' > $out/run; chmod +x $out/run; ln -s data $out/link
+        echo $before > $out/before
+        before=$out
+      done'' ];
   };
-in path (n - 1)
+in (group (n / per - 1))."p${toString (per - 1)}"

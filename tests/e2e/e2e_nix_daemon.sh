@@ -21,7 +21,7 @@ store = $(store_uri "$name")" NIX_CONF_DIR=$T/$name/conf HOME=$T/$name/nix-home 
 }
 
 mkdir -p "$T/alice" "$T/bob"
-top=$(build alice "$HERE/closure.nix" --argstr tag daemon --arg n 12) || { not_ok "build"; finish; }
+top=$(build alice "$HERE/closure.nix" --argstr tag daemon --arg n 12 --arg per 12) || { not_ok "build"; finish; }
 check "a nix-daemon for the serving store" daemon alice
 node_init alice; node_init bob
 key=$(node_key alice)
