@@ -103,7 +103,8 @@ const char *px_addr_format(const struct px_addr *a, char out[PX_ADDR_TEXT_MAX])
         snprintf(out, PX_ADDR_TEXT_MAX, "[%s%s]:%u", ip, scope, a->port);
         return out;
     }
-    return strcpy(out, "-");
+    memcpy(out, "-", sizeof("-"));
+    return out;
 }
 
 bool px_addr_is_loopback(const struct px_addr *a)
