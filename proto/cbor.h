@@ -1,7 +1,8 @@
 /* The one CBOR codec (RFC 8949, deterministic encoding only), over libcbor's streaming decoder.
  *
- * Messages are small maps with unsigned integer keys. Decoding is pull: ask for what must come next;
- * anything else is PX_EPARSE. Depth and size are bounded by the caller's slices and PX_CBOR_*. */
+ * Messages are small maps with unsigned integer keys. Decoding is pull: ask for what must come
+ * next; anything else is PX_EPARSE. Depth and size are bounded by the caller's slices and
+ * PX_CBOR_*. */
 #ifndef PX_PROTO_CBOR_H
 #define PX_PROTO_CBOR_H
 
@@ -14,8 +15,8 @@ int px_cbor_put_uint(struct px_buf *out, uint64_t v);
 int px_cbor_put_bool(struct px_buf *out, bool v);
 int px_cbor_put_bytes(struct px_buf *out, struct px_slice v);
 int px_cbor_put_text(struct px_buf *out, struct px_slice v);
-int px_cbor_put_array(struct px_buf *out, size_t count);     /* items follow */
-int px_cbor_put_map(struct px_buf *out, size_t count);       /* key, value pairs follow, keys ascending */
+int px_cbor_put_array(struct px_buf *out, size_t count); /* items follow */
+int px_cbor_put_map(struct px_buf *out, size_t count); /* key, value pairs follow, keys ascending */
 
 struct px_cbor {
     struct px_slice rest;

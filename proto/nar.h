@@ -16,8 +16,9 @@ int px_nar_put_str(struct px_buf *out, struct px_slice s);
 /* Tokens of one node, in the order they occur. The caller walks. A target too long is PX_ELIMIT, a
  * name that is not valid PX_EINVAL; the buffer is then as it was and not marked failed. */
 int px_nar_put_magic(struct px_buf *out);
-int px_nar_put_regular_head(struct px_buf *out, bool executable, uint64_t size); /* contents follow */
-int px_nar_put_regular_tail(struct px_buf *out, uint64_t size); /* padding and ")" */
+/* The contents follow the head, padding and ")" are the tail. */
+int px_nar_put_regular_head(struct px_buf *out, bool executable, uint64_t size);
+int px_nar_put_regular_tail(struct px_buf *out, uint64_t size);
 int px_nar_put_symlink(struct px_buf *out, struct px_slice target);
 int px_nar_put_directory_head(struct px_buf *out);
 int px_nar_put_entry_head(struct px_buf *out, struct px_slice name); /* node follows */

@@ -7,23 +7,23 @@
 
 #include "proto/base/buf.h"
 
-#define PX_STORE_HASH_LEN    32 /* characters of a store path's hash part, Nix base32 */
-#define PX_STORE_NAME_MAX    211
-#define PX_NARINFO_MAX       (1u << 20) /* bytes of text */
-#define PX_NARINFO_REFS_MAX  20000
-#define PX_NARINFO_SIGS_MAX  64
+#define PX_STORE_HASH_LEN   32 /* characters of a store path's hash part, Nix base32 */
+#define PX_STORE_NAME_MAX   211
+#define PX_NARINFO_MAX      (1u << 20) /* bytes of text */
+#define PX_NARINFO_REFS_MAX 20000
+#define PX_NARINFO_SIGS_MAX 64
 
 struct px_path_info {
-    struct px_slice store_path;   /* full path, e.g. /nix/store/<hash>-<name> */
-    uint8_t nar_hash[32];         /* SHA-256 */
-    uint64_t nar_size;            /* bytes; never 0 */
-    struct px_slice *refs;        /* base names (hash-name), sorted bytewise, no duplicates */
+    struct px_slice store_path; /* full path, e.g. /nix/store/<hash>-<name> */
+    uint8_t nar_hash[32];       /* SHA-256 */
+    uint64_t nar_size;          /* bytes; never 0 */
+    struct px_slice *refs;      /* base names (hash-name), sorted bytewise, no duplicates */
     size_t ref_count;
-    struct px_slice deriver;      /* base name or empty */
-    struct px_slice *sigs;        /* "name:base64" */
+    struct px_slice deriver; /* base name or empty */
+    struct px_slice *sigs;   /* "name:base64" */
     size_t sig_count;
-    struct px_slice ca;           /* content address or empty */
-    bool ultimate;                /* a local store's info: built on this machine, not copied to it */
+    struct px_slice ca; /* content address or empty */
+    bool ultimate;      /* a local store's info: built on this machine, not copied to it */
     /* narinfo only; empty or 0 in a local store's info */
     struct px_slice url, compression;
 };
@@ -60,10 +60,10 @@ PX_MUST_CHECK int px_store_path_split(struct px_slice path, struct px_slice *ret
 /* Parses "sha256:<nix32>", "sha256:<hex>" (as Nix's database has it) or SRI "sha256-<base64>". */
 PX_MUST_CHECK int px_nix_sha256_parse(struct px_slice text, uint8_t ret[32]);
 
-/* Parses narinfo text. Lines without a colon and unknown keys are skipped; CRLF, a last line without
- * LF, a missing StorePath, NarHash or NarSize, any known key but Sig twice, a bad value, or more than
- * the limits are PX_EPARSE / PX_ELIMIT. References are base names of valid paths. CA is one word of
- * unknown worth: see px_path_info_ca_valid. */
+/* Parses narinfo text. Lines without a colon and unknown keys are skipped; CRLF, a last line
+ * without LF, a missing StorePath, NarHash or NarSize, any known key but Sig twice, a bad value, or
+ * more than the limits are PX_EPARSE / PX_ELIMIT. References are base names of valid paths. CA is
+ * one word of unknown worth: see px_path_info_ca_valid. */
 PX_MUST_CHECK int px_narinfo_parse(struct px_slice text, struct px_path_info **ret);
 /* Appends narinfo text, lines in Nix's order, LF, no empty line. url and compression are written
  * when not empty; no FileHash or FileSize (they say the same as NarHash and NarSize for

@@ -3,8 +3,8 @@
 #define PX_PROTO_STREAM_TYPE_H
 
 enum px_stream_type {
-    PX_STREAM_CONTROL = 0x00,   /* stream 0 alone: Noise, then control frames */
-    PX_STREAM_SERVICE = 0x01,   /* CBOR open {service, args}, its status, then bytes */
+    PX_STREAM_CONTROL = 0x00,    /* stream 0 alone: Noise, then control frames */
+    PX_STREAM_SERVICE = 0x01,    /* CBOR open {service, args}, its status, then bytes */
     PX_STREAM_H3_FORWARD = 0x02, /* HTTP/3 session whose HTTP client is the QUIC client */
     PX_STREAM_H3_REVERSE = 0x03, /* HTTP/3 session whose HTTP client is the QUIC server */
 };

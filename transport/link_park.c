@@ -27,8 +27,7 @@ void px_park_deinit(struct px_park *p)
 static int obtain(struct px_park *p, int64_t id, struct px_parked **ret)
 {
     struct px_list *before = &p->streams;
-    PX_LIST_EACH(it, &p->streams)
-    {
+    PX_LIST_EACH(it, &p->streams) {
         if (of(it)->id == id) {
             *ret = of(it);
             return 0;

@@ -47,8 +47,7 @@ static bool same_boot(const struct px_link *a, const struct px_link *b)
 static bool has_confirmed_dial(const struct px_link *l)
 {
     struct px_list *timed = &l->overlay->timed;
-    PX_LIST_EACH(it, timed)
-    {
+    PX_LIST_EACH(it, timed) {
         const struct px_link *d = from_timed(it);
         if (d != l && d->ours && d->state == PX_LINK_NOISE && d->handshake != NULL &&
             px_link_handshake_state(d->handshake) == PX_HANDSHAKE_WAIT_ACCEPTED &&
@@ -61,8 +60,7 @@ static bool has_confirmed_dial(const struct px_link *l)
 /* Incoming links that wait for the outcome of a dial of ours to this peer may go on. */
 static void wake_waiting(struct px_overlay *o, const struct px_peer_id *peer)
 {
-    PX_LIST_EACH(it, &o->timed)
-    {
+    PX_LIST_EACH(it, &o->timed) {
         struct px_link *w = from_timed(it);
         if (w->state == PX_LINK_WAITING && px_peer_id_eq(&w->peer, peer))
             px_link_mark_due(w);
@@ -326,14 +324,14 @@ int px_overlay_dial(struct px_overlay *o, const struct px_peer_id *id, const str
 void px_overlay_each(struct px_overlay *o, void (*fn)(void *ctx, struct px_link *link), void *ctx)
 {
     PX_LIST_EACH(it, &o->links)
-    if (from_all(it)->state == PX_LINK_UP)
-        fn(ctx, from_all(it));
+        if (from_all(it)->state == PX_LINK_UP)
+            fn(ctx, from_all(it));
 }
 
 void px_overlay_shutdown(struct px_overlay *o)
 {
     PX_LIST_EACH(it, &o->links)
-    px_link_close(from_all(it), PX_CLOSE_SHUTDOWN);
+        px_link_close(from_all(it), PX_CLOSE_SHUTDOWN);
 }
 
 static int copy_texts(struct px_overlay *o, const struct px_overlay_config *config)
@@ -394,8 +392,7 @@ void px_overlay_free(struct px_overlay *o)
     if (o == NULL)
         return;
     o->freeing = true;
-    PX_LIST_EACH(it, &o->links)
-    {
+    PX_LIST_EACH(it, &o->links) {
         struct px_link *l = from_all(it);
         px_link_fail(l, PX_ECLOSED, PX_CLOSE_NONE); /* the code is never sent */
         end_link(l);
@@ -403,7 +400,7 @@ void px_overlay_free(struct px_overlay *o)
     if (o->quic != NULL)
         px_quic_free(o->quic); /* `closed` for each connection */
     PX_LIST_EACH(it, &o->links)
-    px_link_free(from_all(it));
+        px_link_free(from_all(it));
     px_map_deinit(&o->by_peer);
     px_wipe(&o->noise_static, sizeof(o->noise_static));
     free(o);

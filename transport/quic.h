@@ -17,8 +17,8 @@ struct px_quic_conn;
 #define PX_QUIC_EXPORTER_LABEL "EXPORTER-peerix-v1"
 #define PX_QUIC_EXPORTER_LEN   32
 #define PX_QUIC_CONNS_MAX      4096 /* default of px_quic_config.conns_max */
-#define PX_QUIC_HALF_OPEN_MAX  64   /* incoming connections without TLS done before Retry is asked */
-#define PX_QUIC_VEC_MAX        16   /* pieces one `next` may offer */
+#define PX_QUIC_HALF_OPEN_MAX  64 /* incoming connections without TLS done before Retry is asked */
+#define PX_QUIC_VEC_MAX        16 /* pieces one `next` may offer */
 
 /* Where datagrams go. `data` is one or more datagrams of `segment` bytes each, the last may be
  * shorter; they share path and ECN (0..3). 0; PX_EAGAIN when nothing was taken (the endpoint keeps
@@ -43,8 +43,8 @@ struct px_quic_conn_ops {
     /* The peer acknowledged the next n bytes we sent: their memory may go. */
     void (*stream_acked)(void *ctx, int64_t id, uint64_t n);
     void (*stream_reset)(void *ctx, int64_t id, uint64_t app_code);
-    /* STOP_SENDING. Noticed when the stream is offered, or at once if it is blocked; `app_code` is 0,
-     * for ngtcp2 1.11 does not tell it. */
+    /* STOP_SENDING. Noticed when the stream is offered, or at once if it is blocked; `app_code` is
+     * 0, for ngtcp2 1.11 does not tell it. */
     void (*stream_stop)(void *ctx, int64_t id, uint64_t app_code);
     /* A stream that was reported blocked may send again. */
     void (*stream_writable)(void *ctx, int64_t id);
@@ -74,14 +74,14 @@ struct px_quic_config {
     /* A new incoming connection: return 0 and the owner, or an error to refuse it. */
     int (*accept)(void *ctx, struct px_quic_conn *c, const struct px_quic_conn_ops **ret_ops,
                   void **ret_ctx);
-    void *accept_ctx;        /* accept may be NULL: dial only */
-    size_t conns_max;        /* 0: PX_QUIC_CONNS_MAX */
-    px_nsec idle_timeout;    /* 0: 30 s */
-    px_nsec keep_alive;      /* 0: 10 s */
-    uint64_t stream_window;  /* bytes of credit a stream gets at most; 0: 6 MiB (auto-tuned up to it) */
-    uint64_t conn_window;    /* 0: 1.5 times stream_window */
-    bool cubic;              /* instead of BBR */
-    size_t max_udp_payload;  /* 0: probe up to 1452; a lower number bounds it (1200 at least) */
+    void *accept_ctx;       /* accept may be NULL: dial only */
+    size_t conns_max;       /* 0: PX_QUIC_CONNS_MAX */
+    px_nsec idle_timeout;   /* 0: 30 s */
+    px_nsec keep_alive;     /* 0: 10 s */
+    uint64_t stream_window; /* most credit a stream gets, auto-tuned up to it; 0: 6 MiB */
+    uint64_t conn_window;   /* 0: 1.5 times stream_window */
+    bool cubic;             /* instead of BBR */
+    size_t max_udp_payload; /* 0: probe up to 1452; a lower number bounds it (1200 at least) */
 };
 
 /* Copies the config. PX_ENOMEM, PX_ETLS. */
@@ -134,7 +134,7 @@ struct px_quic_stats {
     /* Packets with stream data judged lost by our sender: all of streams that ended, and so far of
      * the one written last (ngtcp2 1.11 counts no others). */
     uint64_t packets_lost;
-    uint64_t rtt_ns;                         /* smoothed; 0 if unknown */
+    uint64_t rtt_ns; /* smoothed; 0 if unknown */
     uint64_t cwnd;
     uint64_t max_udp_payload; /* what packets may be on this path now */
 };

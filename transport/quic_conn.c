@@ -179,7 +179,7 @@ static void release(struct px_quic_conn *c)
     ngtcp2_conn_del(c->conn);
     c->conn = NULL;
     PX_LIST_EACH(it, &c->blocked)
-    free(PX_CONTAINER_OF(it, struct px_quic_blocked, of_conn));
+        free(PX_CONTAINER_OF(it, struct px_quic_blocked, of_conn));
     px_list_init(&c->blocked);
     gnutls_memset(c->exporter, 0, sizeof(c->exporter));
     if (c->state < PX_QUIC_CLOSING)
@@ -189,8 +189,7 @@ static void release(struct px_quic_conn *c)
 void px_quic_conn_free(struct px_quic_conn *c)
 {
     release(c);
-    PX_LIST_EACH(it, &c->cids)
-    {
+    PX_LIST_EACH(it, &c->cids) {
         struct px_quic_cid *cid = PX_CONTAINER_OF(it, struct px_quic_cid, of_conn);
         px_quic_cid_remove(c, &cid->cid);
     }

@@ -120,8 +120,7 @@ static bool is_shut(const struct px_quic_conn *c, int64_t id)
 
 void px_quic_conn_find_stopped(struct px_quic_conn *c)
 {
-    PX_LIST_EACH(it, &c->blocked)
-    {
+    PX_LIST_EACH(it, &c->blocked) {
         struct px_quic_blocked *b = PX_CONTAINER_OF(it, struct px_quic_blocked, of_conn);
         int64_t id = b->id;
         if (!is_shut(c, id))
@@ -138,8 +137,8 @@ void px_quic_conn_find_stopped(struct px_quic_conn *c)
 static int note_blocked(struct px_quic_conn *c, int64_t id)
 {
     PX_LIST_EACH(it, &c->blocked)
-    if (PX_CONTAINER_OF(it, struct px_quic_blocked, of_conn)->id == id)
-        return 0; /* offered again all the same */
+        if (PX_CONTAINER_OF(it, struct px_quic_blocked, of_conn)->id == id)
+            return 0; /* offered again all the same */
     struct px_quic_blocked *b = calloc(1, sizeof(*b));
     if (b == NULL)
         return PX_ENOMEM;
@@ -222,8 +221,7 @@ int px_quic_conn_write(struct px_quic_conn *c, px_nsec now)
     size_t payload = ngtcp2_conn_get_path_max_tx_udp_payload_size(c->conn);
     ngtcp2_ssize n = 0;
     /* One packet always: a path MTU just found may be above a quantum computed before. */
-    for (size_t written = 0;
-         (written == 0 || written + payload <= quantum) && !q->net_blocked;
+    for (size_t written = 0; (written == 0 || written + payload <= quantum) && !q->net_blocked;
          written += (size_t)n) {
         if (sizeof(q->buf) - q->pad < PX_QUIC_PAYLOAD_MAX && !px_quic_flush(q))
             break;

@@ -11,9 +11,9 @@
 
 #include "transport/sockaddr.h"
 
-#define RECV_BATCH      16        /* messages a call of recvmmsg takes, */
-#define RECV_ROUNDS     4         /* and calls a wake-up: then others get their turn */
-#define RECV_BYTES      65536     /* a GRO batch */
+#define RECV_BATCH      16    /* messages a call of recvmmsg takes, */
+#define RECV_ROUNDS     4     /* and calls a wake-up: then others get their turn */
+#define RECV_BYTES      65536 /* a GRO batch */
 #define SEND_BYTES      65507
 #define SOCKET_BUFFER   (8 << 20) /* asked for with privileges, */
 #define SOCKET_BUFFER_2 (4 << 20) /* and without */

@@ -152,8 +152,7 @@ static struct round *find_round(struct px_cache_queries *q, struct px_slice hash
                                 const uint8_t *nar_hash)
 {
     struct px_list *head = bucket(q, hash_part);
-    PX_LIST_EACH(it, head)
-    {
+    PX_LIST_EACH(it, head) {
         struct round *r = PX_CONTAINER_OF(it, struct round, in_bucket);
         if (memcmp(r->hash_part, hash_part.data, PX_STORE_HASH_LEN) == 0 &&
             r->for_nar == (nar_hash != NULL) &&
@@ -333,8 +332,7 @@ static void take_answer(struct ask *a)
 static void retry_waiting(struct px_cache_queries *q, px_nsec now)
 {
     q->retry_at = now + PX_CACHE_QUERY_RETRY;
-    PX_LIST_EACH(it, &q->order)
-    {
+    PX_LIST_EACH(it, &q->order) {
         struct round *r = PX_CONTAINER_OF(it, struct round, in_order);
         for (size_t i = 0; i < r->ask_count; i++)
             if (r->asks[i].state == ASK_WAITING)
@@ -347,8 +345,7 @@ static void retry_waiting(struct px_cache_queries *q, px_nsec now)
 static void settle_abandoned(struct px_cache_queries *q)
 {
     q->abandoned = false;
-    PX_LIST_EACH(it, &q->order)
-    {
+    PX_LIST_EACH(it, &q->order) {
         struct round *r = PX_CONTAINER_OF(it, struct round, in_order);
         if (r->open == 0 || px_list_empty(&r->waiters))
             settle(r);
@@ -379,7 +376,7 @@ static void drop_peer(struct round *r, const struct px_cache_peer *p)
 void px_cache_queries_peer_gone(struct px_cache_queries *q, const struct px_cache_peer *p)
 {
     PX_LIST_EACH(it, &q->order)
-    drop_peer(PX_CONTAINER_OF(it, struct round, in_order), p);
+        drop_peer(PX_CONTAINER_OF(it, struct round, in_order), p);
 }
 
 void px_cache_queries_run(struct px_cache_queries *q, px_nsec now)
@@ -427,11 +424,10 @@ void px_cache_queries_free(struct px_cache_queries *q)
 {
     if (q == NULL)
         return;
-    PX_LIST_EACH(it, &q->order)
-    {
+    PX_LIST_EACH(it, &q->order) {
         struct round *r = PX_CONTAINER_OF(it, struct round, in_order);
         PX_LIST_EACH(w, &r->waiters)
-        free(PX_CONTAINER_OF(w, struct px_cache_waiter, link));
+            free(PX_CONTAINER_OF(w, struct px_cache_waiter, link));
         round_free(r);
     }
     free(q);

@@ -557,8 +557,7 @@ void px_http_front_close(struct px_http_front *f, void (*closed)(void *ctx), voi
     f->closed_ctx = ctx;
     (void)uv_poll_stop(&f->poll);
     (void)uv_timer_stop(&f->timer);
-    PX_LIST_EACH(it, &f->exchanges)
-    {
+    PX_LIST_EACH(it, &f->exchanges) {
         struct px_http_exchange *x = PX_CONTAINER_OF(it, struct px_http_exchange, link);
         x->cut = true;
         resume(x); /* the library stops only without suspended connections */

@@ -53,7 +53,7 @@ void px_nar_memory_free(struct px_nar_memory *m)
     if (m == NULL)
         return;
     PX_LIST_EACH(it, &m->lru)
-    drop(m, PX_CONTAINER_OF(it, struct entry, in_lru));
+        drop(m, PX_CONTAINER_OF(it, struct entry, in_lru));
     free(m->faults);
     free(m);
 }
@@ -69,8 +69,7 @@ static struct px_list *bucket(struct px_nar_memory *m, struct px_slice hash_part
 static struct entry *find(struct px_nar_memory *m, struct px_slice hash_part)
 {
     struct px_list *head = bucket(m, hash_part);
-    PX_LIST_EACH(it, head)
-    {
+    PX_LIST_EACH(it, head) {
         struct entry *e = PX_CONTAINER_OF(it, struct entry, in_bucket);
         if (memcmp(e->hash_part, hash_part.data, PX_STORE_HASH_LEN) == 0)
             return e;

@@ -14,15 +14,15 @@
 #include "node/nix/store_backend.h"
 #include "node/nix/worker_proto.h"
 
-#define QUERY_CONNS_MAX   4
-#define QUEUE_A_CONN      8 /* waiting queries that justify one more connection */
-#define REPLY_TIMEOUT_MS  10000
-#define IDLE_MS           10000
-#define CONN_AGE_MS       300000
-#define ROOTS_A_CONN      1000 /* then a new one, so that old roots are let go */
-#define ATTEMPTS          2    /* of a query, each on another connection */
-#define REDIAL_MS         1000 /* after a failure, while other connections serve */
-#define READ_SIZE         (64u * 1024)
+#define QUERY_CONNS_MAX  4
+#define QUEUE_A_CONN     8 /* waiting queries that justify one more connection */
+#define REPLY_TIMEOUT_MS 10000
+#define IDLE_MS          10000
+#define CONN_AGE_MS      300000
+#define ROOTS_A_CONN     1000 /* then a new one, so that old roots are let go */
+#define ATTEMPTS         2    /* of a query, each on another connection */
+#define REDIAL_MS        1000 /* after a failure, while other connections serve */
+#define READ_SIZE        (64u * 1024)
 
 struct store_daemon {
     struct px_store_backend base;
@@ -282,8 +282,7 @@ static void ask(struct px_store_daemon_conn *c, enum px_worker_op op, struct px_
 
 static struct px_store_root *next_root(const struct px_store_daemon_conn *c)
 {
-    PX_LIST_EACH(it, &c->roots)
-    {
+    PX_LIST_EACH(it, &c->roots) {
         struct px_store_root *r = PX_CONTAINER_OF(it, struct px_store_root, node);
         if (r->state == PX_STORE_ROOT_WAITING)
             return r;
@@ -479,8 +478,7 @@ static struct px_store_daemon_conn *dial(struct store_daemon *d, bool for_roots)
 
 static bool dialling(const struct store_daemon *d)
 {
-    PX_LIST_EACH(it, &d->conns)
-    {
+    PX_LIST_EACH(it, &d->conns) {
         const struct px_store_daemon_conn *c =
             PX_CONTAINER_OF(it, struct px_store_daemon_conn, node);
         if (!c->for_roots && (c->state == CONN_DIALING || c->state == CONN_GREETING))
@@ -492,8 +490,7 @@ static bool dialling(const struct store_daemon *d)
 /* From the start each time: giving out work may end any connection. */
 static struct px_store_daemon_conn *next_workable(struct store_daemon *d)
 {
-    PX_LIST_EACH(it, &d->conns)
-    {
+    PX_LIST_EACH(it, &d->conns) {
         struct px_store_daemon_conn *c = PX_CONTAINER_OF(it, struct px_store_daemon_conn, node);
         if (c->state != CONN_IDLE)
             continue;

@@ -423,8 +423,7 @@ static void finish(struct px_substituter *s);
 static bool run_nars(struct px_substituter *s)
 {
     bool more = false;
-    PX_LIST_EACH(it, &s->nars)
-    {
+    PX_LIST_EACH(it, &s->nars) {
         struct request *q = PX_CONTAINER_OF(it, struct request, link);
         if (q->relay != NULL &&
             (px_nar_relay_dirty(q->relay) || px_nar_relay_next(q->relay) <= s->now)) {
@@ -444,8 +443,7 @@ static bool run_nars(struct px_substituter *s)
 static px_nsec next_due(const struct px_substituter *s)
 {
     px_nsec next = px_cache_queries_next(s->queries);
-    PX_LIST_EACH(it, &s->nars)
-    {
+    PX_LIST_EACH(it, &s->nars) {
         const struct request *q = PX_CONTAINER_OF(it, struct request, link);
         if (q->retry)
             return 0;
@@ -661,8 +659,7 @@ void px_substituter_peer_gone(struct px_substituter *s, struct px_cache_peer *p)
     if (s->finished)
         return;
     px_cache_queries_peer_gone(s->queries, p);
-    PX_LIST_EACH(it, &s->nars)
-    {
+    PX_LIST_EACH(it, &s->nars) {
         struct request *q = PX_CONTAINER_OF(it, struct request, link);
         if (q->peer != p || q->relay == NULL)
             continue;

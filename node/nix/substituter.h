@@ -26,12 +26,12 @@ struct px_substituter_config {
     unsigned priority;     /* of nix-cache-info */
     const struct px_nix_public_key *trusted_keys;
     size_t trusted_key_count;
-    bool trust_peers;      /* pass narinfos without a trusted Sig or CA (off by default) */
+    bool trust_peers; /* pass narinfos without a trusted Sig or CA (off by default) */
     const struct px_nix_secret_key *own_key; /* adds its Sig to what is passed on; NULL: none */
-    px_nsec deadline;      /* for a narinfo: no answer by then is a 404; default 250 ms */
-    px_nsec stall;         /* a NAR source silent for so long is given up; default 10 s */
-    size_t hold_whole;     /* NARs up to this size are held back whole until verified */
-    size_t hold_total;     /* budget for all of them together */
+    px_nsec deadline;  /* for a narinfo: no answer by then is a 404; default 250 ms */
+    px_nsec stall;     /* a NAR source silent for so long is given up; default 10 s */
+    size_t hold_whole; /* NARs up to this size are held back whole until verified */
+    size_t hold_total; /* budget for all of them together */
     /* Fills ret with the peers connected now, at most cap, and returns how many. Pointers stay
      * valid until px_substituter_peer_gone. */
     size_t (*peers)(void *ctx, struct px_cache_peer **ret, size_t cap);

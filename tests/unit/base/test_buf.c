@@ -65,8 +65,7 @@ TEST(a_log_value_cannot_forge_a_line_or_a_field)
     px_buf_init(&b, 1000);
     struct px_log_field f[] = {PX_F_STR("peer", "a\nlevel=error x=\"y\""), PX_F_U64("n", 5)};
     CHECK_OK(px_log_format(&b, PX_LOG_INFO, "link.up", f, 2, false));
-    CHECK_SLICE(px_buf_slice(&b),
-                PX_SLICE_LIT("level=info event=link.up "
-                             "peer=\"a\\u000alevel=error x=\\\"y\\\"\" n=5"));
+    CHECK_SLICE(px_buf_slice(&b), PX_SLICE_LIT("level=info event=link.up "
+                                               "peer=\"a\\u000alevel=error x=\\\"y\\\"\" n=5"));
     px_buf_deinit(&b);
 }

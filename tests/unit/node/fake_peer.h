@@ -234,7 +234,7 @@ static inline bool fake_pump(struct fake_peer *p)
 {
     bool any = false;
     PX_LIST_EACH(it, &p->fetches)
-    any = fake_step(PX_CONTAINER_OF(it, struct px_cache_fetch, link)) || any;
+        any = fake_step(PX_CONTAINER_OF(it, struct px_cache_fetch, link)) || any;
     return any;
 }
 

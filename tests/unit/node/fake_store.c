@@ -67,8 +67,7 @@ bool fake_store_run(struct px_store *s)
         free(q);
         any = true;
     }
-    PX_LIST_EACH(it, &s->nars)
-    {
+    PX_LIST_EACH(it, &s->nars) {
         struct px_nar *n = PX_CONTAINER_OF(it, struct px_nar, node);
         if (!n->waiting)
             continue;

@@ -369,8 +369,7 @@ TEST(answers_not_judged_yet_are_bounded)
         snprintf(p.hash_part, sizeof(p.hash_part), "%032zu", i);
         CHECK_OK(ask(&p, NULL, 0, &o[i], &w));
     }
-    PX_LIST_EACH(it, &t.peers[0].fetches)
-    {
+    PX_LIST_EACH(it, &t.peers[0].fetches) {
         struct px_cache_fetch *f = PX_CONTAINER_OF(it, struct px_cache_fetch, link);
         fake_respond(f, 200, PX_H3_NO_LENGTH);
         fake_data(f, px_slice(junk, sizeof(junk)));
