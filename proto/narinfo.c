@@ -49,12 +49,12 @@ static int add_refs(struct px_path_info *p, struct px_slice value)
     return err;
 }
 
+/* Nobody signs it and nothing depends on it: a strange one ("unknown-deriver" among them) is
+ * dropped, not a reason to refuse the path. */
 static int set_deriver(struct px_path_info *p, struct px_slice value)
 {
-    if (px_slice_eq_cstr(value, "unknown-deriver"))
-        return 0;
     if (!px_store_base_name_valid(value))
-        return PX_EPARSE;
+        return 0;
     return px_path_info_set_str(p, &p->deriver, value);
 }
 

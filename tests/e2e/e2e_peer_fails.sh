@@ -15,6 +15,7 @@ want=$(dump_sum alice "$top")
 # Alice sits behind the link emulator at 40 MB/s, so that "in the middle" is a long while.
 start_slow_pair() {
     rm -rf "$T/bob/home" "$T/alice.log" "$T/bob.log" "$T/emulator.out"
+    "$PEERIX" auth remove --home "$T/alice/home" bob >/dev/null 2>&1 # of the scenario before
     node_init bob && node_trust alice bob && node_start alice || return 1
     "$BIN_RELEASE/tests/link_emulator" --listen 127.0.0.1:0 --to "$alice_overlay" --rate 40000000 \
         --queue 4000000 >"$T/emulator.out" 2>&1 &
