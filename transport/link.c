@@ -1,14 +1,9 @@
-/* One link: QUIC's callbacks, stream 0, routing of streams by id, producers in turn. Which links
- * there are and which of them comes up is transport/overlay.c. */
+/* One link: its states, and streams given to their owners by id. Stream 0 is
+ * transport/link_control.c, whose turn it is to send is transport/link_send.c; which links there
+ * are and which of them comes up is transport/overlay.c. */
 #include <stdlib.h>
 
 #include "transport/link_internal.h"
-
-/* A producer keeps its turn for this many bytes: fair enough for small answers beside a large
- * transfer, and packets of one stream stay together. */
-#define TURN_BYTES 16384u
-
-#define CONTROL_STREAM 0
 
 #define TO(s) (1u << PX_LINK_##s)
 static const unsigned transitions[PX_LINK_STATES] = {
@@ -35,7 +30,7 @@ void px_link_set_state(struct px_link *l, enum px_link_state to)
     l->overlay->half_open -= before && !half_open(l);
 }
 
-static bool is_ending(const struct px_link *l)
+bool px_link_is_ending(const struct px_link *l)
 {
     return l->state == PX_LINK_CLOSING || l->state == PX_LINK_GONE;
 }
@@ -54,7 +49,7 @@ void px_link_mark_due(struct px_link *l)
 
 void px_link_fail(struct px_link *l, int err, enum px_close_code code)
 {
-    if (is_ending(l))
+    if (px_link_is_ending(l))
         return;
     if (l->end_err == 0) /* a shelved one has ended for its owner already */
         l->end_err = err;
@@ -63,7 +58,7 @@ void px_link_fail(struct px_link *l, int err, enum px_close_code code)
     px_link_mark_due(l);
 }
 
-static void fail_limit(struct px_link *l, int err)
+void px_link_fail_limit(struct px_link *l, int err)
 {
     px_link_fail(l, err, err == PX_EOVERRUN ? PX_CLOSE_OVERRUN : PX_CLOSE_INTERNAL);
 }
@@ -105,134 +100,6 @@ void px_link_free(struct px_link *l)
     px_send_queue_deinit(&l->control_out);
     px_link_handshake_free(l->handshake);
     free(l);
-}
-
-/* ---- stream 0 ---- */
-
-/* Queues bytes of stream 0. */
-static void control_send(struct px_link *l, struct px_buf *out)
-{
-    if (out->len == 0)
-        return;
-    struct px_chunk *c = px_chunk_copy(px_buf_slice(out));
-    if (c == NULL || px_send_queue_push(&l->control_out, c) != 0)
-        px_link_fail(l, PX_ENOMEM, PX_CLOSE_INTERNAL);
-    else
-        px_quic_conn_wake(l->conn);
-}
-
-static void note_event(struct px_link *l, enum px_handshake_event event)
-{
-    switch (event) {
-    case PX_HANDSHAKE_PEER_PROVED:
-        l->peer = px_link_handshake_peer(l->handshake)->id;
-        l->proved = true;
-        l->event_proved = true;
-        px_link_mark_due(l);
-        return;
-    case PX_HANDSHAKE_ACCEPTED:
-        l->event_accepted = true;
-        px_link_mark_due(l);
-        return;
-    case PX_HANDSHAKE_NONE:
-    case PX_HANDSHAKE_CONTROL: /* no frame of this version asks for anything */
-        return;
-    }
-}
-
-static void control_input(struct px_link *l, struct px_slice data)
-{
-    struct px_buf out;
-    int err = 0;
-    px_buf_init(&out, SIZE_MAX);
-    while (err == 0 && data.len > 0 &&
-           px_link_handshake_state(l->handshake) != PX_HANDSHAKE_PROVED) {
-        enum px_handshake_event event;
-        err = px_link_handshake_input(l->handshake, &data, &out, &event);
-        if (err == 0)
-            note_event(l, event);
-    }
-    if (err != 0)
-        px_link_fail(l, err, px_link_handshake_close_code(l->handshake));
-    else if (px_buf_put(&l->control_in, data) != 0)
-        fail_limit(l, l->control_in.err == PX_ELIMIT ? PX_EOVERRUN : PX_ENOMEM);
-    else
-        control_send(l, &out);
-    px_buf_deinit(&out);
-}
-
-static void control_recv(struct px_link *l, struct px_slice data, bool fin)
-{
-    px_quic_consume(l->conn, CONTROL_STREAM, data.len);
-    if (is_ending(l))
-        return;
-    if (l->busy) { /* not sooner: a code of ours is seen in 1-RTT packets only */
-        px_link_fail(l, PX_EBUSY, PX_CLOSE_BUSY);
-        return;
-    }
-    if (l->handshake == NULL)
-        return;
-    control_input(l, data);
-    if (fin && !is_ending(l)) {
-        int err = px_link_handshake_fin(l->handshake);
-        px_link_fail(l, err, px_link_handshake_close_code(l->handshake));
-    }
-}
-
-void px_link_proceed(struct px_link *l)
-{
-    struct px_buf out;
-    px_buf_init(&out, SIZE_MAX);
-    int err = px_link_handshake_proceed(l->handshake, &out);
-    if (err == 0)
-        control_send(l, &out);
-    else
-        px_link_fail(l, err, px_link_handshake_close_code(l->handshake));
-    px_buf_deinit(&out);
-}
-
-static int start_handshake(struct px_link *l, struct px_buf *out)
-{
-    const struct px_overlay *o = l->overlay;
-    uint8_t exporter[PX_QUIC_EXPORTER_LEN];
-    int err = px_quic_conn_exporter(l->conn, exporter);
-    if (err == 0 && l->ours)
-        err = px_quic_stream_open(l->conn, false, &l->control_id);
-    if (err != 0)
-        return err == PX_EAGAIN ? PX_EPROTO : err; /* a peer that allows no stream at all */
-    l->control_id = CONTROL_STREAM;
-    const struct px_link_handshake_config config = {
-        .role = l->ours ? PX_NOISE_INITIATOR : PX_NOISE_RESPONDER,
-        .identity = o->identity,
-        .target = l->peer,
-        .network = o->network,
-        .exporter = exporter,
-        .boot_id = o->boot_id,
-        .agent = o->agent,
-        .noise_static = &o->noise_static,
-        .rng = o->rng,
-    };
-    err = px_link_handshake_new(&config, out, &l->handshake);
-    px_wipe(exporter, sizeof(exporter));
-    return err;
-}
-
-static void on_secured(void *ctx)
-{
-    struct px_link *l = ctx;
-    struct px_buf out;
-    if (l->state != PX_LINK_TLS)
-        return;
-    px_link_set_state(l, PX_LINK_NOISE);
-    if (l->busy)
-        return;
-    px_buf_init(&out, SIZE_MAX);
-    int err = start_handshake(l, &out);
-    if (err == 0)
-        control_send(l, &out);
-    else
-        px_link_fail(l, err, err == PX_EPROTO ? PX_CLOSE_PROTOCOL : PX_CLOSE_INTERNAL);
-    px_buf_deinit(&out);
 }
 
 /* ---- routing ---- */
@@ -347,7 +214,7 @@ static void stream_end(struct px_link *l, struct px_link_stream *s)
 static void on_stream_opened(void *ctx, int64_t id)
 {
     struct px_link *l = ctx;
-    if (id == CONTROL_STREAM)
+    if (id == PX_LINK_CONTROL_STREAM)
         return;
     if (l->state == PX_LINK_UP) {
         stream_open_by_peer(l, id);
@@ -356,21 +223,21 @@ static void on_stream_opened(void *ctx, int64_t id)
     } else if (is_parking(l)) {
         int err = px_park_opened(&l->park, id);
         if (err != 0)
-            fail_limit(l, err);
+            px_link_fail_limit(l, err);
     }
 }
 
 static void on_stream_recv(void *ctx, int64_t id, struct px_slice data, bool fin)
 {
     struct px_link *l = ctx;
-    if (id == CONTROL_STREAM) {
-        control_recv(l, data, fin);
+    if (id == PX_LINK_CONTROL_STREAM) {
+        px_link_control_recv(l, data, fin);
     } else if (l->state == PX_LINK_UP) {
         stream_data(l, id, data, fin);
     } else if (is_parking(l)) {
         int err = px_park_data(&l->park, id, data, fin);
         if (err != 0)
-            fail_limit(l, err);
+            px_link_fail_limit(l, err);
     } else {
         px_quic_consume(l->conn, id, data.len);
     }
@@ -386,7 +253,7 @@ static void on_stream_acked(void *ctx, int64_t id, uint64_t n)
 {
     struct px_link *l = ctx;
     struct px_link_stream *s = owned_stream(l, id);
-    if (id == CONTROL_STREAM)
+    if (id == PX_LINK_CONTROL_STREAM)
         px_send_queue_acked(&l->control_out, n);
     else if (s != NULL)
         s->ops->acked(s->ctx, l, id, n);
@@ -396,14 +263,14 @@ static void on_stream_reset(void *ctx, int64_t id, uint64_t code)
 {
     struct px_link *l = ctx;
     struct px_link_stream *s = owned_stream(l, id);
-    if (id == CONTROL_STREAM) { /* SPEC handshake §2: it lives as long as the connection */
+    if (id == PX_LINK_CONTROL_STREAM) { /* SPEC handshake §2: it lives as long as the connection */
         px_link_fail(l, PX_EPROTO, PX_CLOSE_PROTOCOL);
     } else if (s != NULL) {
         s->ops->reset(s->ctx, l, id, code);
     } else if (is_parking(l)) {
         int err = px_park_reset(&l->park, id, code);
         if (err != 0)
-            fail_limit(l, err);
+            px_link_fail_limit(l, err);
     }
 }
 
@@ -411,14 +278,14 @@ static void on_stream_stop(void *ctx, int64_t id, uint64_t code)
 {
     struct px_link *l = ctx;
     struct px_link_stream *s = owned_stream(l, id);
-    if (id == CONTROL_STREAM) {
+    if (id == PX_LINK_CONTROL_STREAM) {
         px_link_fail(l, PX_EPROTO, PX_CLOSE_PROTOCOL);
     } else if (s != NULL) {
         s->ops->stop(s->ctx, l, id, code);
     } else if (is_parking(l)) {
         int err = px_park_stop(&l->park, id, code);
         if (err != 0)
-            fail_limit(l, err);
+            px_link_fail_limit(l, err);
     }
 }
 
@@ -426,7 +293,7 @@ static void on_stream_writable(void *ctx, int64_t id)
 {
     struct px_link *l = ctx;
     struct px_link_stream *s = owned_stream(l, id);
-    if (id == CONTROL_STREAM) {
+    if (id == PX_LINK_CONTROL_STREAM) {
         l->control_blocked = false;
         px_quic_conn_wake(l->conn);
     } else if (s != NULL) {
@@ -437,10 +304,10 @@ static void on_stream_writable(void *ctx, int64_t id)
 static void on_stream_closed(void *ctx, int64_t id)
 {
     struct px_link *l = ctx;
-    if (is_parking(l) && id != CONTROL_STREAM) {
+    if (is_parking(l) && id != PX_LINK_CONTROL_STREAM) {
         int err = px_park_closed(&l->park, id);
         if (err != 0)
-            fail_limit(l, err);
+            px_link_fail_limit(l, err);
         return;
     }
     struct px_link_stream *s = find_stream(l, id);
@@ -478,7 +345,7 @@ void px_link_deliver_parked(struct px_link *l)
     if (l->state == PX_LINK_UP && l->control_in.len > 0) {
         struct px_buf in = l->control_in;
         px_buf_init(&l->control_in, PX_LINK_CONTROL_MAX);
-        control_input(l, px_buf_slice(&in));
+        px_link_control_input(l, px_buf_slice(&in));
         px_buf_deinit(&in);
     }
 }
@@ -495,142 +362,6 @@ void px_link_drop_streams(struct px_link *l)
             refuse_stream(l, s->id, PX_CLOSE_DUPLICATE);
         stream_end(l, s);
     }
-}
-
-/* ---- sending ---- */
-
-static void turn(struct px_link *l)
-{
-    if (l->producers != NULL)
-        l->producers = l->producers->ring_next;
-    l->turn_bytes = 0;
-}
-
-/* The next one in turn with something to say. */
-static struct px_producer *next_ready(struct px_link *l)
-{
-    struct px_producer *p = l->producers;
-    while (p != NULL && !p->ready) {
-        p = p->ring_next;
-        if (p == l->producers)
-            return NULL;
-    }
-    if (p != l->producers) {
-        l->producers = p;
-        l->turn_bytes = 0;
-    }
-    return p;
-}
-
-static void offer_from_producers(struct px_link *l, int64_t *ret_id, struct px_slice *ret_vec,
-                                 size_t cap, size_t *ret_count, bool *ret_fin)
-{
-    struct px_producer *p;
-    while ((p = next_ready(l)) != NULL) {
-        l->offering = p; /* cleared if it leaves inside the call */
-        p->ops->next(p->ctx, ret_id, ret_vec, cap, ret_count, ret_fin);
-        if (*ret_id != -1) {
-            l->offer = PX_OFFER_PRODUCER;
-            return;
-        }
-        if (l->offering == p)
-            p->ready = false;
-    }
-    l->offering = NULL;
-}
-
-static void on_next(void *ctx, int64_t *ret_id, struct px_slice *ret_vec, size_t cap,
-                    size_t *ret_count, bool *ret_fin)
-{
-    struct px_link *l = ctx;
-    *ret_id = -1;
-    *ret_count = 0;
-    *ret_fin = false;
-    l->offer = PX_OFFER_NONE;
-    l->offering = NULL;
-    if (is_ending(l))
-        return;
-    if (l->control_out.unsent > 0 && !l->control_blocked) {
-        l->offer = PX_OFFER_CONTROL;
-        *ret_id = CONTROL_STREAM;
-        *ret_count = px_send_queue_offer(&l->control_out, ret_vec, cap);
-    } else if (l->state == PX_LINK_UP) {
-        offer_from_producers(l, ret_id, ret_vec, cap, ret_count, ret_fin);
-    }
-}
-
-static void on_sent(void *ctx, int64_t id, uint64_t n, bool fin)
-{
-    struct px_link *l = ctx;
-    switch (l->offer) {
-    case PX_OFFER_CONTROL:
-        px_send_queue_sent(&l->control_out, n);
-        return;
-    case PX_OFFER_PRODUCER:
-        l->turn_bytes += n;
-        if (l->offering == NULL)
-            return;
-        if (l->producers == l->offering && (fin || l->turn_bytes >= TURN_BYTES))
-            turn(l);
-        l->offering->ops->sent(l->offering->ctx, id, n, fin);
-        return;
-    case PX_OFFER_NONE:
-        return;
-    }
-}
-
-static void on_blocked(void *ctx, int64_t id)
-{
-    struct px_link *l = ctx;
-    switch (l->offer) {
-    case PX_OFFER_CONTROL:
-        l->control_blocked = true;
-        return;
-    case PX_OFFER_PRODUCER:
-        if (l->offering != NULL)
-            l->offering->ops->blocked(l->offering->ctx, id);
-        return;
-    case PX_OFFER_NONE:
-        return;
-    }
-}
-
-void px_link_add_producer(struct px_link *l, struct px_producer *p)
-{
-    px_assert(p->ring_next == NULL);
-    if (l->producers == NULL) {
-        p->ring_next = p->ring_prev = p;
-        l->producers = p;
-    } else { /* before whose turn it is: last */
-        p->ring_next = l->producers;
-        p->ring_prev = l->producers->ring_prev;
-        p->ring_prev->ring_next = p;
-        p->ring_next->ring_prev = p;
-    }
-    px_link_wake(l, p);
-}
-
-void px_link_remove_producer(struct px_link *l, struct px_producer *p)
-{
-    if (p->ring_next == NULL) /* not added, or the link has let go of it: l may be gone */
-        return;
-    if (l->producers == p)
-        l->producers = p->ring_next == p ? NULL : p->ring_next;
-    if (l->offering == p)
-        l->offering = NULL;
-    p->ring_prev->ring_next = p->ring_next;
-    p->ring_next->ring_prev = p->ring_prev;
-    p->ring_next = p->ring_prev = NULL;
-    p->ready = false;
-}
-
-void px_link_wake(struct px_link *l, struct px_producer *p)
-{
-    if (p->ring_next == NULL)
-        return;
-    p->ready = true;
-    if (l->state == PX_LINK_UP)
-        px_quic_conn_wake(l->conn);
 }
 
 /* ---- the end ---- */
@@ -650,7 +381,7 @@ static void on_closed(void *ctx, int err, uint64_t app_code, bool by_peer)
 }
 
 const struct px_quic_conn_ops px_link_quic_ops = {
-    .secured = on_secured,
+    .secured = px_link_on_secured,
     .stream_opened = on_stream_opened,
     .stream_recv = on_stream_recv,
     .stream_acked = on_stream_acked,
@@ -659,9 +390,9 @@ const struct px_quic_conn_ops px_link_quic_ops = {
     .stream_writable = on_stream_writable,
     .stream_closed = on_stream_closed,
     .streams_available = on_streams_available,
-    .next = on_next,
-    .sent = on_sent,
-    .blocked = on_blocked,
+    .next = px_link_on_next,
+    .sent = px_link_on_sent,
+    .blocked = px_link_on_blocked,
     .closed = on_closed,
 };
 

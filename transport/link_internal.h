@@ -1,4 +1,4 @@
-/* What transport/link.c (one link: stream 0, streams, producers) and transport/overlay.c (the set
+/* What transport/link*.c (one link: streams, stream 0, producers) and transport/overlay.c (the set
  * of them: who comes up, who goes) share. Nobody else includes it.
  *
  * Callbacks of QUIC record facts and put the link on its overlay's `due` list; px_overlay_run
@@ -13,6 +13,8 @@
 #include "transport/link_handshake.h"
 #include "transport/link_park.h"
 #include "transport/link_rivalry.h"
+
+#define PX_LINK_CONTROL_STREAM 0
 
 enum px_link_state {
     PX_LINK_TLS,     /* QUIC and TLS are under way */
@@ -111,13 +113,28 @@ void px_link_set_state(struct px_link *l, enum px_link_state to);
 /* Ends it from our side: CONNECTION_CLOSE with `code`, `err` for our owner. Harmless when it is
  * ending already. */
 void px_link_fail(struct px_link *l, int err, enum px_close_code code);
+/* The same for what a limit or the heap refused. */
+void px_link_fail_limit(struct px_link *l, int err);
+bool px_link_is_ending(const struct px_link *l);
 void px_link_mark_due(struct px_link *l);
-/* Writes message 3 or `accepted`. Fails the link when it cannot. */
-void px_link_proceed(struct px_link *l);
 /* Delivers what was parked, and stream 0's bytes that waited. */
 void px_link_deliver_parked(struct px_link *l);
 /* Gives every stream `closed`, lets go of producers; at the QUIC level too if it goes on living. */
 void px_link_drop_streams(struct px_link *l);
+
+/* link_control.c */
+/* Writes message 3 or `accepted`. Fails the link when it cannot. */
+void px_link_proceed(struct px_link *l);
+/* What came on stream 0: from QUIC, or kept while the verdict was open. */
+void px_link_control_recv(struct px_link *l, struct px_slice data, bool fin);
+void px_link_control_input(struct px_link *l, struct px_slice data);
+void px_link_on_secured(void *ctx);
+
+/* link_send.c: of px_quic_conn_ops */
+void px_link_on_next(void *ctx, int64_t *ret_id, struct px_slice *ret_vec, size_t cap,
+                     size_t *ret_count, bool *ret_fin);
+void px_link_on_sent(void *ctx, int64_t id, uint64_t n, bool fin);
+void px_link_on_blocked(void *ctx, int64_t id);
 
 /* overlay.c */
 /* Restarts the link's deadline, PX_LINK_HANDSHAKE_TIME from now. */
