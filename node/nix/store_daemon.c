@@ -3,26 +3,21 @@
  * A connection serves either queries or roots. The daemon forks for each; that child lives on when
  * the daemon itself is restarted or upgraded, and temporary roots live as long as their connection:
  * so connections are given up when idle and after a time (docs/store.md). */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "node/nix/store_backend.h"
-#include "node/nix/worker_proto.h"
+#include "node/nix/store_greeting.h"
 
-#define QUERY_CONNS_MAX  4
-#define QUEUE_A_CONN     8 /* waiting queries that justify one more connection */
-#define REPLY_TIMEOUT_MS 10000
-#define IDLE_MS          10000
-#define CONN_AGE_MS      300000
-#define ROOTS_A_CONN     1000 /* then a new one, so that old roots are let go */
-#define ATTEMPTS         2    /* of a query, each on another connection */
-#define REDIAL_MS        1000 /* after a failure, while other connections serve */
-#define READ_SIZE        (64u * 1024)
+#define QUERY_CONNS_MAX 4
+#define QUEUE_A_CONN    8 /* waiting queries that justify one more connection */
+#define IDLE_MS         10000
+#define CONN_AGE_MS     300000
+#define ROOTS_A_CONN    1000 /* then a new one, so that old roots are let go */
+#define ATTEMPTS        2    /* of a query, each on another connection */
+#define REDIAL_MS       1000 /* after a failure, while other connections serve */
+#define READ_SIZE       (64u * 1024)
 
 struct store_daemon {
     struct px_store_backend base;
@@ -276,7 +271,7 @@ static void ask(struct px_store_daemon_conn *c, enum px_worker_op op, struct px_
     }
     if (c->state == CONN_IDLE)
         set_state(c, CONN_BUSY);
-    uv_timer_start(&c->timer, on_timer, REPLY_TIMEOUT_MS, 0);
+    uv_timer_start(&c->timer, on_timer, PX_STORE_REPLY_TIMEOUT_MS, 0);
     flush(c);
 }
 
@@ -471,7 +466,7 @@ static struct px_store_daemon_conn *dial(struct store_daemon *d, bool for_roots)
     struct px_store_daemon_conn *c = conn_new(d, for_roots);
     if (c == NULL)
         return NULL;
-    uv_timer_start(&c->timer, on_timer, REPLY_TIMEOUT_MS, 0);
+    uv_timer_start(&c->timer, on_timer, PX_STORE_REPLY_TIMEOUT_MS, 0);
     uv_pipe_connect(&c->connect, &c->pipe, d->socket, on_connected);
     return c;
 }
@@ -611,61 +606,7 @@ static void daemon_close(struct px_store_backend *b, void (*closed)(void *ctx), 
     uv_close((uv_handle_t *)&d->turn, on_turn_closed);
 }
 
-/* ---- opening the store: one blocking greeting, whose connection is then kept ---- */
-
-static int connect_blocking(const char *path, int *ret_fd)
-{
-    const struct timeval limit = {.tv_sec = REPLY_TIMEOUT_MS / 1000};
-    struct sockaddr_un sa = {.sun_family = AF_UNIX};
-    if (strlen(path) >= sizeof(sa.sun_path))
-        return PX_ELIMIT;
-    memcpy(sa.sun_path, path, strlen(path) + 1);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return px_err_from_errno(errno);
-    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
-    if (connect(fd, (const struct sockaddr *)&sa, sizeof(sa)) != 0) {
-        int errnum = errno;
-        close(fd);
-        /* Nobody listens on it: as good as none. */
-        return errnum == ECONNREFUSED ? PX_ENOENT : px_err_from_errno(errnum);
-    }
-    *ret_fd = fd;
-    return 0;
-}
-
-static int exchange(int fd, struct px_worker *w, struct px_buf *out)
-{
-    uint8_t in[4096];
-    if (w->out.len > 0) {
-        px_buf_clear(out);
-        px_worker_take_output(w, out);
-        if (send(fd, out->data, out->len, MSG_NOSIGNAL) != (ssize_t)out->len)
-            return PX_EPERM;
-    }
-    ssize_t n = recv(fd, in, sizeof(in), 0);
-    if (n == 0 || (n < 0 && errno == ECONNRESET)) /* hung up on: this user is not allowed */
-        return PX_EPERM;
-    if (n < 0)
-        return errno == EAGAIN ? PX_ETIMEDOUT : px_err_from_errno(errno);
-    return px_worker_feed(w, px_slice(in, (size_t)n));
-}
-
-static int greet_blocking(int fd, struct px_worker *w)
-{
-    struct px_worker_event ev;
-    struct px_buf out;
-    int err;
-    px_buf_init(&out, 0);
-    do {
-        err = exchange(fd, w, &out);
-        while (err == 0 && (err = px_worker_next(w, &ev)) == 0 && ev.kind != PX_WORKER_READY)
-            ;
-    } while (err == PX_EAGAIN);
-    px_buf_deinit(&out);
-    return err;
-}
+/* ---- opening the store: the connection of the greeting is kept ---- */
 
 /* Keeps the greeted connection if it can; without it the first query dials. */
 static void adopt(struct store_daemon *d, int fd, struct px_worker *owned_worker)
@@ -685,27 +626,6 @@ static void adopt(struct store_daemon *d, int fd, struct px_worker *owned_worker
     uv_timer_start(&c->timer, on_timer, IDLE_MS, 0);
     if (uv_read_start((uv_stream_t *)&c->pipe, on_alloc, on_read) != 0)
         conn_close(c);
-}
-
-/* Greets on a scratch worker: a failure then leaves no handle behind on the loop. */
-static int greet(const char *socket_path, const char *store_dir, struct px_worker *w, int *ret_fd)
-{
-    int fd = -1; /* gcc does not see that connect sets it */
-    int err = connect_blocking(socket_path, &fd);
-    if (err != 0)
-        return err;
-    err = px_worker_init(w, store_dir);
-    if (err == 0) {
-        err = greet_blocking(fd, w);
-        if (err != 0)
-            px_worker_deinit(w);
-    }
-    if (err != 0) {
-        close(fd);
-        return err;
-    }
-    *ret_fd = fd;
-    return 0;
 }
 
 static const struct px_store_backend_ops daemon_ops = {
@@ -740,7 +660,7 @@ int px_store_daemon_open(uv_loop_t *loop, const struct px_store_uri *uri, const 
 {
     struct px_worker w;
     int fd = -1;
-    int err = greet(uri->socket, uri->store_dir, &w, &fd);
+    int err = px_store_greet(uri->socket, uri->store_dir, &w, &fd);
     if (err != 0)
         return err;
     struct store_daemon *d = daemon_new(loop, uri, log);
