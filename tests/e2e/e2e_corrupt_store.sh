@@ -6,8 +6,7 @@ mkdir -p "$T/alice" "$T/bob"
 top=$(build alice "$HERE/big.nix" --argstr tag corrupt --arg mib 4) || { not_ok "build"; finish; }
 node_init alice
 key=$(node_key alice)
-in_store alice "" "" nix store sign -k "$T/alice/home/nix-key.sec" "$top"
-in_store alice "" "" nix copy --to "file://$T/cache?compression=none" "$top" 2>/dev/null
+good_cache alice "$top"
 want=$(dump_sum alice "$top")
 file=$T/alice/root$top
 damage() { chmod u+w "$file"; "$@"; chmod 444 "$file"; }

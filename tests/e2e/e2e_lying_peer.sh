@@ -6,9 +6,9 @@
 mkdir -p "$T/good" "$T/lies" "$T/bob"
 top=$(build good "$HERE/big.nix" --argstr tag lies --arg mib 3) || { not_ok "build"; finish; }
 hash=$(basename "$top" | cut -c1-32)
-in_store good "" "" nix-store --generate-binary-cache-key good-1 "$T/good.sec" "$T/good.pub"
-in_store good "" "" nix store sign -k "$T/good.sec" "$top"
-in_store good "" "" nix copy --to "file://$T/cache?compression=none" "$top" 2>/dev/null
+mkdir -p "$T/good/home"
+in_store good "" "" nix-store --generate-binary-cache-key good-1 "$T/good/home/nix-key.sec" "$T/good.pub"
+good_cache good "$top"
 honest=$T/cache/$hash.narinfo
 nar_hash=$(sed -n 's/^NarHash: sha256://p' "$honest")
 nar_size=$(sed -n 's/^NarSize: //p' "$honest")
@@ -84,9 +84,11 @@ done
 
 # ---- real nix with a good second substituter behind ----
 echo "corrupt 1500000" >"$T/lies/fault"
+: >"$T/bob.log"
 restart_bob
 mkdir -p "$T/carol"
 check "nix ends well with a good cache behind the liar" \
     in_store carol "$bob_http file://$T/cache" "$key" nix-store -r "$top"
+check "the liar was asked first" grep -q 'event=nar\.[a-z_]* .*liar' "$T/bob.log"
 check "and has the right bytes" test "$(dump_sum carol "$top")" = "$(dump_sum good "$top")"
 finish

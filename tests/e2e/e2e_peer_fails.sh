@@ -8,8 +8,7 @@ mkdir -p "$T/alice" "$T/bob"
 top=$(build alice "$HERE/big.nix" --argstr tag fails --arg mib 192) || { not_ok "build"; finish; }
 node_init alice
 key=$(node_key alice)
-in_store alice "" "" nix store sign -k "$T/alice/home/nix-key.sec" "$top"
-in_store alice "" "" nix copy --to "file://$T/cache?compression=none" "$top" 2>/dev/null
+good_cache alice "$top"
 want=$(dump_sum alice "$top")
 
 # Alice sits behind the link emulator at 40 MB/s, so that "in the middle" is a long while.
@@ -33,7 +32,7 @@ in_the_middle() { # NAME ACTION…: runs nix, acts once 20 MB came, waits for ni
     mkdir -p "$T/$store"
     in_store "$store" "$bob_http file://$T/cache" "$key" nix-store -r "$top" >"$out" 2>&1 &
     local nix_pid=$!
-    until_true 20 moved 20000000 || { echo "the NAR never started"; cat "$out"; }
+    until_true 20 moved 20000000 || { echo "the NAR never started"; cat "$out"; wait "$nix_pid"; return 1; }
     "$@"
     wait "$nix_pid"
     rc=$?

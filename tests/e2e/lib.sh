@@ -5,6 +5,7 @@ set -uo pipefail
 PEERIX=$(realpath "${1:?usage: $0 PATH-OF-PEERIX}")
 BIN=$(dirname "$PEERIX")
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+PX_RELEASE=${PX_RELEASE:-$(cd "$HERE/../.." && pwd)/build/release} # for what moves much
 T=$(mktemp -d "${TMPDIR:-/tmp}/peerix-e2e.XXXXXX")
 PIDS=()
 FAILED=0
@@ -80,6 +81,12 @@ in_store() {
 # build NAME FILE [ARGS]: prints the path; nix's own output only when it fails
 build() {
     in_store "$1" "" "" nix-build "$2" --no-out-link "${@:3}" 2>"$T/build.out" || { tail -n 20 "$T/build.out" >&2; return 1; }
+}
+# good_cache STORE PATH: a binary cache in $T/cache that nix asks after ours, signed by the key of the node STORE.
+good_cache() {
+    in_store "$1" "" "" nix store sign -r -k "$T/$1/home/nix-key.sec" "$2" 2>/dev/null
+    in_store "$1" "" "" nix copy --to "file://$T/cache?compression=none" "$2" 2>/dev/null || return 1
+    echo 'Priority: 40' >>"$T/cache/nix-cache-info" # without the line it is 0, before everything
 }
 forget_cache() { rm -rf "$T/$1/nix-home/.cache"; }
 dump_sum() { in_store "$1" "" "" nix-store --dump "$T/$1/root$2" | sha256sum; }
