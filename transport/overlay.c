@@ -106,7 +106,7 @@ static void close_duplicate(struct px_link *l)
     px_link_fail(l, PX_EDUPLICATE, PX_CLOSE_DUPLICATE);
 }
 
-/* `old` (may be NULL) is up and loses its place to l. */
+/* `old` (may be NULL) is up, or ending already, and loses its place to l. */
 static void come_up(struct px_link *l, struct px_link *old, bool close_old)
 {
     struct px_overlay *o = l->overlay;
@@ -147,7 +147,8 @@ static void decide(struct px_link *l)
     struct px_overlay *o = l->overlay;
     struct px_link *old = px_overlay_find(o, &l->peer);
     const struct px_rivalry rivalry = {
-        .have_old = old != NULL,
+        /* one that failed in this very turn still has its place in by_peer */
+        .have_old = old != NULL && !px_link_is_ending(old),
         .same_boot = old != NULL && same_boot(l, old),
         .old_ours = old != NULL && old->ours,
         .new_ours = l->ours,

@@ -157,6 +157,9 @@ bool host_bulks_done(const struct host *h)
 static int on_authorize(void *ctx, const struct px_peer_id *id)
 {
     const struct host *h = ctx;
+    struct px_link *old = px_overlay_find(h->overlay, id);
+    if (h->close_when_asked && old != NULL)
+        px_link_close(old, PX_CLOSE_PROTOCOL);
     return h->unlisted != NULL && px_peer_id_eq(h->unlisted, id) ? PX_EUNLISTED : 0;
 }
 

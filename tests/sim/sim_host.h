@@ -32,7 +32,8 @@ struct host {
     const char *network;
     struct px_overlay *overlay;
 
-    const struct px_peer_id *unlisted;     /* everyone else is listed */
+    const struct px_peer_id *unlisted; /* everyone else is listed */
+    bool close_when_asked; /* closes the link to a peer whenever that peer is to be authorized */
     struct px_link *links[HOST_LINKS_MAX]; /* up */
     size_t link_count, up_count, down_count, refused_count, cloned_count;
     int down_err, refused_err; /* of the last one */

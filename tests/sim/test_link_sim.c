@@ -151,6 +151,35 @@ TEST(a_peer_that_lost_its_link_gets_a_new_one_with_the_same_boot_id)
     world_deinit(&w);
 }
 
+/* The old link fails in the very turn in which a new one is proved, as when the peer breaks a rule
+ * on it in the next datagram. */
+TEST(a_link_that_is_ending_is_no_rival)
+{
+    for (uint64_t seed = 310; seed < 314; seed++) {
+        struct world w;
+        world_start(&w, seed, &sim_calm);
+        bool a_lower = memcmp(w.a.identity.id.key, w.b.identity.id.key, 32) < 0;
+        struct host *lower = a_lower ? &w.a : &w.b, *higher = a_lower ? &w.b : &w.a;
+        CHECK_OK(host_dial(seed % 2 ? higher : lower, seed % 2 ? lower : higher));
+        CHECK(world_run_until(&w, world_both_up, 10 * PX_SEC));
+        /* one forgets the link, the other hears nothing of it */
+        world_run(&w, 6 * PX_SEC);
+        px_link_close(lower->links[0], PX_CLOSE_NONE);
+        sim_net_set_weather(w.net, &sim_gone);
+        sim_node_kick(lower->node);
+        world_run(&w, PX_SEC);
+        sim_net_set_weather(w.net, &sim_calm);
+        higher->close_when_asked = true;
+        CHECK_OK(host_dial(lower, higher));
+        CHECK(world_run_until(&w, world_both_up, 10 * PX_SEC));
+        CHECK_ERR(higher->down_err, px_close_error(PX_CLOSE_PROTOCOL));
+        CHECK_INT(higher->down_count, 1);
+        world_run(&w, 10 * PX_SEC);
+        CHECK(quiet_with_one(&w));
+        world_deinit(&w);
+    }
+}
+
 TEST(two_machines_with_one_key_are_reported)
 {
     struct world w;
