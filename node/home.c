@@ -74,23 +74,12 @@ int px_home_resolve(const char *home, bool system, struct px_home *ret)
     return err;
 }
 
-static const char *join(const char *dir, const char *name, char out[PX_HOME_FILE_MAX])
-{
-    int n = snprintf(out, PX_HOME_FILE_MAX, "%s/%s", dir, name);
-    px_assert(n > 0 && n < PX_HOME_FILE_MAX);
-    return out;
-}
-
 const char *px_home_config_path(const struct px_home *h, const char *name,
                                 char out[PX_HOME_FILE_MAX])
 {
-    return join(h->config_dir, name, out);
-}
-
-const char *px_home_state_path(const struct px_home *h, const char *name,
-                               char out[PX_HOME_FILE_MAX])
-{
-    return join(h->state_dir, name, out);
+    int n = snprintf(out, PX_HOME_FILE_MAX, "%s/%s", h->config_dir, name);
+    px_assert(n > 0 && n < PX_HOME_FILE_MAX);
+    return out;
 }
 
 const char *px_home_default_key_name(char out[PX_NIX_KEY_NAME_MAX + 1])

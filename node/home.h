@@ -23,12 +23,9 @@ struct px_home {
  * (~/.config/peerix, ~/.local/state/peerix). Creates nothing. PX_EINVAL for an empty home,
  * PX_ENOENT without HOME, PX_ELIMIT. */
 PX_MUST_CHECK int px_home_resolve(const char *home, bool system, struct px_home *ret);
-/* Writes "<config_dir>/<name>" or "<state_dir>/<name>" to out and returns it; names are at most 62
- * bytes. */
+/* Writes "<config_dir>/<name>" to out and returns it; names are at most 62 bytes. */
 const char *px_home_config_path(const struct px_home *h, const char *name,
                                 char out[PX_HOME_FILE_MAX]);
-const char *px_home_state_path(const struct px_home *h, const char *name,
-                               char out[PX_HOME_FILE_MAX]);
 
 /* Creates what is missing: directories 0700, identity, nix key of that name (NULL:
  * px_home_default_key_name), sample config, empty authorized_keys. Never overwrites. Each thing

@@ -16,11 +16,6 @@ void px_frame_reader_deinit(struct px_frame_reader *r)
     px_buf_deinit(&r->buf);
 }
 
-bool px_frame_reader_idle(const struct px_frame_reader *r)
-{
-    return r->done || r->buf.len == 0;
-}
-
 /* Fills the buffer up to `want` bytes. */
 static int fill(struct px_frame_reader *r, struct px_slice *io_data, size_t want)
 {

@@ -15,8 +15,6 @@ struct px_frame_reader {
 
 void px_frame_reader_init(struct px_frame_reader *r);
 void px_frame_reader_deinit(struct px_frame_reader *r);
-/* True between frames: the stream could end here. */
-bool px_frame_reader_idle(const struct px_frame_reader *r);
 
 /* Takes bytes off *io_data until a frame is complete; ret_body is valid until the next call.
  * PX_EAGAIN: all was taken and more is needed. PX_ELIMIT: a body longer than max. PX_ENOMEM. */

@@ -28,7 +28,6 @@ static void note_event(struct px_link *l, enum px_handshake_event event)
         px_link_mark_due(l);
         return;
     case PX_HANDSHAKE_NONE:
-    case PX_HANDSHAKE_CONTROL: /* no frame of this version asks for anything */
         return;
     }
 }

@@ -5,7 +5,6 @@
 #define PX_TRANSPORT_LINK_HANDSHAKE_H
 
 #include "proto/close.h"
-#include "transport/control_frame.h"
 #include "transport/link_proof.h"
 
 struct px_link_handshake;
@@ -39,7 +38,6 @@ enum px_handshake_event {
     PX_HANDSHAKE_NONE,
     PX_HANDSHAKE_PEER_PROVED, /* go on with _proceed, or close the connection */
     PX_HANDSHAKE_ACCEPTED,    /* initiator: the link is up */
-    PX_HANDSHAKE_CONTROL,     /* a control frame: px_link_handshake_control */
 };
 
 /* An initiator's first bytes are appended to out at once. PX_ENOMEM, PX_EINVAL. */
@@ -66,7 +64,5 @@ enum px_handshake_state px_link_handshake_state(const struct px_link_handshake *
 enum px_close_code px_link_handshake_close_code(const struct px_link_handshake *h);
 /* The proved peer; from PEER_PROVED on. */
 const struct px_link_hello *px_link_handshake_peer(const struct px_link_handshake *h);
-/* The frame of the last PX_HANDSHAKE_CONTROL. */
-const struct px_control *px_link_handshake_control(const struct px_link_handshake *h);
 
 #endif

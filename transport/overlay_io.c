@@ -186,11 +186,6 @@ int px_overlay_io_new(uv_loop_t *loop, const struct px_addr *bind,
     return 0;
 }
 
-struct px_overlay *px_overlay_io_overlay(struct px_overlay_io *io)
-{
-    return io->overlay;
-}
-
 struct px_udp *px_overlay_io_udp(struct px_overlay_io *io)
 {
     return io->udp;

@@ -17,7 +17,6 @@ px_nsec px_now_io(void);
 PX_MUST_CHECK int px_overlay_io_new(uv_loop_t *loop, const struct px_addr *bind,
                                     const struct px_overlay_config *config,
                                     struct px_overlay_io **ret);
-struct px_overlay *px_overlay_io_overlay(struct px_overlay_io *io);
 struct px_udp *px_overlay_io_udp(struct px_overlay_io *io);
 /* px_overlay_dial to a remote address from our socket. */
 PX_MUST_CHECK int px_overlay_io_dial(struct px_overlay_io *io, const struct px_peer_id *id,

@@ -7,8 +7,6 @@
 #include "node/nix/store.h"
 #include "proto/base/list.h"
 
-#define FAKE_PATHS_MAX 1024
-
 /* What px_store_query makes its info from. */
 struct fake_path {
     char store_path[256];
