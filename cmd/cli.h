@@ -1,7 +1,7 @@
 /* The command line as one parser reads it for all commands, and how commands talk to people.
  *
  * Options are --long, --long=value, -h; they may stand before or after operands; `--` ends them.
- * An option given twice counts once, with its last value, unless it is repeatable. */
+ * Of an option given twice the last value counts, unless the command walks all of them. */
 #ifndef PX_CMD_CLI_H
 #define PX_CMD_CLI_H
 

@@ -9,7 +9,6 @@ struct px_cli;
 struct px_cli_option {
     const char *name; /* without dashes */
     const char *arg;  /* placeholder; NULL: takes no value */
-    bool repeatable;
     const char *help; /* one phrase, without a full stop */
 };
 

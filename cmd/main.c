@@ -6,26 +6,26 @@
 #define OPTIONS(rows) .options = (rows), .option_count = PX_ARRAY_LEN(rows)
 
 const struct px_cli_option px_common_options[] = {
-    {"home", "DIR", false, "keep everything in DIR (default: the XDG directories)"},
-    {"system", NULL, false, "use /etc/peerix and /var/lib/peerix"},
+    {"home", "DIR", "keep everything in DIR (default: the XDG directories)"},
+    {"system", NULL, "use /etc/peerix and /var/lib/peerix"},
 };
 const size_t px_common_option_count = PX_ARRAY_LEN(px_common_options);
 
 static const struct px_cli_option init_options[] = {
-    {"non-interactive", NULL, false, "never ask, take the defaults"},
-    {"nix-key-name", "NAME", false, "name of the signing key (default: HOSTNAME-peerix-1)"},
+    {"non-interactive", NULL, "never ask, take the defaults"},
+    {"nix-key-name", "NAME", "name of the signing key (default: HOSTNAME-peerix-1)"},
 };
 static const struct px_cli_option json_option[] = {
-    {"json", NULL, false, "print JSON"},
+    {"json", NULL, "print JSON"},
 };
 static const struct px_cli_option auth_add_options[] = {
-    {"name", "NAME", false, "a short name, as in host names: a-z, 0-9 and dashes"},
-    {"addr", "HOST:PORT", true, "where to dial the peer; may be given several times"},
-    {"grant", "G,...", false, "what the peer may use: cache, cache-own (default: both)"},
-    {"comment", "TEXT", false, "a remark for people"},
+    {"name", "NAME", "a short name, as in host names: a-z, 0-9 and dashes"},
+    {"addr", "HOST:PORT", "where to dial the peer; may be given several times"},
+    {"grant", "G,...", "what the peer may use: cache, cache-own (default: both)"},
+    {"comment", "TEXT", "a remark for people"},
 };
 static const struct px_cli_option nix_key_options[] = {
-    {"nix-key", "FILE", false, "the secret key (default: as the daemon finds it)"},
+    {"nix-key", "FILE", "the secret key (default: as the daemon finds it)"},
 };
 
 /* clang-format off */
