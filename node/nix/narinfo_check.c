@@ -86,6 +86,14 @@ static int replace_sigs(const struct px_narinfo_policy *p, const struct px_slice
     return err;
 }
 
+/* Whether the content address, which agrees with the path, covers the NAR too. `text:` and flat
+ * `fixed:` do not tie NarHash to the path: with them alone a peer could send another NAR, and nix,
+ * noticing after the fact, fails instead of asking its next substituter. */
+static bool covers_nar(struct px_slice ca)
+{
+    return px_slice_starts(ca, PX_SLICE_LIT("fixed:r:sha256:"));
+}
+
 static enum px_narinfo_fault check_trust(const struct px_narinfo_policy *p,
                                          struct px_path_info *info)
 {
@@ -97,10 +105,11 @@ static enum px_narinfo_fault check_trust(const struct px_narinfo_policy *p,
         px_buf_deinit(&fingerprint);
         return PX_NARINFO_TOO_BIG;
     }
-    bool addressed = info->ca.len > 0 && px_path_info_ca_valid(info, px_sha256);
-    if (!addressed)
-        info->ca = px_slice(NULL, 0);
+    bool agrees = info->ca.len > 0 && px_path_info_ca_valid(info, px_sha256);
+    bool addressed = agrees && covers_nar(info->ca);
     size_t count = valid_sigs(p, info, px_buf_slice(&fingerprint), sigs);
+    if (!addressed && !(agrees && count > 0))
+        info->ca = px_slice(NULL, 0);
     if (count == 0 && !addressed && !p->trust_peers)
         fault = PX_NARINFO_UNTRUSTED;
     else if (replace_sigs(p, sigs, count, px_buf_slice(&fingerprint), info) != 0)

@@ -40,7 +40,8 @@ const char *px_narinfo_fault_text(enum px_narinfo_fault fault);
 
 /* Parses and judges. On PX_NARINFO_OK *ret is the info as nix shall see it: URL
  * `nar/<narhash>.nar?hash=<hash part>`, Compression none, the valid Sigs by trusted keys and our
- * own, Deriver only in good form, CA only if it agrees with the path. Freed by the caller. */
+ * own, Deriver only in good form, CA only if it agrees with the path and a Sig stands or it covers
+ * the NAR. Freed by the caller. */
 PX_MUST_CHECK enum px_narinfo_fault px_narinfo_check(const struct px_narinfo_policy *policy,
                                                      struct px_slice text,
                                                      struct px_slice hash_part,

@@ -289,37 +289,90 @@ TEST(a_false_content_address_is_worth_nothing)
     teardown();
 }
 
-/* A path made by the rule itself: /nix/store/<fold(sha256("source:sha256:<hex>:/nix/store:n"))>-n
- */
-TEST(a_true_content_address_needs_no_signature)
+/* Nix's rule: `type` is all that is hashed before ":<store dir>:<name>". */
+static void put_addressed(const char *type, const uint8_t inner[32], const char *ca,
+                          const uint8_t ca_hash[32], struct px_buf *hash_part)
 {
-    uint8_t nar_hash[32], digest[32], folded[20] = {0};
-    struct px_buf inner, hash_part;
-    setup();
+    uint8_t digest[32], folded[20] = {0}, nar_hash[32];
+    struct px_buf text;
     memset(nar_hash, 7, sizeof(nar_hash));
-    px_buf_init(&inner, 1024);
-    px_buf_init(&hash_part, 64);
-    (void)px_buf_put_cstr(&inner, "source:sha256:");
-    (void)px_hex_encode(&inner, px_slice(nar_hash, 32));
-    CHECK_OK(px_buf_put_cstr(&inner, ":/nix/store:n"));
-    px_sha256(px_buf_slice(&inner), digest);
+    px_buf_init(&text, 1024);
+    (void)px_buf_printf(&text, "%s:sha256:", type);
+    (void)px_hex_encode(&text, px_slice(inner, 32));
+    CHECK_OK(px_buf_put_cstr(&text, ":/nix/store:n"));
+    px_sha256(px_buf_slice(&text), digest);
+    px_buf_deinit(&text);
     for (size_t i = 0; i < sizeof(digest); i++)
         folded[i % sizeof(folded)] ^= digest[i];
-    CHECK_OK(px_nix32_encode(&hash_part, px_slice(folded, sizeof(folded))));
+    px_buf_clear(hash_part);
+    CHECK_OK(px_nix32_encode(hash_part, px_slice(folded, sizeof(folded))));
+    px_buf_clear(&t.text);
     (void)px_buf_put_cstr(&t.text, "StorePath: /nix/store/");
-    (void)px_buf_put(&t.text, px_buf_slice(&hash_part));
+    (void)px_buf_put(&t.text, px_buf_slice(hash_part));
     (void)px_buf_put_cstr(&t.text, "-n\nNarHash: sha256:");
     (void)px_nix32_encode(&t.text, px_slice(nar_hash, 32));
-    (void)px_buf_put_cstr(&t.text, "\nNarSize: 5\nReferences: \nCA: fixed:r:sha256:");
-    (void)px_nix32_encode(&t.text, px_slice(nar_hash, 32));
+    (void)px_buf_printf(&t.text, "\nNarSize: 5\nReferences: \nCA: %s", ca);
+    (void)px_nix32_encode(&t.text, px_slice(ca_hash, 32));
     CHECK_OK(px_buf_put_cstr(&t.text, "\n"));
-    CHECK_INT(px_narinfo_check(&t.policy, px_buf_slice(&t.text), px_buf_slice(&hash_part), &t.info),
-              PX_NARINFO_OK);
-    CHECK(t.info->ca.len > 0);
-    CHECK_INT(t.info->sig_count, 0);
+}
+
+static void sign_text(void)
+{
+    struct px_buf fingerprint;
+    struct px_path_info *info;
+    px_buf_init(&fingerprint, PX_NARINFO_MAX);
+    CHECK_OK(px_narinfo_parse(px_buf_slice(&t.text), &info));
+    CHECK_OK(px_path_info_fingerprint(info, &fingerprint));
+    (void)px_buf_put_cstr(&t.text, "Sig: ");
+    CHECK_OK(px_nix_sign(&t.upstream, px_buf_slice(&fingerprint), &t.text));
+    CHECK_OK(px_buf_put_cstr(&t.text, "\n"));
+    px_path_info_free(info);
+    px_buf_deinit(&fingerprint);
+}
+
+/* All three are true of the path. But only fixed:r ties the NarHash to it: with the others a peer
+ * could send any NAR, and nix, finding the contents do not have the address, would not go on to its
+ * next substituter but fail. */
+TEST(only_a_content_address_that_covers_the_nar_needs_no_signature)
+{
+    enum { RECURSIVE, TEXT, FLAT, KINDS };
+    static const char *const cas[] = {"fixed:r:sha256:", "text:sha256:", "fixed:sha256:"};
+    uint8_t hash[32], flat[32];
+    struct px_buf inner, hash_part;
+    memset(hash, 7, sizeof(hash));
+    px_buf_init(&inner, 256);
+    px_buf_init(&hash_part, 64);
+    (void)px_buf_put_cstr(&inner, "fixed:out:sha256:");
+    (void)px_hex_encode(&inner, px_slice(hash, 32));
+    CHECK_OK(px_buf_put_u8(&inner, ':'));
+    px_sha256(px_buf_slice(&inner), flat);
+    for (int kind = 0; kind < KINDS; kind++) {
+        setup();
+        for (int round = 0; round < 3; round++) {
+            bool is_signed = round == 1;
+            t.policy.trust_peers = round == 2;
+            put_addressed(kind == RECURSIVE ? "source"
+                          : kind == TEXT    ? "text"
+                                            : "output:out",
+                          kind == FLAT ? flat : hash, cas[kind], hash, &hash_part);
+            if (is_signed)
+                sign_text();
+            enum px_narinfo_fault want =
+                round > 0 || kind == RECURSIVE ? PX_NARINFO_OK : PX_NARINFO_UNTRUSTED;
+            px_path_info_free(t.info);
+            t.info = NULL;
+            CHECK_INT(px_narinfo_check(&t.policy, px_buf_slice(&t.text), px_buf_slice(&hash_part),
+                                       &t.info),
+                      want);
+            if (want == PX_NARINFO_OK) {
+                CHECK_INT(t.info->sig_count, is_signed);
+                CHECK_INT(t.info->ca.len > 0, is_signed || kind == RECURSIVE);
+            }
+        }
+        teardown();
+    }
     px_buf_deinit(&inner);
     px_buf_deinit(&hash_part);
-    teardown();
 }
 
 TEST(trusted_peers_need_no_signature_but_cannot_lie_about_the_path)
