@@ -1,5 +1,6 @@
-/* Overlays on a virtual network: the production cores from UDP payloads upwards, many seeds. What
- * works in any weather, and that there is one link per peer. */
+/* Overlays on a virtual network: the production cores from UDP payloads upwards (overlay.c, link.c,
+ * link_control.c, link_send.c over QUIC), many seeds. What works in any weather, and that there is
+ * one link per peer. */
 #include "tests/sim/sim_world.h"
 
 static void exchange(uint64_t seed, const struct sim_weather *weather, uint64_t most)

@@ -1,4 +1,5 @@
-/* The cache service, asked over HTTP/3 through a link in memory, with a store in memory. */
+/* The cache service (cache_service.c, and cache_nar.c for bodies), asked over HTTP/3 through a link
+ * in memory, with a store in memory. */
 #include <stdlib.h>
 
 #include "auth/authorized_keys.h"

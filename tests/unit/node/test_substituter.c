@@ -1,5 +1,5 @@
-/* The substituter over real loopback sockets, in front of fake peers: what nix sees, byte by byte.
- */
+/* The substituter (substituter.c, substituter_nar.c, http_front.c) over real loopback sockets, in
+ * front of fake peers: what nix sees, byte by byte. */
 #include "node/nix/substituter.h"
 
 #include <arpa/inet.h>

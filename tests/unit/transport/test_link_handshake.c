@@ -1,5 +1,6 @@
 /* The handshake on stream 0: it succeeds between two that know each other, however the bytes are
- * cut, and every refusal of docs/spec/handshake.md has its own code at both ends. */
+ * cut, and every refusal of docs/spec/handshake.md has its own code at both ends. The proofs inside
+ * are link_proof.c, the frames around them frame.c and control_frame.c. */
 #include "auth/identity.h"
 #include "proto/cbor.h"
 #include "proto/stream_type.h"

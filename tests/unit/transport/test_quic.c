@@ -1,4 +1,6 @@
-/* Two endpoints wired in memory on a virtual clock: handshake, streams, loss, ends, abuse. */
+/* Two endpoints wired in memory on a virtual clock: handshake, streams, loss, ends, abuse. All of
+ * quic_endpoint.c, quic_conn.c, quic_callbacks.c, quic_path.c, quic_stream.c, quic_write.c,
+ * quic_tls.c and quic_error.c is under test through quic.h. */
 #include <stdlib.h>
 
 #include "proto/close.h"
