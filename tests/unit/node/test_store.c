@@ -1,6 +1,6 @@
 /* Real stores: private roots filled by nix, read through the database (store_db.c, store_info.c)
- * and through a nix-daemon started on them (store_greeting.c, store_daemon.c), and scripted daemons
- * for what a real one does not do. */
+ * and through a nix-daemon started on them (store_greeting.c, store_daemon.c, store_daemon_conn.c),
+ * and scripted daemons for what a real one does not do. */
 #include "node/nix/store.h"
 
 #include <signal.h>
