@@ -54,6 +54,7 @@ struct px_cache_queries {
     struct px_list ended; /* asks with news */
     size_t rounds, bytes, waiting;
     bool abandoned; /* some round has nobody left to hear from, or nobody who waits */
+    bool ready;     /* a peer has said that it allows streams again */
     px_nsec retry_at;
 };
 
@@ -88,12 +89,47 @@ static void ask_ended(struct ask *a, int err)
     set_state(a, ASK_ENDED);
 }
 
+static void drop_body(struct ask *a)
+{
+    a->round->owner->bytes -= a->body.len;
+    px_buf_deinit(&a->body);
+}
+
+static struct ask *longest_open(const struct px_cache_queries *q)
+{
+    struct ask *longest = NULL;
+    PX_LIST_EACH(it, &q->order) {
+        struct round *r = PX_CONTAINER_OF(it, struct round, in_order);
+        for (size_t i = 0; i < r->ask_count; i++) {
+            struct ask *a = &r->asks[i];
+            if (a->state == ASK_OPEN && (longest == NULL || a->body.len > longest->body.len))
+                longest = a;
+        }
+    }
+    return longest;
+}
+
 static void on_response(void *ctx, const struct px_h3_response *res)
 {
     struct ask *a = ctx;
     a->status = res->status;
     if (a->state == ASK_OPEN && res->status != 200)
         ask_ended(a, PX_ENOENT);
+}
+
+/* Makes room by giving up the longest answers: a narinfo is short, so they are the least likely to
+ * be any good, and who floods us does not crowd out the others. False when `a` is the longest. */
+static bool make_room(const struct ask *a, size_t n)
+{
+    struct px_cache_queries *q = a->round->owner;
+    while (n > PX_CACHE_QUERY_BYTES_MAX - q->bytes) {
+        struct ask *longest = longest_open(q);
+        if (longest == NULL || longest->body.len <= a->body.len + n)
+            return false;
+        drop_body(longest);
+        ask_ended(longest, PX_ELIMIT);
+    }
+    return true;
 }
 
 static void on_data(void *ctx, struct px_slice data)
@@ -104,7 +140,7 @@ static void on_data(void *ctx, struct px_slice data)
         a->peer->ops->consume(a->peer, a->fetch, data.len);
     if (a->state != ASK_OPEN)
         return;
-    if (data.len > PX_CACHE_QUERY_BYTES_MAX - q->bytes || px_buf_put(&a->body, data) != 0) {
+    if (!make_room(a, data.len) || px_buf_put(&a->body, data) != 0) {
         ask_ended(a, PX_ELIMIT);
         return;
     }
@@ -208,8 +244,7 @@ static void round_free(struct round *r)
             a->peer->ops->cancel(a->peer, a->fetch);
         if (a->state != ASK_OVER)
             set_state(a, ASK_OVER);
-        q->bytes -= a->body.len;
-        px_buf_deinit(&a->body);
+        drop_body(a);
     }
     px_path_info_free(r->best);
     q->rounds--;
@@ -233,7 +268,8 @@ int px_cache_query(struct px_cache_queries *q, px_nsec now, struct px_slice hash
         }
         for (size_t i = 0; i < r->ask_count; i++)
             ask_peer(&r->asks[i]);
-        q->retry_at = PX_MIN(q->retry_at, now + PX_CACHE_QUERY_RETRY);
+        if (q->retry_at <= now)
+            q->retry_at = now + PX_CACHE_QUERY_RETRY;
         if (r->open == 0) /* no peer could be asked at all: the next run says so */
             q->abandoned = true;
     }
@@ -309,8 +345,7 @@ static void take_answer(struct ask *a)
     bool answered = (a->err == 0 && a->status == 200) || a->err == PX_ELIMIT;
     enum px_narinfo_fault fault = answered ? judge(a, &info) : PX_NARINFO_OK;
     set_state(a, ASK_OVER);
-    q->bytes -= a->body.len;
-    px_buf_deinit(&a->body);
+    drop_body(a);
     if (a->fetch != NULL) {
         a->peer->ops->cancel(a->peer, a->fetch);
         a->fetch = NULL;
@@ -331,6 +366,7 @@ static void take_answer(struct ask *a)
 
 static void retry_waiting(struct px_cache_queries *q, px_nsec now)
 {
+    q->ready = false;
     q->retry_at = now + PX_CACHE_QUERY_RETRY;
     PX_LIST_EACH(it, &q->order) {
         struct round *r = PX_CONTAINER_OF(it, struct round, in_order);
@@ -361,8 +397,7 @@ static void drop_peer(struct round *r, const struct px_cache_peer *p)
             continue;
         a->fetch = NULL;
         set_state(a, ASK_OVER);
-        q->bytes -= a->body.len;
-        px_buf_deinit(&a->body);
+        drop_body(a);
     }
     if (r->best_peer == p) {
         px_path_info_free(r->best);
@@ -379,11 +414,16 @@ void px_cache_queries_peer_gone(struct px_cache_queries *q, const struct px_cach
         drop_peer(PX_CONTAINER_OF(it, struct round, in_order), p);
 }
 
+void px_cache_queries_peer_ready(struct px_cache_queries *q)
+{
+    q->ready = q->waiting > 0;
+}
+
 void px_cache_queries_run(struct px_cache_queries *q, px_nsec now)
 {
     while (!px_list_empty(&q->ended))
         take_answer(PX_CONTAINER_OF(q->ended.next, struct ask, ended));
-    if (q->waiting > 0 && now >= q->retry_at)
+    if (q->waiting > 0 && (q->ready || now >= q->retry_at))
         retry_waiting(q, now);
     if (q->abandoned)
         settle_abandoned(q);
@@ -397,7 +437,7 @@ void px_cache_queries_run(struct px_cache_queries *q, px_nsec now)
 
 px_nsec px_cache_queries_next(const struct px_cache_queries *q)
 {
-    if (q->abandoned || !px_list_empty(&q->ended))
+    if (q->abandoned || !px_list_empty(&q->ended) || (q->ready && q->waiting > 0))
         return 0;
     if (px_list_empty(&q->order))
         return PX_NEVER;

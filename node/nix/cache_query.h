@@ -51,6 +51,9 @@ void px_cache_query_leave(struct px_cache_queries *q, struct px_cache_waiter *w)
  * and was not judged yet is dropped. */
 void px_cache_queries_peer_gone(struct px_cache_queries *q, const struct px_cache_peer *p);
 
+/* The peer allows streams again: who waits for it is asked by the next run. */
+void px_cache_queries_peer_ready(struct px_cache_queries *q);
+
 /* Judges what has come in and what is overdue. */
 void px_cache_queries_run(struct px_cache_queries *q, px_nsec now);
 /* When run must be called even if nothing comes in; PX_NEVER when nothing is under way. */

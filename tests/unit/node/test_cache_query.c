@@ -17,6 +17,7 @@ static struct {
     const struct px_cache_peer *blamed;
     unsigned rejected;
     enum px_narinfo_fault fault;
+    const struct px_cache_peer *rejected_peer;
 } t;
 
 struct outcome {
@@ -45,8 +46,8 @@ static void rejected(void *ctx, struct px_cache_peer *p, struct px_slice hash_pa
                      enum px_narinfo_fault fault)
 {
     (void)ctx;
-    (void)p;
     (void)hash_part;
+    t.rejected_peer = p;
     t.rejected++;
     t.fault = fault;
 }
@@ -255,6 +256,26 @@ TEST(a_peer_without_free_streams_is_tried_again)
     teardown();
 }
 
+TEST(a_peer_that_has_streams_again_is_asked_at_once)
+{
+    struct px_cache_waiter *w;
+    struct outcome o;
+    setup(1);
+    t.peers[0].busy = 1;
+    CHECK_OK(ask(&t.good, NULL, 7, &o, &w));
+    CHECK(px_cache_queries_next(t.q) > 7);
+    px_cache_queries_peer_ready(t.q);
+    CHECK(px_cache_queries_next(t.q) <= 7);
+    px_cache_queries_run(t.q, 7);
+    CHECK_INT(t.peers[0].gets, 1);
+    act(&t.peers[0], GOOD);
+    px_cache_queries_run(t.q, 7);
+    CHECK(o.calls == 1 && o.hit);
+    px_cache_queries_peer_ready(t.q); /* nobody waits */
+    CHECK(px_cache_queries_next(t.q) == PX_NEVER);
+    teardown();
+}
+
 TEST(a_nar_round_takes_the_asked_nar_and_prefers_the_unblemished)
 {
     struct px_cache_waiter *w;
@@ -377,6 +398,37 @@ TEST(answers_not_judged_yet_are_bounded)
     px_cache_queries_run(t.q, 1);
     CHECK_INT(t.fault, PX_NARINFO_TOO_BIG);
     CHECK_INT(t.rejected, 80 - PX_CACHE_QUERY_BYTES_MAX / sizeof(junk));
+    px_cache_queries_run(t.q, 250 * PX_MSEC);
+    teardown();
+}
+
+/* One peer that answers with as much as it may and never ends must not use up what honest peers'
+ * answers need. */
+TEST(a_flood_from_one_peer_costs_that_peer_not_the_others)
+{
+    static struct outcome flooded[80];
+    static uint8_t junk[PX_NARINFO_MAX]; /* divides the limit */
+    struct px_cache_waiter *w;
+    struct outcome o;
+    setup(2);
+    for (size_t i = 0; i < 80; i++) {
+        struct fake_path p = t.good;
+        snprintf(p.hash_part, sizeof(p.hash_part), "%032zu", i);
+        CHECK_OK(ask(&p, NULL, 0, &flooded[i], &w));
+    }
+    PX_LIST_EACH(it, &t.peers[0].fetches) {
+        struct px_cache_fetch *f = PX_CONTAINER_OF(it, struct px_cache_fetch, link);
+        fake_respond(f, 200, PX_H3_NO_LENGTH);
+        fake_data(f, px_slice(junk, sizeof(junk)));
+    }
+    CHECK_OK(ask(&t.good, NULL, 0, &o, &w));
+    struct px_cache_fetch *honest =
+        PX_CONTAINER_OF(t.peers[1].fetches.prev, struct px_cache_fetch, link);
+    fake_answer(honest, 200, px_buf_slice(&t.good.narinfo));
+    px_cache_queries_run(t.q, 1);
+    CHECK(o.calls == 1 && o.hit && o.from == &t.peers[1].pub);
+    CHECK(t.rejected > 0);
+    CHECK(t.rejected_peer == &t.peers[0].pub);
     px_cache_queries_run(t.q, 250 * PX_MSEC);
     teardown();
 }
