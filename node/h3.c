@@ -61,8 +61,8 @@ struct px_h3_exchange *px_h3_exchange_new(struct px_h3_session *s, enum px_h3_st
     px_list_init(&x->in_hungry);
     if (state != PX_H3_CRITICAL)
         px_list_push_back(&s->live, &x->in_live);
-    if (state == PX_H3_RECEIVING)
-        s->served++;
+    if (state != PX_H3_CRITICAL)
+        s->requests++;
     return x;
 }
 
@@ -97,8 +97,8 @@ void px_h3_exchange_free(struct px_h3_exchange *x, int err)
     if (x->id >= 0)
         px_map_remove(&x->s->h->streams, &x->by_id);
     px_list_remove(&x->in_session);
-    if (x->s->serving && x->state != PX_H3_CRITICAL)
-        x->s->served--;
+    if (x->state != PX_H3_CRITICAL)
+        x->s->requests--;
     free(x->path);
     free(x);
 }
@@ -317,6 +317,8 @@ int px_h3_get(struct px_h3 *h, bool head, struct px_slice path, uint64_t range_f
         return PX_ECLOSED;
     if (path.len == 0 || path.len > PX_H3_PATH_MAX || path.data[0] != '/')
         return PX_EINVAL;
+    if (s->requests >= PX_H3_ASKED_MAX)
+        return PX_EAGAIN;
     struct px_h3_exchange *x = px_h3_exchange_new(s, PX_H3_ASKED);
     if (x == NULL)
         return PX_ENOMEM;

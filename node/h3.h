@@ -17,7 +17,10 @@ struct px_h3_exchange; /* one request and its response, at either end */
 #define PX_H3_PATH_MAX      1024
 #define PX_H3_HEADERS_MAX   64   /* fields of one message */
 #define PX_H3_EXCHANGES_MAX 1024 /* served for one peer at a time; then H3_REQUEST_REJECTED */
-#define PX_H3_NO_LENGTH     UINT64_MAX
+/* Streams of ours on one link, given-up ones the peer has not ended included; then PX_EAGAIN,
+ * however many more the peer allows. */
+#define PX_H3_ASKED_MAX 2048
+#define PX_H3_NO_LENGTH UINT64_MAX
 
 struct px_h3_request {
     bool head; /* HEAD, else GET; other methods are answered 400 here, a request body is refused */
@@ -71,9 +74,9 @@ void px_h3_shutdown(struct px_h3 *h);
 /* For px_overlay_ops.stream: takes streams of type PX_STREAM_H3_*; NULL for others. */
 const struct px_stream_ops *px_h3_stream(struct px_h3 *h, int64_t id, uint8_t type, void **ret_ctx);
 
-/* Asks. `range_first` 0 asks for the whole. PX_EAGAIN when the peer allows no more streams now,
- * PX_ECLOSED when the session is over or going away, PX_EINVAL for a path that is empty, too long
- * or does not start with a slash. */
+/* Asks. `range_first` 0 asks for the whole. PX_EAGAIN when the peer allows no more streams now or
+ * PX_H3_ASKED_MAX are open, PX_ECLOSED when the session is over or going away, PX_EINVAL for a path
+ * that is empty, too long or does not start with a slash. */
 PX_MUST_CHECK int px_h3_get(struct px_h3 *h, bool head, struct px_slice path, uint64_t range_first,
                             const struct px_h3_client_ops *ops, void *ctx,
                             struct px_h3_exchange **ret);

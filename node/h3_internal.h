@@ -62,7 +62,7 @@ struct px_h3_session {
     int64_t goaway_id; /* asking: requests from this id on will not be served */
     int64_t flip;      /* XORed into stream ids towards nghttp3 */
     uint8_t type;      /* enum px_stream_type, the first byte of our streams */
-    size_t served;     /* exchanges of the peer */
+    size_t requests;   /* request streams that are not closed */
     struct px_list streams;
     struct px_list live; /* exchanges that are not over */
 

@@ -15,8 +15,7 @@ void px_h3_session_fail(struct px_h3_session *s, uint64_t code, int err)
     if (s->dead)
         return;
     s->dead = true;
-    PX_LIST_EACH(it, &s->streams)
-    {
+    PX_LIST_EACH(it, &s->streams) {
         px_h3_exchange_abort(PX_CONTAINER_OF(it, struct px_h3_exchange, in_session), code);
     }
     while (!px_list_empty(&s->live))
@@ -30,8 +29,7 @@ void px_h3_session_fatal(struct px_h3_session *s, int liberr)
 
 static struct px_h3_exchange *beyond_goaway(const struct px_h3_session *s)
 {
-    PX_LIST_EACH(it, &s->live)
-    {
+    PX_LIST_EACH(it, &s->live) {
         struct px_h3_exchange *x = PX_CONTAINER_OF(it, struct px_h3_exchange, in_live);
         if ((x->id ^ s->flip) >= s->goaway_id)
             return x;
@@ -221,8 +219,7 @@ const struct px_stream_ops px_h3_orphan_ops = {
 
 void px_h3_session_disown(struct px_h3_session *s)
 {
-    PX_LIST_EACH(it, &s->streams)
-    {
+    PX_LIST_EACH(it, &s->streams) {
         struct px_h3_exchange *x = PX_CONTAINER_OF(it, struct px_h3_exchange, in_session);
         px_link_stream_set_owner(s->h->link, x->id, &px_h3_orphan_ops, NULL);
         px_link_stream_reset(s->h->link, x->id, NGHTTP3_H3_INTERNAL_ERROR);
@@ -238,7 +235,7 @@ const struct px_stream_ops *px_h3_stream(struct px_h3 *h, int64_t id, uint8_t ty
     if (s == NULL || (!uni && !s->serving))
         return NULL; /* SPEC http3 §2: only the HTTP client opens request streams */
     *ret_ctx = NULL;
-    if (s->dead || (!uni && s->served >= PX_H3_EXCHANGES_MAX))
+    if (s->dead || (!uni && s->requests >= PX_H3_EXCHANGES_MAX))
         return &px_h3_orphan_ops;
     struct px_h3_exchange *x = px_h3_exchange_new(s, uni ? PX_H3_CRITICAL : PX_H3_RECEIVING);
     if (x == NULL)

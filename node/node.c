@@ -144,6 +144,13 @@ static void on_peer_gone(void *ctx, struct px_cache_peer *peer)
         px_substituter_peer_gone(n->substituter, peer);
 }
 
+static void on_peer_ready(void *ctx, struct px_cache_peer *peer)
+{
+    struct node *n = ctx;
+    if (n->substituter != NULL)
+        px_substituter_peer_ready(n->substituter, peer);
+}
+
 static int start_peers(struct node *n)
 {
     struct px_peers_config c = {
@@ -155,6 +162,7 @@ static int start_peers(struct node *n)
         .network = px_slice_cstr(n->config->network),
         .dial_max = n->config->dial_max_ms * PX_MSEC,
         .peer_gone = on_peer_gone,
+        .peer_ready = on_peer_ready,
         .ctx = n,
     };
     int err = px_addr_parse(px_slice_cstr(n->config->listen), &c.listen);

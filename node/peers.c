@@ -44,7 +44,7 @@ struct px_peers {
 
 #define EACH_PEER(p, set)                                                                          \
     PX_LIST_EACH(p##_node, &(set)->all)                                                            \
-    for (struct peer *p = PX_CONTAINER_OF(p##_node, struct peer, node); p != NULL; p = NULL)
+        for (struct peer *p = PX_CONTAINER_OF(p##_node, struct peer, node); p != NULL; p = NULL)
 
 /* ---- the peer as somebody to GET from ---- */
 
@@ -86,8 +86,8 @@ static const struct px_cache_peer_ops cache_ops = {cache_get, cache_consume, cac
 static struct peer *find(struct px_peers *set, const struct px_peer_id *id)
 {
     EACH_PEER(p, set)
-    if (px_peer_id_eq(&p->id, id))
-        return p;
+        if (px_peer_id_eq(&p->id, id))
+            return p;
     return NULL;
 }
 
@@ -214,8 +214,7 @@ static void plan_dials(struct px_peers *set)
     px_nsec now = px_now_io(), next = PX_NEVER;
     if (set->closing)
         return;
-    EACH_PEER(p, set)
-    {
+    EACH_PEER(p, set) {
         if (!p->listed || p->resolving || p->dialling != NULL || p->link != NULL)
             continue;
         if (px_dial_plan_due(&p->plan, p->addr_count, now))
@@ -342,6 +341,14 @@ static const struct px_stream_ops *on_stream(void *ctx, struct px_link *link, in
     return px_h3_stream(p->h3, id, type, ret_ctx);
 }
 
+static void on_streams_available(void *ctx, struct px_link *link)
+{
+    struct px_peers *set = ctx;
+    struct peer *p = px_link_user(link);
+    if (p != NULL && p->link == link && p->h3 != NULL)
+        set->config.peer_ready(set->config.ctx, &p->cache);
+}
+
 static void on_cloned(void *ctx, const struct px_link *link)
 {
     struct px_peers *set = ctx;
@@ -360,6 +367,7 @@ static const struct px_overlay_ops overlay_ops = {
     .down = on_down,
     .refused = on_refused,
     .stream = on_stream,
+    .streams_available = on_streams_available,
     .cloned = on_cloned,
 };
 
@@ -368,8 +376,7 @@ static const struct px_overlay_ops overlay_ops = {
 void px_peers_reload(struct px_peers *set)
 {
     const struct px_authorized_keys *keys = px_allowlist_keys(set->config.allowlist);
-    EACH_PEER(p, set)
-    {
+    EACH_PEER(p, set) {
         if (px_authorized_keys_find(keys, &p->id) != NULL)
             continue;
         p->listed = false;
@@ -396,8 +403,7 @@ static void part_closed(struct px_peers *set)
 {
     if (--set->open_parts > 0)
         return;
-    PX_LIST_EACH(at, &set->all)
-    {
+    PX_LIST_EACH(at, &set->all) {
         struct peer *p = PX_CONTAINER_OF(at, struct peer, node);
         px_list_remove(&p->node);
         free(p);
@@ -455,8 +461,7 @@ void px_peers_close(struct px_peers *set, void (*done)(void *ctx), void *ctx)
     set->closing = true;
     set->done = done;
     set->done_ctx = ctx;
-    EACH_PEER(p, set)
-    {
+    EACH_PEER(p, set) {
         if (p->resolving) { /* its callback comes in any case, and tells part_closed */
             set->open_parts++;
             (void)uv_cancel((uv_req_t *)&p->resolve);
@@ -471,8 +476,8 @@ size_t px_peers_connected(void *peers, struct px_cache_peer **ret, size_t cap)
     struct px_peers *set = peers;
     size_t n = 0;
     EACH_PEER(p, set)
-    if (p->h3 != NULL && n < cap)
-        ret[n++] = &p->cache;
+        if (p->h3 != NULL && n < cap)
+            ret[n++] = &p->cache;
     return n;
 }
 
@@ -484,6 +489,6 @@ const struct px_addr *px_peers_local(const struct px_peers *set)
 void px_peers_log_stats(struct px_peers *set)
 {
     EACH_PEER(p, set)
-    if (p->link != NULL)
-        log_stats(p, p->link, "peer.stats", 0, false);
+        if (p->link != NULL)
+            log_stats(p, p->link, "peer.stats", 0, false);
 }

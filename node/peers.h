@@ -23,6 +23,8 @@ struct px_peers_config {
     px_nsec dial_max; /* longest pause between two dials of a peer */
     /* A connected peer is going: nothing of it may be used after this returns. */
     void (*peer_gone)(void *ctx, struct px_cache_peer *peer);
+    /* A connected peer whose `get` said PX_EAGAIN may be asked again. */
+    void (*peer_ready)(void *ctx, struct px_cache_peer *peer);
     void *ctx;
 };
 

@@ -17,7 +17,7 @@
 #define PX_QUIC_UNRAISED_WINDOW  (64u * 1024)
 #define PX_QUIC_STREAM_INITIAL   (1024u * 1024) /* first credit of a stream, then auto-tuned */
 #define PX_QUIC_STREAM_WINDOW    (6u * 1024 * 1024)
-#define PX_QUIC_STREAMS_BIDI     128
+#define PX_QUIC_STREAMS_BIDI     512 /* nix asks for hundreds of narinfos at once */
 #define PX_QUIC_STREAMS_UNI      16
 #define PX_QUIC_HANDSHAKE_TIME   (10 * PX_SEC)
 #define PX_QUIC_IDLE_TIMEOUT     (30 * PX_SEC)

@@ -345,6 +345,14 @@ void px_nar_relay_peer_gone(struct px_nar_relay *r)
         record_fault(r, PX_NAR_RESET);
 }
 
+void px_nar_relay_peer_ready(struct px_nar_relay *r)
+{
+    if (r->state != RELAY_WAITING)
+        return;
+    r->retry_at = 0;
+    r->dirty = true;
+}
+
 px_nsec px_nar_relay_next(const struct px_nar_relay *r)
 {
     if (r->dirty)

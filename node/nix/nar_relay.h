@@ -72,6 +72,9 @@ void px_nar_relay_free(struct px_nar_relay *r);
 /* The peer must not be touched any more; the request has got its `end` already. */
 void px_nar_relay_peer_gone(struct px_nar_relay *r);
 
+/* The peer allows streams again: a request that waits for one is made by the next run. */
+void px_nar_relay_peer_ready(struct px_nar_relay *r);
+
 /* Copies the next bytes for the reader: *ret_len > 0, or 0 when there are none now. A lasting error
  * once the source failed. */
 PX_MUST_CHECK int px_nar_relay_read(struct px_nar_relay *r, void *dst, size_t cap, size_t *ret_len);

@@ -388,6 +388,14 @@ void px_substituter_peer_gone(struct px_substituter *s, struct px_cache_peer *p)
     px_substituter_nars_peer_gone(s, p);
 }
 
+void px_substituter_peer_ready(struct px_substituter *s, struct px_cache_peer *p)
+{
+    if (s->finished)
+        return;
+    px_cache_queries_peer_ready(s->queries);
+    px_substituter_nars_peer_ready(s, p);
+}
+
 void px_substituter_stats(const struct px_substituter *s, struct px_substituter_stats *ret)
 {
     *ret = s->stats;

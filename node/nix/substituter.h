@@ -50,6 +50,9 @@ const struct px_addr *px_substituter_local(const struct px_substituter *s);
 /* A peer's link ended: its fetches have ended already (`end` was called), nothing of it may be
  * touched any more. */
 void px_substituter_peer_gone(struct px_substituter *s, struct px_cache_peer *p);
+/* A peer whose `get` said PX_EAGAIN may be asked again. Without this call it is tried after a
+ * while. */
+void px_substituter_peer_ready(struct px_substituter *s, struct px_cache_peer *p);
 
 struct px_substituter_stats {
     uint64_t narinfo_hits, narinfo_misses, narinfo_rejected;

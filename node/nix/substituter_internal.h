@@ -78,5 +78,6 @@ void px_substituter_nar_drop(struct px_substituter_request *q);
 bool px_substituter_nars_run(struct px_substituter *s);
 px_nsec px_substituter_nars_next(const struct px_substituter *s);
 void px_substituter_nars_peer_gone(struct px_substituter *s, const struct px_cache_peer *p);
+void px_substituter_nars_peer_ready(struct px_substituter *s, const struct px_cache_peer *p);
 
 #endif

@@ -246,3 +246,12 @@ void px_substituter_nars_peer_gone(struct px_substituter *s, const struct px_cac
         q->peer = NULL;
     }
 }
+
+void px_substituter_nars_peer_ready(struct px_substituter *s, const struct px_cache_peer *p)
+{
+    PX_LIST_EACH(it, &s->nars) {
+        struct px_substituter_request *q = PX_CONTAINER_OF(it, struct px_substituter_request, link);
+        if (q->peer == p && q->relay != NULL)
+            px_nar_relay_peer_ready(q->relay);
+    }
+}

@@ -6,7 +6,7 @@
 #include "tests/sim/sim_net.h"
 #include "transport/stream.h"
 
-#define HOST_BULKS_MAX 300
+#define HOST_BULKS_MAX 600
 #define HOST_LINKS_MAX 8
 
 /* One stream: each side sends a head (seed, size) and then size bytes that follow from the seed. */

@@ -598,6 +598,28 @@ TEST(more_than_the_limit_of_requests_is_refused_as_busy)
     free(a);
 }
 
+/* A peer that allows any number of streams and ends none of them must not make us remember ever
+ * more requests we gave up long ago. */
+TEST(requests_the_peer_never_lets_go_of_are_bounded)
+{
+    struct pair p;
+    pair_init(&p);
+    p.net.bidi_max = UINT32_MAX;
+    for (size_t i = 0; i < PX_H3_ASKED_MAX; i++) {
+        struct ask a = {0};
+        ask(p.a, &a, false, "/1", 0);
+        px_h3_cancel(a.x);
+    }
+    struct ask late = {0};
+    CHECK_ERR(px_h3_get(p.a, false, PX_SLICE_LIT("/1"), 0, &client_ops, &late, &late.x), PX_EAGAIN);
+    run(&p); /* it ends them after all */
+    ask(p.a, &late, false, "/1", 0);
+    run(&p);
+    CHECK_INT(late.ends, 1);
+    CHECK_OK(late.err);
+    pair_deinit(&p);
+}
+
 TEST(an_abrupt_end_of_the_link_ends_everything_once)
 {
     for (int steps = 0; steps < 24; steps++) {

@@ -7,8 +7,9 @@
 #include "tests/sim/sim_net.c"
 #include "transport/link.h"
 
-#define ASKS_MAX 40
-#define PIECE    20000
+#define ASKS_MAX  40
+#define BURST_MAX 600
+#define PIECE     20000
 
 static uint8_t byte_at(uint64_t offset)
 {
@@ -120,7 +121,10 @@ struct node {
     struct px_h3 *h3;
     struct ask asks[ASKS_MAX];
     size_t ask_count;
+    struct burst *burst; /* under way */
 };
+
+static void burst_go_on(struct burst *b);
 
 static int on_authorize(void *ctx, const struct px_peer_id *id)
 {
@@ -158,11 +162,20 @@ static const struct px_stream_ops *on_stream(void *ctx, struct px_link *link, in
     return px_h3_stream(n->h3, id, type, ret_ctx);
 }
 
+static void on_streams_available(void *ctx, struct px_link *link)
+{
+    struct node *n = ctx;
+    (void)link;
+    if (n->burst != NULL)
+        burst_go_on(n->burst);
+}
+
 static const struct px_overlay_ops overlay_ops = {.authorize = on_authorize,
                                                   .up = on_up,
                                                   .down = on_down,
                                                   .refused = on_refused,
-                                                  .stream = on_stream};
+                                                  .stream = on_stream,
+                                                  .streams_available = on_streams_available};
 
 static void node_input(void *ctx, const struct px_path *path, unsigned ecn, struct px_slice d,
                        px_nsec now)
@@ -245,6 +258,35 @@ static struct ask *node_ask(struct node *n, const char *path)
     CHECK_OK(px_h3_get(n->h3, false, px_slice_cstr(path), 0, &client_ops, a, &a->x));
     sim_node_kick(n->sim);
     return a;
+}
+
+/* --- many small ones at once, as nix asks for narinfos --- */
+
+struct burst {
+    struct node *node;
+    size_t asked, total;
+    struct ask asks[BURST_MAX];
+};
+
+static void burst_go_on(struct burst *b)
+{
+    while (b->asked < b->total) {
+        struct ask *a = &b->asks[b->asked];
+        int err = px_h3_get(b->node->h3, false, PX_SLICE_LIT("/700"), 0, &client_ops, a, &a->x);
+        if (err == PX_EAGAIN)
+            break;
+        CHECK_OK(err);
+        b->asked++;
+    }
+    sim_node_kick(b->node->sim);
+}
+
+static bool burst_ended(const struct burst *b)
+{
+    for (size_t i = 0; i < b->total; i++)
+        if (b->asks[i].ends == 0)
+            return false;
+    return true;
 }
 
 /* --- both --- */
@@ -337,6 +379,34 @@ TEST(both_directions_at_once_in_calm_and_rough_weather)
         CHECK_INT(bodies_open, 0);
         world_deinit(&w);
     }
+}
+
+/* nix asks for hundreds of narinfos at once, and gives none of them longer for there being so many:
+ * the peer's stream limit must not make them miss the deadline of a look-up (250 ms). */
+TEST(six_hundred_look_ups_at_once_are_answered_in_time)
+{
+    static const struct sim_weather far_away = {.delay = 30 * PX_MSEC};
+    static struct burst bursts[2];
+    struct world w;
+    world_init(&w, 3, &far_away);
+    struct node *nodes[] = {&w.a, &w.b};
+    (void)node_ask(&w.a, "/3000000"); /* opens the congestion windows */
+    (void)node_ask(&w.b, "/3000000");
+    run_to_the_end(&w);
+    px_nsec start = sim_net_now(w.net);
+    for (size_t i = 0; i < 2; i++) {
+        bursts[i] = (struct burst){.node = nodes[i], .total = BURST_MAX};
+        nodes[i]->burst = &bursts[i];
+        burst_go_on(&bursts[i]);
+    }
+    while (!(burst_ended(&bursts[0]) && burst_ended(&bursts[1])))
+        CHECK(sim_net_step(w.net, start + 250 * PX_MSEC));
+    for (size_t i = 0; i < 2; i++)
+        for (size_t k = 0; k < BURST_MAX; k++) {
+            CHECK_OK(bursts[i].asks[k].err);
+            CHECK_INT(bursts[i].asks[k].status, 200);
+        }
+    world_deinit(&w);
 }
 
 TEST(given_up_requests_leave_the_link_usable)

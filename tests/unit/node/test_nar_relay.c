@@ -284,7 +284,7 @@ TEST(a_peer_without_free_streams_is_asked_again)
     memset(&t, 0, sizeof(t));
     setup(1000, 0, true);
     px_nar_relay_free(t.relay);
-    t.peer.busy = 2;
+    t.peer.busy = 3;
     struct px_nar_relay_config c = {.hasher = t.hasher,
                                     .peer = &t.peer.pub,
                                     .path = PX_SLICE_LIT("/nar/x?hash=1000000000000000000000000000"
@@ -299,6 +299,10 @@ TEST(a_peer_without_free_streams_is_asked_again)
         t.now += PX_NAR_RETRY;
         run();
     }
+    px_nar_relay_peer_ready(t.relay); /* no need to wait any longer */
+    CHECK_INT(px_nar_relay_next(t.relay), 0);
+    run();
+    CHECK_INT(t.peer.gets, 2);
     settle();
     CHECK_INT(t.failed, 0);
     CHECK_INT(t.out_len, 1000);
