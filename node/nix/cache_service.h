@@ -11,7 +11,8 @@
 
 struct px_cache_service;
 
-#define PX_CACHE_PEER_NARS_MAX 16 /* NARs streamed to one peer at a time; then 503 */
+/* NARs streamed to one peer at a time; then 503. nix fetches 25 at a time (http-connections). */
+#define PX_CACHE_PEER_NARS_MAX 32
 
 struct px_cache_service_config {
     struct px_store *store;

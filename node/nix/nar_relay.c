@@ -29,6 +29,7 @@ struct px_nar_relay {
     enum px_nar_fault fault;
     unsigned status;
     bool dirty, ended;
+    bool busy;   /* the peer could not serve it now */
     bool active; /* bytes came since the clock was last looked at */
     uint64_t received;
 
@@ -36,7 +37,7 @@ struct px_nar_relay {
     uint64_t head_offset;             /* of the head block in the NAR */
     uint64_t taken;                   /* offset in the NAR the reader is at */
     uint64_t submitted, credited;
-    px_nsec started, last_active, retry_at;
+    px_nsec created, started, last_active, retry_at;
 };
 
 const char *px_nar_fault_text(enum px_nar_fault fault)
@@ -93,7 +94,9 @@ static void on_response(void *ctx, const struct px_h3_response *res)
     struct px_nar_relay *r = ctx;
     r->status = res->status;
     r->active = r->dirty = true;
-    if (res->status != 200)
+    if (res->status == 503)
+        r->busy = true;
+    else if (res->status != 200)
         record_fault(r, PX_NAR_REFUSED);
     else if (res->content_length != PX_H3_NO_LENGTH && res->content_length != r->config.nar_size)
         record_fault(r, PX_NAR_WRONG_LENGTH);
@@ -130,7 +133,7 @@ static void on_data(void *ctx, struct px_slice data)
 {
     struct px_nar_relay *r = ctx;
     r->active = r->dirty = true;
-    while (data.len > 0 && r->fault == PX_NAR_OK) {
+    while (data.len > 0 && r->fault == PX_NAR_OK && !r->busy) {
         if (r->received == r->config.nar_size) {
             record_fault(r, PX_NAR_LONG);
             return;
@@ -157,7 +160,8 @@ static void on_end(void *ctx, int err)
     struct px_nar_relay *r = ctx;
     r->fetch = NULL;
     r->ended = r->dirty = true;
-    if (r->received < r->config.nar_size)
+    r->busy = r->busy || (err == PX_EBUSY && r->status == 0);
+    if (r->received < r->config.nar_size && !r->busy)
         record_fault(r, err == 0 ? PX_NAR_SHORT : PX_NAR_RESET);
 }
 
@@ -285,6 +289,20 @@ static void check_hash(struct px_nar_relay *r)
         r->ops->ready(r->ctx);
 }
 
+/* nix was told of the NAR: it is worth asking again. */
+static void back_off(struct px_nar_relay *r, px_nsec now)
+{
+    if (r->fetch != NULL)
+        r->config.peer->ops->cancel(r->config.peer, r->fetch);
+    r->fetch = NULL;
+    r->busy = r->ended = false;
+    r->status = 0;
+    set_state(r, RELAY_WAITING);
+    r->retry_at = now + PX_NAR_BUSY_RETRY;
+    if (now - r->created >= PX_NAR_BUSY_TIME)
+        record_fault(r, PX_NAR_BUSY);
+}
+
 static void check_clock(struct px_nar_relay *r, px_nsec now)
 {
     /* while the reader is the slow one, the source may have no credit: its silence is ours */
@@ -325,6 +343,8 @@ void px_nar_relay_run(struct px_nar_relay *r, px_nsec now)
     if (r->state == RELAY_FAILED)
         return;
     if (r->state != RELAY_VERIFIED) {
+        if (r->busy && r->fault == PX_NAR_OK)
+            back_off(r, now);
         check_clock(r, now);
         if (r->fault == PX_NAR_OK)
             go_on(r, now);
@@ -394,6 +414,7 @@ int px_nar_relay_new(const struct px_nar_relay_config *config, px_nsec now,
                                .ops = ops,
                                .ctx = ctx,
                                .taken = config->first,
+                               .created = now,
                                .started = now,
                                .last_active = now};
     r->path = px_slice_dup_cstr(config->path);

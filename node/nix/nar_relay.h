@@ -15,6 +15,8 @@
 #define PX_NAR_UNREAD_MAX   (64u * 1024 * 1024) /* a source that sends more without credit is cut */
 #define PX_NAR_HOLD_TIME    (5 * PX_SEC)        /* a held NAR that takes longer is streamed */
 #define PX_NAR_RETRY        (20 * PX_MSEC)      /* for a peer that allows no stream now */
+#define PX_NAR_BUSY_RETRY   (100 * PX_MSEC)     /* for a peer that says it is too busy */
+#define PX_NAR_BUSY_TIME    (2 * PX_SEC)        /* it is given up then */
 
 struct px_nar_relay;
 
@@ -22,6 +24,7 @@ struct px_nar_relay;
 #define PX_NAR_FAULT_TABLE(X)                                                                      \
     X(PX_NAR_OK, "ok", 0)                                                                          \
     X(PX_NAR_REFUSED, "did not give the NAR it told of", 1)                                        \
+    X(PX_NAR_BUSY, "is too busy", 1)                                                               \
     X(PX_NAR_WRONG_LENGTH, "announced another size than was signed", 2)                            \
     X(PX_NAR_SHORT, "ended before the signed size", 2)                                             \
     X(PX_NAR_LONG, "went on after the signed size", 2)                                             \

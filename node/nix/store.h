@@ -14,7 +14,7 @@ struct px_store;
 struct px_store_query;
 
 #define PX_STORE_QUERIES_MAX 4096 /* waiting for an answer at a time; then PX_EBUSY */
-#define PX_STORE_NARS_MAX    64   /* NARs being streamed at a time; then PX_EBUSY */
+#define PX_STORE_NARS_MAX    128  /* NARs being streamed at a time; then PX_EBUSY */
 
 /* A Nix store URI as far as we read stores:
  *   auto                 the daemon if its socket answers, else the database

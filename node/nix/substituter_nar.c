@@ -50,7 +50,8 @@ static void blame(struct px_substituter_request *q, enum px_nar_fault fault)
         return;
     if (q->peer != NULL)
         q->peer->demerits += PX_MIN(demerits, UINT32_MAX - q->peer->demerits);
-    px_nar_memory_blame(s->memory, s->now, q->target.nar_hash, &q->peer_id);
+    if (fault != PX_NAR_BUSY) /* it may still be the only one who has it */
+        px_nar_memory_blame(s->memory, s->now, q->target.nar_hash, &q->peer_id);
 }
 
 static int read_nar(void *ctx, void *dst, size_t cap, size_t *ret_len)

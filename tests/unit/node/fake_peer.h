@@ -55,7 +55,8 @@ struct fake_peer {
     size_t path_count;
     struct px_list fetches;
     unsigned gets, nar_gets, cancels;
-    unsigned busy; /* so many gets are PX_EAGAIN first */
+    unsigned busy;     /* so many gets are PX_EAGAIN first */
+    unsigned refusals; /* so many NARs are 503 first */
     uint64_t window;
     bool instant; /* answers from inside get */
 };
@@ -182,6 +183,11 @@ static inline bool fake_step_nar(struct px_cache_fetch *f)
     const struct fake_path *path = f->found;
     uint8_t chunk[FAKE_CHUNK];
     uint64_t end = path->nar_size;
+    if (!f->responded && p->refusals > 0) {
+        p->refusals--;
+        fake_answer(f, 503, px_slice(NULL, 0));
+        return true;
+    }
     if (!f->responded) {
         fake_respond(f, p->mode == FAKE_MISSING ? 404 : 200,
                      p->mode == FAKE_LENGTH                          ? end + 1

@@ -309,6 +309,38 @@ TEST(a_peer_without_free_streams_is_asked_again)
     teardown();
 }
 
+/* A peer that streams to many already says 503: nix was told that the NAR is here, so it is worth
+ * the wait. */
+TEST(a_busy_peer_is_asked_again_for_a_while)
+{
+    for (int how = 0; how < 2; how++) {
+        setup(SIZE, 0, how == 0);
+        t.peer.refusals = 3;
+        for (int i = 0; i < 3; i++) {
+            settle();
+            CHECK_INT(t.peer.nar_gets, (unsigned)i + 1);
+            CHECK_INT(px_nar_relay_next(t.relay), t.now + PX_NAR_BUSY_RETRY);
+            t.now += PX_NAR_BUSY_RETRY;
+        }
+        settle();
+        CHECK_INT(t.failed, 0);
+        CHECK_INT(t.out_len, SIZE);
+        teardown();
+    }
+    setup(SIZE, 0, false);
+    t.peer.refusals = UINT32_MAX;
+    px_nsec begin = t.now;
+    while (t.failed == 0 && t.now < begin + 2 * PX_NAR_BUSY_TIME) {
+        while (fake_pump(&t.peer))
+            run();
+        t.now += PX_NAR_BUSY_RETRY;
+        run();
+    }
+    CHECK_INT(t.fault, PX_NAR_BUSY);
+    CHECK_INT(t.ready, 0);
+    teardown();
+}
+
 TEST(a_peer_that_is_gone_is_not_touched)
 {
     setup(SIZE, 0, false);
