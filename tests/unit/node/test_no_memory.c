@@ -1,0 +1,415 @@
+/* One allocation of ours after the other fails: nothing may crash, leak or be told twice. The
+ * linker sends malloc, calloc and realloc of our own objects here (tests/CMakeLists.txt); those of
+ * the libraries go on as ever. */
+#include <stdlib.h>
+
+#include "node/h3.h"
+#include "node/nix/cache_query.h"
+#include "proto/base/encoding.h"
+#include "tests/sim/sim_net.c"
+#include "transport/link.h"
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *old, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+
+static struct {
+    unsigned armed; /* inside code under test, and not in a callback of the test */
+    size_t seen, fail_at;
+    bool lasting; /* all from fail_at on fail, not just the one */
+} heap;
+
+static bool fails(void)
+{
+    if (heap.armed == 0)
+        return false;
+    heap.seen++;
+    return heap.lasting ? heap.seen >= heap.fail_at : heap.seen == heap.fail_at;
+}
+
+void *__wrap_malloc(size_t size)
+{
+    return fails() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return fails() ? NULL : __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *old, size_t size)
+{
+    return fails() ? NULL : __real_realloc(old, size);
+}
+
+#define ARMED(statement)                                                                           \
+    do {                                                                                           \
+        heap.armed++;                                                                              \
+        statement;                                                                                 \
+        heap.armed--;                                                                              \
+    } while (0)
+
+/* Runs it with each allocation failing in turn until none does. */
+static void sweep(void (*scenario)(void))
+{
+    for (int lasting = 0; lasting < 2; lasting++) {
+        heap.fail_at = 0;
+        do {
+            heap.fail_at++;
+            heap.seen = 0;
+            heap.armed = 0;
+            heap.lasting = lasting;
+            scenario();
+            CHECK_INT(heap.armed, 0);
+        } while (heap.seen >= heap.fail_at);
+        CHECK(heap.fail_at > 3);
+    }
+}
+
+/* --- look-ups --- */
+
+#define HASH "0c5s43c5w1mzzm4rgrdwgcw0g1jyn5wd"
+
+static struct {
+    struct px_nix_secret_key key;
+    struct px_nix_public_key pub;
+    struct px_buf narinfo;
+    struct px_cache_peer peer;
+    const struct px_h3_client_ops *ops;
+    void *ctx;
+    unsigned calls, hits;
+} q;
+
+static int peer_get(struct px_cache_peer *p, struct px_slice path, uint64_t range_first,
+                    const struct px_h3_client_ops *ops, void *ctx, struct px_cache_fetch **ret)
+{
+    (void)path, (void)range_first;
+    q.ops = ops;
+    q.ctx = ctx;
+    *ret = (struct px_cache_fetch *)(void *)p;
+    return 0;
+}
+
+static void peer_consume(struct px_cache_peer *p, struct px_cache_fetch *f, uint64_t n)
+{
+    (void)p, (void)f, (void)n;
+}
+
+static void peer_cancel(struct px_cache_peer *p, struct px_cache_fetch *f)
+{
+    (void)p, (void)f;
+    q.ops = NULL;
+}
+
+static const struct px_cache_peer_ops peer_ops = {peer_get, peer_consume, peer_cancel};
+
+static size_t list_peers(void *ctx, struct px_cache_peer **ret, size_t cap)
+{
+    (void)ctx, (void)cap;
+    ret[0] = &q.peer;
+    return 1;
+}
+
+static bool usable(void *ctx, const struct px_cache_peer *p, const uint8_t nar_hash[32])
+{
+    (void)ctx, (void)p, (void)nar_hash;
+    return true;
+}
+
+static void rejected(void *ctx, struct px_cache_peer *p, struct px_slice hash_part,
+                     enum px_narinfo_fault fault)
+{
+    (void)ctx, (void)p, (void)hash_part;
+    CHECK(fault == PX_NARINFO_NO_MEMORY || fault == PX_NARINFO_TOO_BIG);
+}
+
+static void done(void *ctx, const struct px_path_info *info, struct px_cache_peer *from)
+{
+    (void)ctx, (void)from;
+    q.calls++;
+    q.hits += info != NULL;
+}
+
+static void look_up(void)
+{
+    struct px_cache_queries *queries;
+    struct px_cache_waiter *w;
+    const struct px_cache_queries_config c = {.policy = {.store_dir = PX_SLICE_LIT("/nix/store"),
+                                                         .keys = &q.pub,
+                                                         .key_count = 1,
+                                                         .own_key = &q.key},
+                                              .deadline = PX_SEC,
+                                              .peers = list_peers,
+                                              .usable = usable,
+                                              .rejected = rejected};
+    int err;
+    q.calls = q.hits = 0;
+    q.ops = NULL;
+    ARMED(err = px_cache_queries_new(&c, &queries));
+    if (err != 0) {
+        CHECK_ERR(err, PX_ENOMEM);
+        return;
+    }
+    ARMED(err = px_cache_query(queries, 1, PX_SLICE_LIT(HASH), NULL, done, NULL, &w));
+    if (err == 0) {
+        ARMED({
+            q.ops->response(q.ctx, &(struct px_h3_response){.status = 200});
+            q.ops->data(q.ctx, px_buf_slice(&q.narinfo));
+            q.ops->end(q.ctx, 0);
+            px_cache_queries_run(queries, 2);
+        });
+        CHECK_INT(q.calls, 1);
+        CHECK_INT(q.hits, heap.seen < heap.fail_at);
+    } else {
+        CHECK_ERR(err, PX_ENOMEM);
+    }
+    px_cache_queries_free(queries);
+}
+
+TEST(a_look_up_without_memory_is_a_miss)
+{
+    static struct px_test_rng seed;
+    const struct px_rng rng = px_test_rng(&seed, 3);
+    struct px_buf fingerprint;
+    struct px_path_info *info;
+    memset(&q, 0, sizeof(q));
+    CHECK_OK(px_crypto_init());
+    CHECK_OK(px_nix_key_generate("k-1", &rng, &q.key));
+    px_nix_secret_key_public(&q.key, &q.pub);
+    q.peer = (struct px_cache_peer){.ops = &peer_ops, .name = "ann"};
+    px_buf_init(&q.narinfo, PX_NARINFO_MAX);
+    px_buf_init(&fingerprint, PX_NARINFO_MAX);
+    (void)px_buf_put_cstr(&q.narinfo, "StorePath: /nix/store/" HASH "-hello\nNarHash: sha256:");
+    (void)px_nix32_encode(&q.narinfo, px_slice(q.pub.key, 32));
+    CHECK_OK(px_buf_put_cstr(&q.narinfo, "\nNarSize: 5\nReferences:"));
+    for (int i = 0; i < 20; i++)
+        CHECK_OK(px_buf_printf(&q.narinfo, " %032d-some-quite-long-name-of-a-package", i));
+    CHECK_OK(px_buf_put_cstr(&q.narinfo, "\n"));
+    CHECK_OK(px_narinfo_parse(px_buf_slice(&q.narinfo), &info));
+    CHECK_OK(px_path_info_fingerprint(info, &fingerprint));
+    (void)px_buf_put_cstr(&q.narinfo, "Sig: ");
+    CHECK_OK(px_nix_sign(&q.key, px_buf_slice(&fingerprint), &q.narinfo));
+    CHECK_OK(px_buf_put_cstr(&q.narinfo, "\n"));
+    sweep(look_up);
+    px_path_info_free(info);
+    px_buf_deinit(&fingerprint);
+    px_buf_deinit(&q.narinfo);
+}
+
+/* --- links and HTTP/3 --- */
+
+struct node {
+    struct sim_node *sim;
+    struct px_quic_net net;
+    struct px_test_rng rng, overlay_rng;
+    struct px_identity identity;
+    struct px_overlay *overlay;
+    struct px_link *link;
+    struct px_h3 *h3;
+    struct px_h3_exchange *x;
+    unsigned asked, ends, whole;
+};
+
+/* A callback of the test: its own allocations are none of the sweep's business. */
+#define DISARMED(statement)                                                                        \
+    do {                                                                                           \
+        unsigned was = heap.armed;                                                                 \
+        heap.armed = 0;                                                                            \
+        statement;                                                                                 \
+        heap.armed = was;                                                                          \
+    } while (0)
+
+static int net_send(void *ctx, const struct px_path *path, unsigned ecn, struct px_slice data,
+                    size_t segment)
+{
+    const struct node *n = ctx;
+    int err;
+    DISARMED(err = n->net.send(n->net.ctx, path, ecn, data, segment));
+    return err;
+}
+
+static const uint8_t text[3000];
+
+static int body_next(void *ctx, struct px_slice *ret, bool *ret_fin)
+{
+    (void)ctx;
+    *ret = px_slice(text, sizeof(text));
+    *ret_fin = true;
+    return 0;
+}
+
+static void body_acked(void *ctx, uint64_t n)
+{
+    (void)ctx, (void)n;
+}
+
+static void body_closed(void *ctx)
+{
+    (void)ctx;
+}
+
+static const struct px_h3_body_ops body_ops = {body_next, body_acked, body_closed};
+
+static void on_request(void *ctx, struct px_h3_exchange *x, const struct px_h3_request *req)
+{
+    (void)ctx, (void)req;
+    const struct px_h3_answer a = {
+        .status = 200, .content_length = sizeof(text), .body = &body_ops, .body_ctx = NULL};
+    int err = px_h3_respond(x, &a);
+    CHECK(err == 0 || err == PX_ENOMEM || err == PX_EPROTO || err == PX_ESTATE);
+}
+
+static const struct px_h3_server_ops server_ops = {on_request};
+
+static void ask_response(void *ctx, const struct px_h3_response *res)
+{
+    (void)ctx, (void)res;
+}
+
+static void ask_data(void *ctx, struct px_slice data)
+{
+    px_h3_consume(((struct node *)ctx)->x, data.len);
+}
+
+static void ask_end(void *ctx, int err)
+{
+    struct node *n = ctx;
+    n->ends++;
+    n->whole += err == 0;
+    n->x = NULL;
+}
+
+static const struct px_h3_client_ops client_ops = {ask_response, ask_data, ask_end};
+
+static int on_authorize(void *ctx, const struct px_peer_id *id)
+{
+    (void)ctx, (void)id;
+    return 0;
+}
+
+static void on_up(void *ctx, struct px_link *link)
+{
+    struct node *n = ctx;
+    n->link = link;
+    if (px_h3_new(link, &server_ops, NULL, &n->h3) != 0)
+        px_link_close(link, PX_CLOSE_INTERNAL);
+    else
+        n->asked += px_h3_get(n->h3, false, PX_SLICE_LIT("/x"), 0, &client_ops, n, &n->x) == 0;
+}
+
+static void on_down(void *ctx, struct px_link *link, int err, bool by_peer, bool was_up)
+{
+    struct node *n = ctx;
+    (void)link, (void)err, (void)by_peer;
+    if (!was_up)
+        return;
+    px_h3_free(n->h3);
+    n->h3 = NULL;
+    n->link = NULL;
+}
+
+static void on_refused(void *ctx, const struct px_addr *remote, const struct px_peer_id *id,
+                       int err, bool by_peer)
+{
+    (void)ctx, (void)remote, (void)id, (void)err, (void)by_peer;
+}
+
+static const struct px_stream_ops *on_stream(void *ctx, struct px_link *link, int64_t id,
+                                             uint8_t type, void **ret_ctx)
+{
+    struct node *n = ctx;
+    (void)link;
+    return n->h3 == NULL ? NULL : px_h3_stream(n->h3, id, type, ret_ctx);
+}
+
+static const struct px_overlay_ops overlay_ops = {.authorize = on_authorize,
+                                                  .up = on_up,
+                                                  .down = on_down,
+                                                  .refused = on_refused,
+                                                  .stream = on_stream};
+
+static void node_input(void *ctx, const struct px_path *path, unsigned ecn, struct px_slice d,
+                       px_nsec now)
+{
+    ARMED(px_overlay_input(((struct node *)ctx)->overlay, path, ecn, d, now));
+}
+
+static void node_run(void *ctx, px_nsec now)
+{
+    ARMED(px_overlay_run(((struct node *)ctx)->overlay, now));
+}
+
+static px_nsec node_deadline(void *ctx)
+{
+    return px_overlay_deadline(((struct node *)ctx)->overlay);
+}
+
+static const struct sim_node_ops sim_ops = {node_input, node_run, node_deadline};
+
+static int node_init(struct node *n, struct sim_net *net, uint8_t number)
+{
+    memset(n, 0, sizeof(*n));
+    n->sim = sim_node_new(net, number);
+    n->net = sim_node_net(n->sim);
+    struct px_rng rng = px_test_rng(&n->rng, number);
+    px_identity_generate(&rng, &n->identity);
+    const struct px_overlay_config config = {
+        .identity = &n->identity,
+        .network = PX_SLICE_LIT("default"),
+        .agent = PX_SLICE_LIT("sim/1"),
+        .ops = &overlay_ops,
+        .ops_ctx = n,
+        .quic = {.rng = px_test_rng(&n->overlay_rng, number), .net = {net_send, n}},
+        .listen = true,
+    };
+    int err;
+    ARMED(err = px_overlay_new(&config, &n->overlay));
+    if (err == 0)
+        sim_node_set_owner(n->sim, &sim_ops, n);
+    return err;
+}
+
+static void node_end(struct node *n)
+{
+    sim_node_set_owner(n->sim, NULL, NULL);
+    ARMED(px_overlay_free(n->overlay));
+    px_identity_wipe(&n->identity);
+    CHECK(n->h3 == NULL);
+    CHECK_INT(n->ends, n->asked);
+}
+
+static void talk(void)
+{
+    static const struct sim_weather calm = {.delay = PX_MSEC};
+    struct sim_net *net = sim_net_new(5, &calm);
+    struct node a, b;
+    int err = node_init(&a, net, 1);
+    if (err == 0) {
+        err = node_init(&b, net, 2);
+        if (err == 0) {
+            struct px_path path = sim_path(1, 2);
+            struct px_link *l;
+            ARMED(err = px_overlay_dial(a.overlay, &b.identity.id, &path, NULL, sim_net_now(net),
+                                        &l));
+            sim_node_kick(a.sim);
+            px_nsec until = sim_net_now(net) + 8 * PX_SEC;
+            while (!(a.ends > 0 && b.ends > 0) && sim_net_step(net, until))
+                ;
+            if (heap.seen < heap.fail_at)
+                CHECK(a.whole == 1 && b.whole == 1);
+            node_end(&b);
+        }
+        node_end(&a);
+    }
+    CHECK(err == 0 || err == PX_ENOMEM);
+    sim_net_free(net);
+}
+
+TEST(links_and_requests_survive_any_lack_of_memory)
+{
+    CHECK_OK(px_crypto_init());
+    sweep(talk);
+}
