@@ -169,9 +169,9 @@ static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *res)
         } else {
             dial_failed(p, PX_ENOENT);
         }
-        plan_dials(set);
     }
     uv_freeaddrinfo(res);
+    plan_dials(set); /* which passed it over while this was under way */
     free_if_unused(p);
 }
 
