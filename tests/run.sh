@@ -2,7 +2,7 @@
 # Installs what the tests need, builds, runs them, and ends with `N passed, N failed`.
 # Usage: tests/run.sh [--full] [--list] [NAME…]
 #   (none)   the CI tier: under 15 minutes on 2 cores
-#   --full   also long fuzzing, both compilers for everything, big inputs
+#   --full   also long fuzzing, both compilers for everything, big inputs, more seeds, soak, matrices
 #   --list   prints the names of the parts and ends
 #   NAME…    only these parts, e.g. `tests/run.sh unit e2e_two_nodes`
 set -uo pipefail
@@ -18,8 +18,11 @@ for arg in "$@"; do
     *) names+=("$arg") ;;
     esac
 done
-export PX_FULL=$full
-fuzz_seconds=3 && [ "$full" = 1 ] && fuzz_seconds=60
+fuzz_seconds=3 unit_seconds=120
+if [ "$full" = 1 ]; then
+    fuzz_seconds=60 unit_seconds=600
+    export PX_TEST_BIG=1 PX_SIM_SEEDS=10
+fi
 
 passed=0 failed=0 skipped=0
 logs=$(mktemp -d)
@@ -99,12 +102,12 @@ export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktra
 if wanted checks; then part checks 60 tests/checks/layers.sh; fi
 for program in $(unit_programs asan 2>/dev/null); do
     name=$(basename "$program")
-    if wanted unit || wanted "$name"; then part "$name" 120 "$program"; fi
+    if wanted unit || wanted "$name"; then part "$name" $unit_seconds "$program"; fi
 done
 if [ "$full" = 1 ]; then
     for program in $(unit_programs clang 2>/dev/null); do
         name=$(basename "$program")
-        if wanted unit || wanted "$name"; then part "clang_$name" 120 "$program"; fi
+        if wanted unit || wanted "$name"; then part "clang_$name" $unit_seconds "$program"; fi
     done
 fi
 for fuzzer in $(find build/fuzz/tests -maxdepth 1 -type f -name 'fuzz_*' -perm -u+x 2>/dev/null | sort); do
@@ -116,5 +119,11 @@ for script in tests/cli/*.sh tests/e2e/e2e_*.sh; do
     name=$(basename "$script" .sh)
     if wanted e2e || wanted "$name"; then part "$name" 300 "$script" "$PX_ASAN/peerix"; fi
 done
+if [ "$full" = 1 ]; then
+    for script in tests/e2e/full_*.sh; do
+        name=$(basename "$script" .sh)
+        if wanted e2e || wanted "$name"; then part "$name" 900 "$script" "$PX_ASAN/peerix"; fi
+    done
+fi
 [ "$list" = 1 ] && exit 0
 finish
