@@ -21,18 +21,18 @@ static void on_ready(void *ctx)
     px_h3_body_resume(n->x);
 }
 
-int px_cache_nar_new(struct px_store *store, const struct px_path_info *info, uint64_t offset,
-                     uint64_t length, struct px_h3_exchange *x, void (*closed)(void *ctx, int err),
-                     void *ctx, struct px_cache_nar **ret)
+int px_cache_nar_new(struct px_store *store, const struct px_path_info *info,
+                     const struct px_h3_answer *head, struct px_h3_exchange *x,
+                     void (*closed)(void *ctx, int err), void *ctx, struct px_cache_nar **ret)
 {
-    px_assert(length > 0);
+    px_assert(head->content_length > 0);
     struct px_cache_nar *n = calloc(1, sizeof(*n));
     if (n == NULL)
         return PX_ENOMEM;
     n->x = x;
-    n->left = length;
+    n->left = head->content_length;
     n->end = &n->first;
-    int err = px_nar_open(store, info, offset, on_ready, n, &n->nar);
+    int err = px_nar_open(store, info, head->range_first, on_ready, n, &n->nar);
     if (err != 0) {
         free(n);
         return err;

@@ -8,10 +8,10 @@
 
 struct px_cache_nar;
 
-/* Starts reading `length` bytes (at least 1) from `offset`, for exchange x. `closed` is called
- * last. Errors as px_nar_open. */
+/* Starts reading what `head` announces: content_length bytes (at least 1) from range_first, for
+ * exchange x. `closed` is called last. Errors as px_nar_open. */
 PX_MUST_CHECK int px_cache_nar_new(struct px_store *store, const struct px_path_info *info,
-                                   uint64_t offset, uint64_t length, struct px_h3_exchange *x,
+                                   const struct px_h3_answer *head, struct px_h3_exchange *x,
                                    void (*closed)(void *ctx, int err), void *ctx,
                                    struct px_cache_nar **ret);
 /* When it could not be handed to px_h3_respond; `closed` is called. */

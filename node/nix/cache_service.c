@@ -193,8 +193,7 @@ static void stream_nar(struct ask *a, const struct px_path_info *info,
         ask_refuse(a, 503);
         return;
     }
-    int err = px_cache_nar_new(c->service->store, info, head->range_first, head->content_length,
-                               a->x, on_nar_closed, a, &nar);
+    int err = px_cache_nar_new(c->service->store, info, head, a->x, on_nar_closed, a, &nar);
     if (err != 0) {
         if (err != PX_EBUSY)
             log_failure(c, "nar.failed", err);
