@@ -298,7 +298,15 @@ static px_nsec msec(const char *text)
     return (px_nsec)(strtod(text, NULL) * (double)PX_MSEC);
 }
 
-int main(int argc, char **argv)
+struct settings {
+    const char *listen_on;
+    uint64_t seed;
+    int taps;
+    struct px_link_model_config link;
+};
+
+/* False, after getopt_long has said why, for what is no option of ours. */
+static bool parse(int argc, char **argv, struct emulator *e, struct settings *s)
 {
     static const struct option options[] = {
         {"listen", 1, NULL, 'l'},        {"to", 1, NULL, 't'},          {"tap", 1, NULL, 'a'},
@@ -306,67 +314,73 @@ int main(int argc, char **argv)
         {"burst-enter", 1, NULL, 'b'},   {"burst-leave", 1, NULL, 'B'}, {"reorder", 1, NULL, 'r'},
         {"reorder-delay", 1, NULL, 'R'}, {"duplicate", 1, NULL, 'D'},   {"rate", 1, NULL, 'x'},
         {"queue", 1, NULL, 'q'},         {"seed", 1, NULL, 's'},        {NULL, 0, NULL, 0}};
-    struct emulator e = {.ends = {-1, -1}};
-    struct px_link_model_config c = {.reorder_delay = 5 * PX_MSEC};
-    const char *listen_on = NULL;
-    uint64_t seed = 1;
-    int taps = 0, o;
+    struct px_link_model_config *c = &s->link;
+    int o;
     while ((o = getopt_long(argc, argv, "", options, NULL)) != -1) {
         switch (o) {
         case 'l':
-            listen_on = optarg;
+            s->listen_on = optarg;
             break;
         case 't':
-            e.server = to_sockaddr(optarg);
+            e->server = to_sockaddr(optarg);
             break;
         case 'a':
-            if (taps < 2)
-                e.ends[taps++] = open_tap(optarg);
+            if (s->taps < 2)
+                e->ends[s->taps++] = open_tap(optarg);
             break;
         case 'd':
-            c.delay = msec(optarg);
+            c->delay = msec(optarg);
             break;
         case 'j':
-            c.jitter = msec(optarg);
+            c->jitter = msec(optarg);
             break;
         case 'L':
-            c.loss = strtod(optarg, NULL);
+            c->loss = strtod(optarg, NULL);
             break;
         case 'b':
-            c.burst_enter = strtod(optarg, NULL);
+            c->burst_enter = strtod(optarg, NULL);
             break;
         case 'B':
-            c.burst_leave = strtod(optarg, NULL);
+            c->burst_leave = strtod(optarg, NULL);
             break;
         case 'r':
-            c.reorder = strtod(optarg, NULL);
+            c->reorder = strtod(optarg, NULL);
             break;
         case 'R':
-            c.reorder_delay = msec(optarg);
+            c->reorder_delay = msec(optarg);
             break;
         case 'D':
-            c.duplicate = strtod(optarg, NULL);
+            c->duplicate = strtod(optarg, NULL);
             break;
         case 'x':
-            c.rate = strtoull(optarg, NULL, 10);
+            c->rate = strtoull(optarg, NULL, 10);
             break;
         case 'q':
-            c.queue = strtoull(optarg, NULL, 10);
+            c->queue = strtoull(optarg, NULL, 10);
             break;
         case 's':
-            seed = strtoull(optarg, NULL, 10);
+            s->seed = strtoull(optarg, NULL, 10);
             break;
         default:
-            return 2;
+            return false;
         }
     }
-    e.tap = taps == 2;
-    if (!e.tap && (listen_on == NULL || e.server.sin_port == 0)) {
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    struct emulator e = {.ends = {-1, -1}};
+    struct settings s = {.seed = 1, .link = {.reorder_delay = 5 * PX_MSEC}};
+    if (!parse(argc, argv, &e, &s))
+        return 2;
+    e.tap = s.taps == 2;
+    if (!e.tap && (s.listen_on == NULL || e.server.sin_port == 0)) {
         fprintf(stderr, "link_emulator: needs --listen and --to, or --tap twice\n");
         return 2;
     }
-    px_link_model_init(&e.there, &c, seed);
-    px_link_model_init(&e.back, &c, seed + 1);
+    px_link_model_init(&e.there, &s.link, s.seed);
+    px_link_model_init(&e.back, &s.link, s.seed + 1);
     (void)signal(SIGTERM, on_signal);
     (void)signal(SIGINT, on_signal);
     uint8_t *space = malloc(PACKET_MAX);
@@ -375,10 +389,11 @@ int main(int argc, char **argv)
     if (e.tap)
         printf("ready\n");
     else
-        e.ends[0] = open_listener(listen_on);
+        e.ends[0] = open_listener(s.listen_on);
     fflush(stdout);
     while (!ended)
         turn(&e, space);
+    free(space);
     printf("there: passed %" PRIu64 " lost %" PRIu64 " overflowed %" PRIu64 "\n", e.there.passed,
            e.there.lost, e.there.overflowed);
     printf("back: passed %" PRIu64 " lost %" PRIu64 " overflowed %" PRIu64 "\n", e.back.passed,

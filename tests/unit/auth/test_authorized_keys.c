@@ -304,9 +304,9 @@ TEST(up_to_4096_entries_are_found_and_one_more_is_refused)
 static struct px_authorized_key sample(void)
 {
     struct px_authorized_key k = {.id = id_of(A), .grants = PX_GRANT_CACHE, .addr_count = 1};
-    strcpy(k.name, "alpha");
-    strcpy(k.addrs[0], "h:1");
-    strcpy(k.comment, "hi");
+    snprintf(k.name, sizeof(k.name), "alpha");
+    snprintf(k.addrs[0], sizeof(k.addrs[0]), "h:1");
+    snprintf(k.comment, sizeof(k.comment), "hi");
     return k;
 }
 
@@ -441,7 +441,7 @@ TEST(a_set_that_does_not_fit_or_cannot_be_written_leaves_the_output_alone)
     CHECK_ERR(px_authorized_keys_text_set(PX_SLICE_LIT("#\n"), &k, &b), PX_ELIMIT);
     CHECK_INT(b.len, 0);
     px_buf_clear(&b);
-    strcpy(k.name, "a\nb");
+    snprintf(k.name, sizeof(k.name), "a\nb");
     CHECK_ERR(px_authorized_keys_text_set(PX_SLICE_LIT("#\n"), &k, &b), PX_EPARSE);
     CHECK_INT(b.len, 0);
     px_buf_deinit(&b);

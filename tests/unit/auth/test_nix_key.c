@@ -66,7 +66,7 @@ TEST(only_the_right_key_name_text_and_signature_verify)
     px_nix_secret_key_public(&other, &keys[0]);
     CHECK_OK(px_nix_public_key_parse(PX_SLICE_LIT(PUBLIC), &keys[1]));
     keys[2] = keys[1]; /* the right key under another name */
-    strcpy(keys[2].name, "test-2");
+    snprintf(keys[2].name, sizeof(keys[2].name), "test-2");
     CHECK(!px_nix_verify(keys, 0, px_slice_cstr(sig), fp));
     CHECK(!px_nix_verify(&keys[0], 1, px_slice_cstr(sig), fp));
     CHECK(!px_nix_verify(&keys[2], 1, px_slice_cstr(sig), fp));

@@ -294,8 +294,13 @@ static int check_all(const struct site *s, const char *uri)
     CHECK_OK(store_open(&loop, uri, &store));
     CHECK_STR(px_store_dir(store), s->store_dir);
     site_output(s, &all, "nix --extra-experimental-features nix-command path-info --all");
-    for (char *line = strtok((char *)all.data, "\n"); line != NULL; line = strtok(NULL, "\n")) {
+    struct px_slice rest = px_buf_slice(&all), piece;
+    while (px_slice_split(&rest, '\n', &piece)) {
         struct px_path_info *info;
+        char line[600];
+        if (piece.len == 0)
+            continue;
+        snprintf(line, sizeof(line), "%.*s", (int)piece.len, (const char *)piece.data);
         CHECK_OK(ask(&loop, store, hash_part_of(s, line), &info));
         check_info(s, info, line);
         px_path_info_free(info);
@@ -487,7 +492,7 @@ static int files_in_db(const struct site *s)
 {
     struct px_buf out;
     site_output(s, &out, "ls '%s/r/nix/var/nix/db' | grep -c sqlite", s->dir.path);
-    int n = atoi((const char *)out.data);
+    int n = (int)strtol((const char *)out.data, NULL, 10);
     px_buf_deinit(&out);
     return n;
 }
@@ -541,7 +546,7 @@ TEST(what_is_only_in_the_wal_is_seen)
     snprintf(late, sizeof(late), "%s", (const char *)out.data);
     px_buf_deinit(&out);
     site_output(&s, &out, "stat -c %%s '%s/r/nix/var/nix/db/db.sqlite-wal'", s.dir.path);
-    CHECK(atoi((const char *)out.data) > 0);
+    CHECK(strtol((const char *)out.data, NULL, 10) > 0);
     px_buf_deinit(&out);
     CHECK_OK(ask_err(&loop, local, hash_part_of(&s, late)));
     CHECK_OK(ask_err(&loop, local, hash_part_of(&s, early)));

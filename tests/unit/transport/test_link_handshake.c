@@ -542,7 +542,7 @@ TEST(hello_payloads_are_decoded_strictly)
     CHECK_OK(px_buf_put_u8(&b, 0));
     CHECK_ERR(px_hello_decode(px_buf_slice(&b), &out), PX_EPARSE);
     px_buf_clear(&b);
-    strcpy(in.agent, "tab\there");
+    snprintf(in.agent, sizeof(in.agent), "tab\there");
     CHECK_OK(px_hello_put(&in, &identity, &context, &b));
     CHECK_ERR(px_hello_decode(px_buf_slice(&b), &out), PX_EPARSE);
     px_buf_deinit(&b);
