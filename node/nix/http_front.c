@@ -60,6 +60,7 @@ struct px_http_front {
     size_t active;
     int handles; /* libuv has not let go of yet */
     bool due, running, quiesced;
+    bool full; /* the library does not listen */
     void (*closed)(void *ctx);
     void *closed_ctx;
 };
@@ -68,12 +69,26 @@ struct px_http_front {
 
 static void on_timer(uv_timer_t *timer);
 
+static bool is_full(const struct px_http_front *f)
+{
+    const union MHD_DaemonInfo *info =
+        MHD_get_daemon_info(f->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
+    return info != NULL && info->num_connections >= PX_HTTP_CONNECTIONS_MAX;
+}
+
+/* At the limit the library stops listening, and begins again only in the run after the one in which
+ * a connection closed: nobody else would call for that. */
 static void run(struct px_http_front *f)
 {
     MHD_UNSIGNED_LONG_LONG ms;
+    bool was_full;
     f->due = false;
     f->running = true;
-    (void)MHD_run(f->daemon);
+    do {
+        was_full = f->full;
+        (void)MHD_run(f->daemon);
+        f->full = is_full(f);
+    } while (was_full && !f->full);
     f->running = false;
     if (MHD_get_timeout(f->daemon, &ms) == MHD_YES)
         (void)uv_timer_start(&f->timer, on_timer, ms, 0);

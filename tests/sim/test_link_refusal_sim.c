@@ -455,3 +455,28 @@ TEST(too_many_half_open_connections_get_busy)
     raw_deinit(&crowd);
     world_deinit(&w);
 }
+
+static bool a_down(const struct world *w)
+{
+    return w->a.down_count > 0;
+}
+
+TEST(beyond_the_hard_limit_nothing_is_kept_of_a_newcomer)
+{
+    struct world w;
+    static struct raw crowd; /* large */
+    world_start(&w, 541, &sim_calm);
+    raw_init(&crowd, w.net, 3, 80);
+    for (int i = 0; i < PX_LINK_HALF_OPEN_HARD; i++) {
+        raw_dial(&crowd, w.b.number);
+        world_run(&w, 4 * PX_MSEC);
+    }
+    world_run(&w, 100 * PX_MSEC);
+    CHECK_OK(host_dial(&w.a, &w.b));
+    CHECK(world_run_until(&w, a_down, PX_SEC));
+    CHECK_INT(w.b.refused_count, 0); /* b does not even speak of it */
+    world_run(&w, PX_LINK_HANDSHAKE_TIME);
+    world_connect(&w);
+    raw_deinit(&crowd);
+    world_deinit(&w);
+}

@@ -9,6 +9,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -1014,4 +1015,40 @@ TEST(closing_cuts_what_outlasts_the_drain)
     (void)r;
     client_close(&c);
     client_close(&waiting);
+}
+
+/* A local program that opens connections and says nothing: at the limit nix waits in the backlog,
+ * without an error, and is served when one closes. */
+TEST(at_the_connection_limit_newcomers_wait_for_a_place)
+{
+    static struct client idle[PX_HTTP_CONNECTIONS_MAX];
+    struct rlimit files;
+    struct client late;
+    struct reply r;
+    CHECK_INT(getrlimit(RLIMIT_NOFILE, &files), 0);
+    if (files.rlim_max < 3 * PX_HTTP_CONNECTIONS_MAX) {
+        printf("skip - at_the_connection_limit_newcomers_wait_for_a_place (too few descriptors)\n");
+        return;
+    }
+    files.rlim_cur = files.rlim_max;
+    CHECK_INT(setrlimit(RLIMIT_NOFILE, &files), 0);
+    setup(0);
+    for (size_t i = 0; i < PX_HTTP_CONNECTIONS_MAX; i++) {
+        client_open(&idle[i]);
+        send_text(&idle[i], "GET /half");
+        turn();
+    }
+    client_open(&late);
+    ask(&late, "GET", "/nix-cache-info", "");
+    for (int i = 0; i < 200; i++)
+        turn();
+    receive(&late);
+    CHECK(late.len == 0 && !late.eof);
+    client_close(&idle[0]);
+    await(&late, false, &r);
+    CHECK_INT(r.status, 200);
+    client_close(&late);
+    for (size_t i = 1; i < PX_HTTP_CONNECTIONS_MAX; i++)
+        client_close(&idle[i]);
+    teardown();
 }
