@@ -48,6 +48,19 @@ cores=$(find proto auth transport -name '*.c' ! -name '*_io.c' ! -path 'proto/ba
 io=$(grep -nE '\b(clock_gettime|gettimeofday|time\(NULL|socket\(|sendto\(|recvfrom\(|fopen\(|getrandom\(|[^sn]printf\()' $cores)
 verdict "cores do no I/O and read no clock" "$io"
 
-unsafe=$(grep -nE '\b(strcpy|strcat|sprintf|vsprintf|gets|atoi|atol|strtok|alloca|rand)\(' $sources)
+tests=$(find tests -name '*.[ch]' | sort)
+unsafe=$(grep -nE '\b(strcpy|strcat|sprintf|vsprintf|gets|atoi|atol|strtok|alloca|rand)\(' $sources $tests)
 verdict "no unsafe calls" "$unsafe"
+
+# Other versions break lines elsewhere: 14 is the one of record.
+formatter=
+for f in clang-format-14 clang-format; do
+    if "$f" --version 2>/dev/null | grep -q 'version 14\.'; then formatter=$f && break; fi
+done
+if [ -n "$formatter" ]; then
+    unformatted=$("$formatter" --dry-run -Werror $sources $tests 2>&1 | sed -n 's/^\([^:]*\):.*error:.*/\1/p' | sort -u)
+    verdict "sources are formatted" "$unformatted"
+else
+    echo "skip - sources are formatted: no clang-format 14 here"
+fi
 exit $rc
