@@ -145,17 +145,8 @@ static const struct px_h3_body_ops text_ops = {
 
 static int render(struct ask *a, struct px_path_info *info)
 {
-    struct px_buf url;
-    px_buf_init(&url, 256);
-    int err = px_nar_url(info->nar_hash, px_path_info_hash_part(info), &url);
-    if (err == 0)
-        err = px_path_info_set_str(info, &info->url, px_buf_slice(&url));
-    if (err == 0)
-        err = px_path_info_set_str(info, &info->compression, PX_SLICE_LIT("none"));
-    if (err == 0)
-        err = px_narinfo_format(info, &a->text);
-    px_buf_deinit(&url);
-    return err;
+    int err = px_narinfo_set_nar_url(info);
+    return err != 0 ? err : px_narinfo_format(info, &a->text);
 }
 
 static void answer_narinfo(struct ask *a, struct px_path_info *info)

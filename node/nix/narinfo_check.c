@@ -124,7 +124,7 @@ static bool deriver_valid(struct px_slice deriver)
            memcmp(deriver.data + deriver.len - 4, ".drv", 4) == 0;
 }
 
-static int write_own_fields(struct px_path_info *info)
+int px_narinfo_set_nar_url(struct px_path_info *info)
 {
     struct px_buf url;
     px_buf_init(&url, 256);
@@ -134,6 +134,12 @@ static int write_own_fields(struct px_path_info *info)
     if (err == 0)
         err = px_path_info_set_str(info, &info->compression, PX_SLICE_LIT("none"));
     px_buf_deinit(&url);
+    return err;
+}
+
+static int write_own_fields(struct px_path_info *info)
+{
+    int err = px_narinfo_set_nar_url(info);
     if (!deriver_valid(info->deriver))
         info->deriver = px_slice(NULL, 0);
     return err;

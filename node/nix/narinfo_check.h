@@ -49,5 +49,7 @@ PX_MUST_CHECK enum px_narinfo_fault px_narinfo_check(const struct px_narinfo_pol
 
 /* Appends `nar/<narhash>.nar?hash=<hash part>`. */
 int px_nar_url(const uint8_t nar_hash[32], struct px_slice hash_part, struct px_buf *out);
+/* Sets URL (px_nar_url) and Compression (none), as all our narinfos have them. PX_ENOMEM. */
+PX_MUST_CHECK int px_narinfo_set_nar_url(struct px_path_info *info);
 
 #endif
