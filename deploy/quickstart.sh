@@ -1,25 +1,37 @@
 #!/usr/bin/env bash
 # From a fresh checkout to a running node: installs what is missing, builds, starts the daemon.
-# Usage: deploy/quickstart.sh [--demo] [daemon options…]
+# Usage: deploy/quickstart.sh [--home DIR | --system] [options of `peerix daemon`…]
+#        deploy/quickstart.sh --demo
 #   (none)   starts `peerix daemon` in the foreground with its defaults
 #   --demo   two nodes and two stores in a temporary directory: builds a path in one, has nix fetch it into
 #            the other through the overlay, and cleans up
 set -euo pipefail
-cd "$(dirname "$0")/.."
+from=$PWD # file names in options are meant from here
+fail() { printf 'quickstart: %s\n' "$*" >&2; exit 1; }
 
-demo=0 options=()
-for arg in "$@"; do
-    case "$arg" in
+demo=0 home=() options=()
+while [ $# -gt 0 ]; do
+    case "$1" in
     --demo) demo=1 ;;
-    -h | --help) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 0 ;;
-    *) options+=("$arg") ;;
+    -h | --help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    --home)
+        [ $# -ge 2 ] || fail "--home needs a directory"
+        home=(--home "$(realpath -m "$2")")
+        shift
+        ;;
+    --home=*) home=(--home "$(realpath -m "${1#*=}")") ;;
+    --system) home=(--system) ;;
+    *) options+=("$1") ;;
     esac
+    shift
 done
+[ "$demo" = 0 ] || [ $((${#home[@]} + ${#options[@]})) = 0 ] || fail "--demo takes no other options"
+cd "$(dirname "$0")/.."
+[ -w . ] || fail "$PWD is not yours to write; the build needs a checkout of your own"
 
 bold='' plain=''
 if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then bold=$(printf '\033[1m') plain=$(printf '\033[0m'); fi
 step() { printf '%s==> %s%s\n' "$bold" "$*" "$plain"; }
-fail() { printf 'quickstart: %s\n' "$*" >&2; exit 1; }
 
 step "dependencies"
 deploy/deps.sh run
@@ -28,26 +40,61 @@ if [ "$demo" = 1 ] && ! command -v nix-store >/dev/null; then
     deploy/deps.sh demo
 fi
 step "building"
-{ cmake --preset release -DPX_TESTS=OFF && cmake --build build/release --target peerix; } >build.log 2>&1 ||
+configure() { cmake "$@" --preset release -DPX_TESTS=OFF; }
+{ { configure || configure --fresh; } && cmake --build build/release --target peerix; } >build.log 2>&1 ||
     { tail -n 30 build.log >&2; fail "the build failed; all of its output is in build.log"; }
 rm -f build.log
 peerix=$PWD/build/release/peerix
 
-if [ "$demo" = 0 ]; then
-    "$peerix" init --non-interactive
-    id=$("$peerix" whoami)
+# ---- a node ----
+# What to do next, from the daemon's ready line in either log format.
+next_steps() {
+    local overlay http
+    overlay=$(sed 's/.*[ "]overlay"\{0,1\}[=:] *"\{0,1\}\([^ ",}]*\).*/\1/' <<<"$1")
+    http=$(sed 's/.*[ "]http"\{0,1\}[=:] *"\{0,1\}\([^ ",}]*\).*/\1/' <<<"$1")
     cat <<TEXT
 
-  peer ID       $id
-  substituter   http://127.0.0.1:12304
-  next step     on the other machine:  peerix auth add $id --addr THIS-HOST:12303
-                here:                  $peerix auth add THE-OTHER-ID
-                then in nix.conf:      extra-substituters = http://127.0.0.1:12304
-                                       extra-trusted-public-keys = (what \`peerix nix-key\` prints there)
+  ${bold}peer ID       $id$plain
+  substituter   http://$http
+  next step     on the other machine, once it has a node:
+                    peerix auth add $id --addr THIS-HOST:${overlay##*:}
+                here, where the running daemon sees it at once:
+                    $peerix auth add THE-OTHER-ID${home:+ ${home[*]}}
+                in /etc/nix/nix.conf of the machine that fetches:
+                    extra-substituters = http://$http
+                    extra-trusted-public-keys = what \`peerix nix-key\` prints on the machine that builds
 
 TEXT
+}
+# Passes the daemon's log on and says in plain words what its start came to. Ctrl-C is for the daemon,
+# which still logs its end.
+tell() {
+    local line
+    trap '' INT TERM HUP
+    while IFS= read -r line; do
+        printf '%s\n' "$line" >&2
+        case "$line" in
+        *[\ \"]event[=\"]*ready[\ \"]*) next_steps "$line" ;;
+        *daemon.failed*part[=\"]*listen* | *daemon.failed*part[=\"]*http*)
+            say "the address is taken. If a peerix daemon runs already there is nothing to start: it takes" \
+                "up \`auth add\` by itself. For a second one:" \
+                "$0 --home DIR --listen '[::]:0' --http 127.0.0.1:0"
+            ;;
+        *daemon.failed*part[=\"]*store*)
+            say "no Nix store could be read here. On Debian \`$(dirname "$0")/deps.sh demo\` installs nix; a store" \
+                "elsewhere is named by --store, see docs/store.md"
+            ;;
+        esac
+    done
+}
+say() { printf 'quickstart: %s\n' "$*" >&2; }
+if [ "$demo" = 0 ]; then
+    cd "$from"
+    step "keys and configuration"
+    "$peerix" init "${home[@]}" --non-interactive | sed -n '/^created/s/^/    /p'
+    id=$("$peerix" whoami "${home[@]}")
     step "starting the daemon (Ctrl-C ends it)"
-    exec "$peerix" daemon "${options[@]}"
+    exec "$peerix" daemon "${home[@]}" "${options[@]}" 2> >(tell)
 fi
 
 # ---- the demo ----
