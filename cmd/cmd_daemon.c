@@ -48,15 +48,22 @@ static const char *next_step(enum cause cause)
     case CAUSE_CONFIG:
         return "peerix config validate";
     case CAUSE_ADDRESS:
-        return "another program may use it: choose an address with --listen or --http, port 0 "
-               "picks "
-               "a free one";
+        return "another program, perhaps another peerix daemon, may use it: choose an address "
+               "with --listen or --http, port 0 picks a free one";
     case CAUSE_STORE:
         return "is nix installed and its daemon running? see --store";
     case CAUSE_OTHER:
         break;
     }
     return "-";
+}
+
+/* What could not be used, for those parts whose log event does not say so already. */
+static const char *subject(const char *part, const struct px_config *config)
+{
+    if (strcmp(part, "listen") == 0)
+        return config->listen;
+    return strcmp(part, "http") == 0 ? config->http : "-";
 }
 
 static int run(const struct px_home *home, const struct px_config *config, const struct px_log *log)
@@ -66,7 +73,8 @@ static int run(const struct px_home *home, const struct px_config *config, const
     if (err == 0)
         return PX_EXIT_OK;
     enum cause cause = cause_of(part);
-    px_log_event(log, PX_LOG_ERROR, "daemon.failed", PX_F_STR("part", part), PX_F_ERR(err),
+    px_log_event(log, PX_LOG_ERROR, "daemon.failed", PX_F_STR("part", part),
+                 PX_F_STR("subject", subject(part, config)), PX_F_ERR(err),
                  PX_F_STR("next", next_step(cause)));
     return exit_code(cause, err);
 }

@@ -4,6 +4,7 @@
 
 int px_cmd_help(const struct px_cli *cli)
 {
+    const struct px_cli none = {.command = NULL}; /* points to the overview, not to help's help */
     char *words[2] = {NULL, NULL}, first[64], second[64];
     int used, count = (int)cli->operand_count;
     if (count == 0)
@@ -17,5 +18,5 @@ int px_cmd_help(const struct px_cli *cli)
         return px_help_command(command);
     if (count == 1 && px_command_is_group(first))
         return px_help_group(first, stdout);
-    return px_cli_usage(cli, "there is no command '%s%s%s'", first, count > 1 ? " " : "", second);
+    return px_cli_usage(&none, "there is no command '%s%s%s'", first, count > 1 ? " " : "", second);
 }

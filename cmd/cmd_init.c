@@ -37,7 +37,20 @@ static char *ask_key_name(void)
     return line;
 }
 
-static void print_next_steps(const struct px_home *home, const char *id)
+/* So that the lines to copy mean this home. */
+static void end_line(const struct px_cli *cli)
+{
+    const char *home = px_cli_get(cli, "home");
+    if (px_cli_has(cli, "system"))
+        fputs(" --system", stdout);
+    if (home != NULL) {
+        fputs(" --home ", stdout);
+        px_cli_put_safe(stdout, home);
+    }
+    putchar('\n');
+}
+
+static void print_next_steps(const struct px_cli *cli, const struct px_home *home, const char *id)
 {
     struct px_cli_style style = px_cli_style(stdout);
     printf("home       ");
@@ -45,12 +58,14 @@ static void print_next_steps(const struct px_home *home, const char *id)
     printf("\npeer ID    %s%s%s\n\n", style.bold, id, style.reset);
     printf("Next, with your other machine's ID and address:\n"
            "  there    peerix auth add %s --addr THIS-HOST:12303\n"
-           "  here     peerix auth add OTHER-ID --addr OTHER-HOST:12303\n"
-           "  here     peerix daemon\n"
-           "and in nix.conf, with what `peerix nix-key` prints on the other machine:\n"
-           "  extra-substituters = http://127.0.0.1:12304\n"
-           "  extra-trusted-public-keys = OTHER-NAME:OTHER-KEY\n",
+           "  here     peerix auth add OTHER-ID --addr OTHER-HOST:12303",
            id);
+    end_line(cli);
+    fputs("  here     peerix daemon", stdout);
+    end_line(cli);
+    printf("and in nix.conf, with what `peerix nix-key` prints on the other machine:\n"
+           "  extra-substituters = http://127.0.0.1:12304\n"
+           "  extra-trusted-public-keys = OTHER-NAME:OTHER-KEY\n");
 }
 
 int px_cmd_init(const struct px_cli *cli)
@@ -76,6 +91,6 @@ int px_cmd_init(const struct px_cli *cli)
     }
     code = px_cli_peer_id(cli, &home, &id);
     if (code == 0)
-        print_next_steps(&home, px_peer_id_format(&id, id_text));
+        print_next_steps(cli, &home, px_peer_id_format(&id, id_text));
     return code;
 }

@@ -101,7 +101,8 @@ static void put_files(void)
         {PX_HOME_IDENTITY, "The private key that is this node's identity; mode 0600."},
         {PX_HOME_AUTHORIZED_KEYS,
          "Who may connect: PEER-ID [name=NAME] [addr=HOST:PORT]... [grant=cache,cache-own] "
-         "# comment, one peer a line. Watched by the daemon."},
+         "# comment, one peer a line. Without grant= a peer may connect and gets nothing. Watched "
+         "by the daemon."},
         {PX_HOME_NIX_KEY, "The secret key that signs this machine's own builds; mode 0600."},
     };
     puts(".SH FILES");
@@ -125,6 +126,20 @@ static void put_environment(void)
         {"NOTIFY_SOCKET, LISTEN_FDS", "Understood by the daemon as systemd sets them."},
     };
     puts(".SH ENVIRONMENT");
+    for (size_t i = 0; i < PX_ARRAY_LEN(rows); i++) {
+        put_term("", rows[i][0], NULL);
+        put_line(rows[i][1]);
+    }
+}
+
+static void put_signals(void)
+{
+    static const char *const rows[][2] = {
+        {"SIGTERM, SIGINT",
+         "The daemon takes no more work, lets transfers end for up to 4 seconds, and exits."},
+        {"SIGUSR1", "The daemon logs the counters of every connected peer."},
+    };
+    puts(".SH SIGNALS");
     for (size_t i = 0; i < PX_ARRAY_LEN(rows); i++) {
         put_term("", rows[i][0], NULL);
         put_line(rows[i][1]);
@@ -159,6 +174,7 @@ int px_cmd_man(const struct px_cli *cli)
     put_config();
     put_files();
     put_environment();
+    put_signals();
     put_exit_codes();
     puts(".SH SEE ALSO\n.BR nix.conf (5)");
     return PX_EXIT_OK;

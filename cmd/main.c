@@ -21,7 +21,9 @@ static const struct px_cli_option json_option[] = {
 static const struct px_cli_option auth_add_options[] = {
     {"name", "NAME", "a short name, as in host names: a-z, 0-9 and dashes"},
     {"addr", "HOST:PORT", "where to dial the peer; may be given several times"},
-    {"grant", "G,...", "what the peer may use: cache, cache-own (default: both)"},
+    {"grant", "G,...",
+     "what the peer may have: cache (paths signed by a share key), cache-own (own builds); "
+     "default: both"},
     {"comment", "TEXT", "a remark for people"},
 };
 static const struct px_cli_option nix_key_options[] = {
@@ -38,7 +40,7 @@ const struct px_command px_commands[] = {
      .summary = "run the node: overlay, cache for peers, substituter for nix",
      .details = "Flags beat config.yaml, which beats the defaults; lists are added up. Logs go to "
                 "standard error; the line with event=ready tells the bound addresses. SIGTERM "
-                "lets transfers end for up to 5 seconds."},
+                "and Ctrl-C let transfers end for up to 4 seconds."},
     {.name = "whoami", OPTIONS(json_option), .operands = "", .run = px_cmd_whoami,
      .summary = "print this node's peer ID"},
     {.name = "auth add", OPTIONS(auth_add_options), .operands = "ID", .operands_min = 1,

@@ -62,6 +62,7 @@ matches "$id_a" "$ID_PATTERN"
 run 0 init --home "$A"
 lacks "$out" "created"
 has "$out" "$id_a"
+line "$out" "  here     peerix daemon --home $A"
 run 0 whoami --home="$A"
 equal "$out" "$id_a"
 verdict "init_is_idempotent"
@@ -302,6 +303,7 @@ has "$out" "auth validate"
 run 0 help auth add
 has "$out" "--grant"
 run 2 help nothing
+has "$err" '`peerix --help`'
 verdict "help_lists_commands_options_and_exit_codes"
 
 run 2 auth
@@ -340,7 +342,7 @@ line "$out" "  \"version\": \"${version#peerix }\""
 verdict "version_is_one_line_or_json"
 
 run 0 man
-for word in '.TH PEERIX 1' '.SH COMMANDS' '.SH "EXIT STATUS"' 'trusted\-public\-key' 'PEERIX_NIX_KEY_FILE'; do
+for word in '.TH PEERIX 1' '.SH COMMANDS' '.SH SIGNALS' '.SH "EXIT STATUS"' 'trusted\-public\-key' 'PEERIX_NIX_KEY_FILE'; do
     has "${out//.SH EXIT STATUS/.SH \"EXIT STATUS\"}" "$word"
 done
 ! command -v groff >/dev/null || equal "$(groff -ww -man -Tascii -z "$T/out" 2>&1)" ""
@@ -396,7 +398,7 @@ if command -v nix-store >/dev/null; then
     matches "$(grep event=ready "$T/log")" 'overlay=127\.0\.0\.1:[1-9][0-9]* http=127\.0\.0\.1:[1-9][0-9]* '
     http=$(sed -n 's/.*event=ready .*http=\([^ ]*\).*/\1/p' "$T/log")
     run 6 daemon "${common[@]}" --listen 127.0.0.1:0 --http "$http"
-    has "$err" "part=http"
+    has "$err" "part=http subject=$http "
     began=$SECONDS
     kill -TERM "$daemon"
     wait "$daemon"
