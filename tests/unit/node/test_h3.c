@@ -1,4 +1,5 @@
-/* HTTP/3 over a link: two px_h3 talk through a link in memory (fake_link.c). */
+/* HTTP/3 over a link: two px_h3 (h3.c, h3_session.c, h3_fields.c, h3_guard.c, h3_link.c) talk
+ * through a link in memory (fake_link.c). */
 #include <stdlib.h>
 
 #include "node/h3_internal.h"
