@@ -30,14 +30,16 @@ struct px_nar_relay {
     unsigned status;
     bool dirty, ended;
     bool busy;   /* the peer could not serve it now */
-    bool active; /* bytes came since the clock was last looked at */
+    bool active; /* an answer came since the clock was last looked at */
+    bool behind; /* the reader had something to take then */
     uint64_t received;
 
     struct px_nar_block *head, *tail; /* what the reader has not taken; tail is being filled */
     uint64_t head_offset;             /* of the head block in the NAR */
     uint64_t taken;                   /* offset in the NAR the reader is at */
     uint64_t submitted, credited;
-    px_nsec created, started, last_active, retry_at;
+    uint64_t paced; /* received, when the source was last seen to make progress */
+    px_nsec created, started, last_active, looked_at, retry_at;
 };
 
 const char *px_nar_fault_text(enum px_nar_fault fault)
@@ -132,7 +134,7 @@ static struct px_nar_block *fillable(struct px_nar_relay *r)
 static void on_data(void *ctx, struct px_slice data)
 {
     struct px_nar_relay *r = ctx;
-    r->active = r->dirty = true;
+    r->dirty = true;
     while (data.len > 0 && r->fault == PX_NAR_OK && !r->busy) {
         if (r->received == r->config.nar_size) {
             record_fault(r, PX_NAR_LONG);
@@ -303,12 +305,25 @@ static void back_off(struct px_nar_relay *r, px_nsec now)
         record_fault(r, PX_NAR_BUSY);
 }
 
+/* Bytes that count as a sign of life: a single one now and then would keep nix waiting for years.
+ */
+static uint64_t pace(const struct px_nar_relay *r)
+{
+    uint64_t n = r->config.stall / PX_MSEC * PX_NAR_PACE / 1000;
+    return PX_MAX(n, (uint64_t)1);
+}
+
 static void check_clock(struct px_nar_relay *r, px_nsec now)
 {
-    /* while the reader is the slow one, the source may have no credit: its silence is ours */
-    if (r->active || readable(r) > 0) {
+    /* while the reader was the slow one, the source may have had no credit: its silence is ours */
+    if (r->behind)
+        r->last_active += now - r->looked_at;
+    r->looked_at = now;
+    r->behind = readable(r) > 0;
+    if (r->active || r->received - r->paced >= pace(r)) {
         r->active = false;
         r->last_active = now;
+        r->paced = r->received;
     }
     if (now - r->last_active >= r->config.stall && r->received < r->config.nar_size)
         record_fault(r, PX_NAR_STALLED);
@@ -416,7 +431,8 @@ int px_nar_relay_new(const struct px_nar_relay_config *config, px_nsec now,
                                .taken = config->first,
                                .created = now,
                                .started = now,
-                               .last_active = now};
+                               .last_active = now,
+                               .looked_at = now};
     r->path = px_slice_dup_cstr(config->path);
     int err = r->path == NULL ? PX_ENOMEM : px_nar_hash_new(config->hasher, on_hash, r, &r->hash);
     if (err == 0)

@@ -14,6 +14,7 @@
 #define PX_NAR_HASH_BACKLOG (4u * 1024 * 1024)  /* not hashed yet; above it no credit is given */
 #define PX_NAR_UNREAD_MAX   (64u * 1024 * 1024) /* a source that sends more without credit is cut */
 #define PX_NAR_HOLD_TIME    (5 * PX_SEC)        /* a held NAR that takes longer is streamed */
+#define PX_NAR_PACE         1024                /* bytes/s; a source that is slower has stalled */
 #define PX_NAR_RETRY        (20 * PX_MSEC)      /* for a peer that allows no stream now */
 #define PX_NAR_BUSY_RETRY   (100 * PX_MSEC)     /* for a peer that says it is too busy */
 #define PX_NAR_BUSY_TIME    (2 * PX_SEC)        /* it is given up then */
@@ -62,7 +63,7 @@ struct px_nar_relay_config {
     uint64_t nar_size;
     uint64_t first; /* the reader wants it from here on; < nar_size */
     bool hold;      /* all of it is held until verified (at most PX_NAR_HOLD_TIME) */
-    px_nsec stall;  /* the source may be silent so long while we wait for it */
+    px_nsec stall;  /* the source may go on below PX_NAR_PACE so long while we wait for it */
 };
 
 /* Starts the request. PX_ENOMEM, or what the peer's get said (PX_EAGAIN is tried again here). */

@@ -341,6 +341,34 @@ TEST(a_busy_peer_is_asked_again_for_a_while)
     teardown();
 }
 
+/* A byte now and then is no progress: nix would wait for years. */
+TEST(a_source_that_drips_is_given_up_and_a_slow_one_is_not)
+{
+    static const struct {
+        size_t bytes; /* a second */
+        bool fails;
+    } rows[] = {{1, true}, {PX_NAR_PACE / 2, true}, {2 * PX_NAR_PACE, false}};
+    for (size_t i = 0; i < PX_ARRAY_LEN(rows); i++) {
+        setup(SIZE, 0, false);
+        t.peer.mode = FAKE_MANUAL;
+        struct px_cache_fetch *f = fake_first(&t.peer);
+        fake_respond(f, 200, SIZE);
+        run();
+        for (int s = 0; s < 60 && t.failed == 0; s++) {
+            fake_data(f, px_slice(t.path.nar + f->sent, rows[i].bytes));
+            run();
+            take(SIZE);
+            run();
+            t.now += PX_SEC;
+            run();
+        }
+        CHECK_INT(t.failed, rows[i].fails);
+        if (rows[i].fails)
+            CHECK_INT(t.fault, PX_NAR_STALLED);
+        teardown();
+    }
+}
+
 TEST(a_peer_that_is_gone_is_not_touched)
 {
     setup(SIZE, 0, false);
