@@ -17,7 +17,7 @@
       devShells = each (pkgs: {
         default = pkgs.mkShell {
           inputsFrom = [ (package pkgs) ];
-          packages = [ pkgs.clang pkgs.clang-tools pkgs.nginx pkgs.curl pkgs.iproute2 ];
+          packages = with pkgs; [ clang clang-tools curl iproute2 procps util-linux xz nginx openssl ];
         };
       });
 

@@ -54,7 +54,7 @@ if complete; then
 fi
 if ! command -v apt-get >/dev/null; then
     say "something is missing and there is no apt-get here."
-    say "with nix:   nix develop --command deploy/quickstart.sh"
+    say "with nix:   nix --extra-experimental-features 'nix-command flakes' develop, then the same again"
     say "otherwise install: cmake ninja pkg-config" $modules
     exit 1
 fi

@@ -41,7 +41,7 @@ if [ "$demo" = 1 ] && ! command -v nix-store >/dev/null; then
 fi
 step "building"
 configure() { cmake "$@" --preset release -DPX_TESTS=OFF; }
-{ { configure || configure --fresh; } && cmake --build build/release --target peerix; } >build.log 2>&1 ||
+{ { configure || configure --fresh; } && cmake --build build/release; } >build.log 2>&1 ||
     { tail -n 30 build.log >&2; fail "the build failed; all of its output is in build.log"; }
 rm -f build.log
 peerix=$PWD/build/release/peerix
