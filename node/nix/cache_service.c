@@ -232,7 +232,7 @@ static int admit(const struct ask *a, struct px_path_info *info)
     struct px_cache_service *s = a->session->service;
     uint32_t grants = s->grants(s->grants_ctx, &a->session->peer);
     struct px_buf fingerprint;
-    px_buf_init(&fingerprint, PX_NARINFO_MAX);
+    px_buf_init(&fingerprint, 2 * PX_NARINFO_MAX); /* refs are full paths in it */
     int err = px_path_info_fingerprint(info, &fingerprint);
     if (err == 0) {
         switch (px_share_decide(s->share, grants, info, px_buf_slice(&fingerprint))) {
