@@ -81,7 +81,7 @@ struct px_quic_config {
     uint64_t stream_window; /* most credit a stream gets, auto-tuned up to it; 0: 6 MiB */
     uint64_t conn_window;   /* 0: 1.5 times stream_window */
     bool cubic;             /* instead of BBR */
-    size_t max_udp_payload; /* 0: probe up to 1452; a lower number bounds it (1200 at least) */
+    size_t max_udp_payload; /* 0: probe up to 8952; a lower number bounds it (1200 at least) */
 };
 
 /* Copies the config. PX_ENOMEM, PX_ETLS. */

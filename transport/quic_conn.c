@@ -25,8 +25,9 @@ static ngtcp2_conn *conn_of_ref(ngtcp2_crypto_conn_ref *ref)
     return ((struct px_quic_conn *)ref->user_data)->conn;
 }
 
-/* Path MTU probes: tunnels, PPPoE, Ethernet under IPv6. */
-static const uint16_t pmtud_probes[] = {1280, 1392, 1444, PX_QUIC_PAYLOAD_MAX};
+/* Path MTU probes (RFC 8899): tunnels, PPPoE, Ethernet under IPv6, jumbo frames. A probe that is
+ * too large costs three lost packets, once a path. */
+static const uint16_t pmtud_probes[] = {1280, 1392, 1444, 1452, PX_QUIC_PAYLOAD_MAX};
 
 static void fill_settings(const struct px_quic *q, const struct px_quic_conn_params *params,
                           ngtcp2_settings *s)
@@ -307,14 +308,14 @@ static void tell_closed(struct px_quic_conn *c)
 /* Keeps the packet: later ones from the peer are answered with it. */
 static void prepare_close_packet(struct px_quic_conn *c, px_nsec now)
 {
-    c->close_packet = malloc(PX_QUIC_PAYLOAD_MAX);
+    c->close_packet = malloc(PX_QUIC_PAYLOAD_MIN);
     if (c->close_packet == NULL)
         return;
     ngtcp2_path_storage ps;
     ngtcp2_path_storage_zero(&ps);
     ngtcp2_pkt_info pi;
     ngtcp2_ssize n = ngtcp2_conn_write_connection_close(c->conn, &ps.path, &pi, c->close_packet,
-                                                        PX_QUIC_PAYLOAD_MAX, &c->ccerr, now);
+                                                        PX_QUIC_PAYLOAD_MIN, &c->ccerr, now);
     if (n <= 0)
         return;
     c->close_len = (size_t)n;

@@ -24,7 +24,7 @@
 #define PX_QUIC_KEEP_ALIVE       (10 * PX_SEC)
 #define PX_QUIC_RETRY_TOKEN_TIME (10 * PX_SEC)
 #define PX_QUIC_PAYLOAD_MIN      1200
-#define PX_QUIC_PAYLOAD_MAX      1452
+#define PX_QUIC_PAYLOAD_MAX      8952  /* a jumbo frame less IPv6 and UDP */
 #define PX_QUIC_BATCH_SEGMENTS   64    /* UDP_MAX_SEGMENTS of Linux */
 #define PX_QUIC_BATCH_BYTES      65000 /* below 65507, what one send may carry */
 

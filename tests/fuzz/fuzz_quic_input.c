@@ -14,7 +14,7 @@ struct net {
     struct px_path path;
     struct packet {
         size_t len;
-        uint8_t data[1500];
+        uint8_t data[9000];
     } queue[256];
     size_t head, tail;
 };

@@ -23,6 +23,7 @@ struct side {
     uint64_t reset_code, stop_code;
     uint64_t close_on_recv; /* closes the connection with this code at the first stream data */
     bool bad_data, meddle;  /* calls back into the connection from next and sent */
+    size_t meddled;
     struct lane {
         bool sending, blocked, fin_sent, fin_received;
         uint64_t total, sent, acked, received, unconsumed;
@@ -127,7 +128,7 @@ static void on_next(void *ctx, int64_t *ret_id, struct px_slice *vec, size_t cap
     struct side *s = ctx;
     if (s->meddle) {
         int64_t id;
-        if (px_quic_stream_open(s->conn, false, &id) == 0)
+        if (s->meddled++ < STREAMS / 8 && px_quic_stream_open(s->conn, false, &id) == 0)
             *lane_of(s, id) = (struct lane){.sending = true, .total = 10};
         px_quic_consume(s->conn, 0, 1);
         px_quic_conn_wake(s->conn);
@@ -202,7 +203,7 @@ struct datagram {
     px_nsec at;
     size_t len;
     unsigned ecn;
-    uint8_t data[1500];
+    uint8_t data[9000];
 };
 
 struct world;
@@ -220,6 +221,7 @@ struct port {
 struct world {
     px_nsec now, delay;
     size_t drop_every; /* every n-th datagram is lost */
+    size_t mtu;        /* larger datagrams are lost; 0: none is too large */
     uint16_t rebound;  /* a NAT shows the dialler under this port, if not 0 */
     size_t passed;
     struct port ports[2]; /* 0 dials, 1 accepts */
@@ -235,7 +237,8 @@ static void push(struct world *w, const struct port *from, const struct px_path 
                  struct px_slice data)
 {
     w->passed++;
-    if (w->drop_every != 0 && w->passed % w->drop_every == 0)
+    if ((w->mtu != 0 && data.len > w->mtu) ||
+        (w->drop_every != 0 && w->passed % w->drop_every == 0))
         return;
     struct datagram *d = &w->queue[w->tail % DATAGRAMS_MAX];
     CHECK(w->tail - w->head < DATAGRAMS_MAX);
@@ -458,10 +461,30 @@ TEST(streams_carry_data_both_ways_to_their_end)
     CHECK(w.ports[0].batches_of_many > 0);
     struct px_quic_stats stats;
     px_quic_conn_stats(w.sides[0].conn, &stats);
-    CHECK(stats.bytes_sent > N && stats.packets_sent > N / 1452);
-    CHECK_INT(stats.max_udp_payload, 1452);
+    CHECK(stats.bytes_sent > N && stats.packets_sent > N / stats.max_udp_payload);
     CHECK(stats.rtt_ns >= 2 * w.delay && stats.rtt_ns < 4 * w.delay);
     world_deinit(&w);
+}
+
+TEST(packets_grow_to_what_the_path_carries_and_no_further)
+{
+    static const struct {
+        size_t mtu, want;
+    } rows[] = {{0, 8952}, {9000, 8952}, {8951, 1452}, {1452, 1452}, {1451, 1444}, {1279, 1200}};
+    for (size_t i = 0; i < PX_ARRAY_LEN(rows); i++) {
+        static struct world w;
+        world_init(&w, NULL);
+        w.mtu = rows[i].mtu;
+        connect_both(&w);
+        enum { N = 2000000 };
+        int64_t id = open_and_send(&w.sides[0], false, N);
+        run_for(&w, 20 * PX_SEC);
+        CHECK_INT(lane_of(&w.sides[1], id)->received, N);
+        struct px_quic_stats stats;
+        px_quic_conn_stats(w.sides[0].conn, &stats);
+        CHECK_INT(stats.max_udp_payload, rows[i].want);
+        world_deinit(&w);
+    }
 }
 
 TEST(a_stream_with_both_halves_finished_is_closed_at_both_ends)
@@ -753,7 +776,7 @@ TEST(closing_inside_a_callback_is_safe_and_ends_the_events)
     run_for(&w, PX_SEC);
     CHECK(w.sides[0].closed && w.sides[0].closed_by_peer);
     CHECK_INT(w.sides[0].close_code, PX_CLOSE_PROTOCOL);
-    CHECK(w.sides[1].closed && lane_of(&w.sides[1], 0)->received < 2000);
+    CHECK(w.sides[1].closed && lane_of(&w.sides[1], 0)->received < 8952); /* one packet */
     world_deinit(&w);
 }
 
