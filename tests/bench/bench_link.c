@@ -20,6 +20,7 @@ struct side {
     struct px_stream *stream;
     struct px_chunk *chunk;
     uint64_t total, done; /* bytes to send, bytes sent or received */
+    size_t payload;       /* largest UDP payload; 0: the default */
     px_nsec first, last;
     bool over;
 };
@@ -173,6 +174,7 @@ static void start(struct side *s, bool listen)
         .ops = &overlay_ops,
         .ops_ctx = s,
         .listen = listen,
+        .quic = {.max_udp_payload = s->payload},
     };
     uv_loop_init(&s->loop);
     if (err == 0)
@@ -217,8 +219,11 @@ int main(int argc, char **argv)
     int pipe_fds[2];
     struct px_addr to;
     struct result r;
-    if (argc > 1 && (px_slice_parse_u64(px_slice_cstr(argv[1]), &mib) != 0 || mib == 0))
-        die("usage: bench_link [MiB]", PX_EINVAL);
+    uint64_t payload = 0;
+    if ((argc > 1 && (px_slice_parse_u64(px_slice_cstr(argv[1]), &mib) != 0 || mib == 0)) ||
+        (argc > 2 && px_slice_parse_u64(px_slice_cstr(argv[2]), &payload) != 0))
+        die("usage: bench_link [MiB [UDP-PAYLOAD]]", PX_EINVAL);
+    sender.payload = receiver.payload = (size_t)payload;
     if (px_crypto_init() != 0 || pipe(pipe_fds) != 0)
         die("start", PX_EIO);
     px_identity_generate(&px_system_rng, &sender.identity);
