@@ -48,13 +48,12 @@ PIDS+=($!)
 until_true 5 grep -q ready "$T/tap.out"
 ip -n $a addr add 10.77.0.1/24 dev tap0 && ip -n $a link set tap0 up
 ip -n $b addr add 10.77.0.2/24 dev tap0 && ip -n $b link set tap0 up
-in_a() { ip netns exec $a "$@"; }
-in_b() { ip netns exec $b "$@"; }
+# not through a function: the pid to end would be that of a shell in between
 node_init netb
 NODE_WRAP=(ip netns exec $b)
 node_trust netb alice
 in_store netb "" "" nix-store --init
-in_b "$PEERIX" daemon --home "$T/netb/home" --listen 10.77.0.2:12303 --http 127.0.0.1:0 --store "$(store_uri netb)" \
+ip netns exec $b "$PEERIX" daemon --home "$T/netb/home" --listen 10.77.0.2:12303 --http 127.0.0.1:0 --store "$(store_uri netb)" \
     --nix-conf "" >"$T/netb.log" 2>&1 &
 PIDS+=($!)
 until_true 10 grep -q event=ready "$T/netb.log"
@@ -62,7 +61,7 @@ node_init neta && node_trust netb neta && node_trust neta netb 10.77.0.2:12303
 NODE_WRAP=(ip netns exec $a)
 mkdir -p "$T/neta/root"
 in_store neta "" "" nix-store --init
-in_a "$PEERIX" daemon --home "$T/neta/home" --listen 10.77.0.1:12303 --http 127.0.0.1:0 --store "$(store_uri neta)" \
+ip netns exec $a "$PEERIX" daemon --home "$T/neta/home" --listen 10.77.0.1:12303 --http 127.0.0.1:0 --store "$(store_uri neta)" \
     --nix-conf "" >"$T/neta.log" 2>&1 &
 PIDS+=($!)
 check "two namespaces connect through two TAP devices" until_true 10 connected neta netb
