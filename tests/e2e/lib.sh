@@ -64,7 +64,7 @@ trusted-public-keys = ${3:-}
 require-sigs = true
 connect-timeout = 5
 narinfo-cache-negative-ttl = 0
-narinfo-cache-positive-ttl = 0
+narinfo-cache-positive-ttl = ${NARINFO_TTL:-0}
 experimental-features = nix-command
 CONF
 }
