@@ -137,7 +137,7 @@ static void put_signals(void)
     static const char *const rows[][2] = {
         {"SIGTERM, SIGINT",
          "The daemon takes no more work, lets transfers end for up to 4 seconds, and exits."},
-        {"SIGUSR1", "The daemon logs the counters of every connected peer."},
+        {"SIGUSR1", "The daemon logs the counters of the substituter and of every connected peer."},
     };
     puts(".SH SIGNALS");
     for (size_t i = 0; i < PX_ARRAY_LEN(rows); i++) {

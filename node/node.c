@@ -3,6 +3,7 @@
 
 #include <malloc.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -117,6 +118,9 @@ static int start_store(struct node *n)
     int err = px_store_uri_parse(n->config->store, &uri, hint, sizeof(hint));
     if (err == 0)
         err = px_store_open(&n->loop, &uri, n->log, &n->store);
+    if (err != 0 && hint[0] == '\0')
+        snprintf(hint, sizeof(hint),
+                 "is there a Nix store, and may this user read it? see --store");
     if (err != 0)
         px_log_event(n->log, PX_LOG_ERROR, "store.unusable", PX_F_STR("store", n->config->store),
                      PX_F_ERR(err), PX_F_STR("hint", hint));
@@ -227,14 +231,28 @@ static void on_substituter_closed(void *ctx)
         on_peers_closed(n);
 }
 
+static void log_stats(struct node *n)
+{
+    if (n->substituter != NULL) {
+        struct px_substituter_stats s;
+        px_substituter_stats(n->substituter, &s);
+        px_log_event(n->log, PX_LOG_INFO, "substituter.stats",
+                     PX_F_U64("narinfo_hits", s.narinfo_hits),
+                     PX_F_U64("narinfo_misses", s.narinfo_misses),
+                     PX_F_U64("narinfo_rejected", s.narinfo_rejected), PX_F_U64("nars", s.nars),
+                     PX_F_U64("nar_bytes", s.nar_bytes), PX_F_U64("nars_cut", s.nar_cut));
+    }
+    if (n->peers != NULL)
+        px_peers_log_stats(n->peers);
+}
+
 static void stop(struct node *n)
 {
     if (n->stopping)
         return;
     n->stopping = true;
     px_service_notify("STOPPING=1");
-    if (n->peers != NULL)
-        px_peers_log_stats(n->peers);
+    log_stats(n);
     if (n->substituter != NULL)
         px_substituter_close(n->substituter, PX_NODE_DRAIN, on_substituter_closed, n);
     else
@@ -250,10 +268,8 @@ static void on_stop_signal(uv_signal_t *s, int signum)
 
 static void on_stats_signal(uv_signal_t *s, int signum)
 {
-    struct node *n = s->data;
     (void)signum;
-    if (n->peers != NULL)
-        px_peers_log_stats(n->peers);
+    log_stats(s->data);
 }
 
 static int start_signals(struct node *n)
