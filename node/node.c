@@ -165,6 +165,7 @@ static int start_peers(struct node *n)
         .service = n->service,
         .network = px_slice_cstr(n->config->network),
         .dial_max = n->config->dial_max_ms * PX_MSEC,
+        .packet_max = (size_t)n->config->packet_max,
         .peer_gone = on_peer_gone,
         .peer_ready = on_peer_ready,
         .ctx = n,

@@ -439,6 +439,7 @@ int px_peers_new(const struct px_peers_config *config, struct px_peers **ret)
         .ops = &overlay_ops,
         .ops_ctx = set,
         .listen = true,
+        .quic = {.max_udp_payload = config->packet_max},
     };
     int err = px_overlay_io_new(config->loop, &config->listen, &oc, &set->io);
     if (err == 0 && uv_timer_init(config->loop, &set->dial_timer) != 0)

@@ -20,7 +20,8 @@ struct px_peers_config {
     struct px_cache_service *service;   /* borrowed */
     struct px_addr listen;
     struct px_slice network;
-    px_nsec dial_max; /* longest pause between two dials of a peer */
+    px_nsec dial_max;  /* longest pause between two dials of a peer */
+    size_t packet_max; /* px_quic_config.max_udp_payload */
     /* A connected peer is going: nothing of it may be used after this returns. */
     void (*peer_gone)(void *ctx, struct px_cache_peer *peer);
     /* A connected peer whose `get` said PX_EAGAIN may be asked again. */

@@ -43,6 +43,7 @@ TEST(defaults_are_what_the_table_says)
     CHECK_INT(c->priority, 30);
     CHECK_INT(c->deadline_ms, 250);
     CHECK_INT(c->stall_ms, 10000);
+    CHECK_INT(c->packet_max, 8952);
     CHECK_INT(c->dial_max_ms, 60000);
     CHECK_STR(c->log_level, "info");
     CHECK_STR(c->log_format, "text");
