@@ -9,7 +9,7 @@
 
 #include "proto/base/slice.h"
 
-#define PX_NAR_BLOCK_SIZE  (128u * 1024)
+#define PX_NAR_BLOCK_SIZE  (512u * 1024)
 #define PX_NAR_HASH_INLINE (32u * 1024) /* a block so small is hashed at once, not handed over */
 
 struct px_nar_hasher; /* the thread; started by the first block that needs it */
