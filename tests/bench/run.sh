@@ -151,7 +151,7 @@ bench_nar() {
     mb=$(printf '%s\n' "${ours[@]}" | median)
     [ -z "${raw_mb:-}" ] || against="$(calc "$mb / $raw_mb") x bench_link, 8952"
     row "NAR of $mib MiB, daemon to daemon to curl, MB/s" "$mb" "$against" "0.5 x raw stream" "$([ -z "$against" ] || verdict "$mb >= 0.5 * $raw_mb")"
-    [ -z "${raw_mb:-}" ] || row "    against packets of 1452 bytes" "" "$(calc "$mb / $raw_ethernet_mb") x bench_link, 1452" "0.5 x raw stream" "$(verdict "$mb >= 0.5 * $raw_ethernet_mb")"
+    [ -z "${raw_mb:-}" ] || row "    the same figure against packets of 1452 bytes" "" "$(calc "$mb / $raw_ethernet_mb") x bench_link, 1452" # unlike packets: no verdict
     row "    CPU s/GiB, serving daemon" "$(printf '%s\n' "${a[@]}" | median)"
     row "    CPU s/GiB, fetching daemon" "$(printf '%s\n' "${b[@]}" | median)"
     row "    nginx to curl, no encryption, MB/s" "$(printf '%s\n' "${plain[@]}" | median)"
