@@ -47,7 +47,7 @@ lie -e 's|^URL: .*|URL: file:///etc/passwd|' -e 's/^Compression: .*/Compression:
 check "an honest path with a strange URL is passed on" test "$(ask)" = 200
 check "the URL is ours" grep -qx "URL: nar/$nar_hash.nar?hash=$hash" "$T/answer"
 check "the compression is ours" grep -qx 'Compression: none' "$T/answer"
-check "the bad deriver is dropped" test -z "$(grep Deriver "$T/answer")"
+check "the bad deriver is dropped" eval 'grep -q ^StorePath: "$T/answer" && ! grep -q Deriver "$T/answer"'
 junk_sigs
 check "a narinfo with 2000 junk Sigs never makes nix read them" test "$(ask)" = 404 -o "$(grep -c '^Sig:' "$T/answer")" = 1
 
