@@ -11,7 +11,13 @@
     X(PX_EXIT_PERMISSION, 4, "permission denied, or a key file is open to others")                 \
     X(PX_EXIT_CONFIG, 5, "config.yaml or a value in it is wrong")                                  \
     X(PX_EXIT_ADDRESS, 6, "an address is in use or cannot be bound")                               \
-    X(PX_EXIT_STORE, 7, "the Nix store is not usable")
+    X(PX_EXIT_STORE, 7, "the Nix store is not usable")                                             \
+    X(PX_EXIT_NOT_RUNNING, 8, "no daemon of this home is running")                                 \
+    X(PX_EXIT_RUNNING, 9, "a daemon of this home is running already")                              \
+    X(PX_EXIT_NO_PEER, 10, "there is no such peer or name")                                        \
+    X(PX_EXIT_OFFLINE, 11, "the peer is not connected or cannot be reached")                       \
+    X(PX_EXIT_TIMEOUT, 12, "no answer in time")                                                    \
+    X(PX_EXIT_REFUSED, 13, "the peer refused")
 
 enum px_exit_code {
 #define X(name, value, text) name = value,

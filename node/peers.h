@@ -6,11 +6,30 @@
 #define PX_NODE_PEERS_H
 
 #include "node/allowlist.h"
+#include "node/discovery.h"
 #include "node/nix/cache_peer.h"
 #include "node/nix/cache_service.h"
+#include "node/sqlite_db.h"
 #include "transport/overlay_io.h"
 
 struct px_peers;
+
+/* Who takes the streams of one type (proto/stream_type.h) besides HTTP/3. */
+struct px_peer_handler {
+    uint8_t type;
+    bool guests; /* also from connected peers that are not listed, see px_peers_config.guest */
+    const struct px_stream_ops *(*stream)(void *ctx, struct px_link *link, int64_t id,
+                                          void **ret_ctx);
+    void *ctx;
+};
+#define PX_PEER_HANDLERS_MAX 8
+
+/* Which addresses may be dialled (Px1). On-link means px_net_monitor_on_link. */
+enum px_mode {
+    PX_MODE_LAN, /* on-link ones only, from all sources */
+    PX_MODE_WAN, /* no LAN discovery */
+    PX_MODE_BOTH,
+};
 
 struct px_peers_config {
     uv_loop_t *loop;
@@ -22,6 +41,12 @@ struct px_peers_config {
     struct px_slice network;
     px_nsec dial_max;  /* longest pause between two dials of a peer */
     size_t packet_max; /* px_quic_config.max_udp_payload */
+    enum px_mode mode;
+    struct px_net_monitor *monitor; /* borrowed */
+    struct px_sqlite *state;        /* borrowed; the address book lives there. NULL: none */
+    /* May this peer connect although it is not listed? It then reaches handlers with `guests` only.
+     * NULL: never. */
+    bool (*guest)(void *ctx, const struct px_peer_id *id);
     /* A connected peer is going: nothing of it may be used after this returns. */
     void (*peer_gone)(void *ctx, struct px_cache_peer *peer);
     /* A connected peer whose `get` said PX_EAGAIN may be asked again. */
@@ -37,6 +62,85 @@ void px_peers_close(struct px_peers *p, void (*done)(void *ctx), void *ctx);
 void px_peers_reload(struct px_peers *p);
 /* Fits px_substituter_config.peers; ctx is the px_peers. */
 size_t px_peers_connected(void *peers, struct px_cache_peer **ret, size_t cap);
+
+/* ---- what discovery, pairing and the control API use ---- */
+
+/* Streams of a further type go to `handler` (copied). PX_EEXIST, PX_ELIMIT. */
+PX_MUST_CHECK int px_peers_add_handler(struct px_peers *p, const struct px_peer_handler *handler);
+/* Fits px_discovery_env.found: a listed peer seems to be at addr. Unlisted ones are ignored. */
+void px_peers_found(void *peers, const struct px_peer_id *id, const struct px_addr *addr,
+                    enum px_source source);
+
+/* What is known of one peer; strings are views that live until the loop turns. */
+enum px_peer_state {
+    PX_PEER_OFFLINE, /* no address to dial; it may still come to us */
+    PX_PEER_WAITING, /* next dial in `next_dial` */
+    PX_PEER_CONNECTING,
+    PX_PEER_CONNECTED,
+    PX_PEER_HELD, /* hung up by px_peers_disconnect */
+};
+const char *px_peer_state_name(enum px_peer_state s);
+struct px_peer_addr {
+    char text[PX_AUTH_ADDR_MAX]; /* HOST:PORT */
+    enum px_source source;
+    px_nsec last_good; /* ago; PX_NEVER: not yet */
+    int last_err;      /* of the latest dial; 0: none or good */
+};
+#define PX_PEER_ADDRS_MAX 32
+struct px_peer_info {
+    struct px_peer_id id;
+    const char *name; /* "" if none */
+    bool listed;
+    uint32_t grants;
+    enum px_peer_state state;
+    /* while connected */
+    struct px_link *link;
+    const char *agent;
+    struct px_path path;
+    bool dialled_by_us;
+    px_nsec connected_for;
+    struct px_quic_stats stats;
+    /* otherwise */
+    px_nsec next_dial; /* from now; PX_NEVER: none planned */
+    int last_err;      /* why the latest dial or connection ended */
+    unsigned failures; /* rounds in a row */
+    size_t addr_count;
+    struct px_peer_addr addrs[PX_PEER_ADDRS_MAX]; /* in the order they would be dialled */
+};
+void px_peers_each(struct px_peers *p, void (*each)(void *ctx, const struct px_peer_info *info),
+                   void *ctx);
+/* PX_ENOENT when there is no such peer. */
+PX_MUST_CHECK int px_peers_info(struct px_peers *p, const struct px_peer_id *id,
+                                struct px_peer_info *ret);
+/* Dials a listed peer now; addr (HOST:PORT, or NULL) is tried first. `done` is called once, with 0
+ * when the peer is connected. PX_ENOENT, PX_EOFFLINE (no address known), PX_EADDR. */
+PX_MUST_CHECK int px_peers_connect(struct px_peers *p, const struct px_peer_id *id,
+                                   const char *addr, void (*done)(void *ctx, int err), void *ctx);
+/* Hangs up and does not dial again until px_peers_connect, a changed entry or a restart; the peer
+ * may still come. PX_ENOENT. */
+PX_MUST_CHECK int px_peers_disconnect(struct px_peers *p, const struct px_peer_id *id);
+/* Round trip on the peer's link, through its control stream. `done` is called once, PX_ETIMEDOUT
+ * after `timeout`. PX_ENOENT, PX_EOFFLINE, PX_EBUSY. Cancel with px_peers_ping_cancel(ctx). */
+PX_MUST_CHECK int px_peers_ping(struct px_peers *p, const struct px_peer_id *id, px_nsec timeout,
+                                void (*done)(void *ctx, int err, px_nsec rtt), void *ctx);
+void px_peers_ping_cancel(struct px_peers *p, void *ctx);
+/* Dials a peer that need not be listed, at any of these addresses (HOST:PORT), for pairing. `up` is
+ * called with the link (its streams are the caller's; a listed peer's existing link is handed out
+ * as well), or `failed` once. */
+struct px_guest_ops {
+    void (*up)(void *ctx, struct px_link *link);
+    void (*failed)(void *ctx, int err);
+    /* After `up`: the link is gone. */
+    void (*down)(void *ctx, int err);
+};
+PX_MUST_CHECK int px_peers_dial_guest(struct px_peers *p, const struct px_peer_id *id,
+                                      const char *const *addrs, size_t addr_count,
+                                      const struct px_guest_ops *ops, void *ctx);
+/* Closes that link unless the peer has become listed, forgets ops. */
+void px_peers_end_guest(struct px_peers *p, void *ctx);
+/* Fits px_net_listener.changed. */
+void px_peers_network_changed(void *peers, enum px_net_change change);
+
 /* The UDP address bound. */
 const struct px_addr *px_peers_local(const struct px_peers *p);
 /* Logs one `peer.stats` line for each connected peer. */

@@ -7,6 +7,8 @@ enum px_stream_type {
     PX_STREAM_SERVICE = 0x01,    /* CBOR open {service, args}, its status, then bytes */
     PX_STREAM_H3_FORWARD = 0x02, /* HTTP/3 session whose HTTP client is the QUIC client */
     PX_STREAM_H3_REVERSE = 0x03, /* HTTP/3 session whose HTTP client is the QUIC server */
+    PX_STREAM_PAIRING = 0x04,    /* bidirectional: docs/spec/pairing.md */
+    PX_STREAM_ROTATION = 0x05,   /* bidirectional: docs/spec/rotation.md */
 };
 
 #endif

@@ -43,6 +43,10 @@ struct px_overlay_ops {
      * times within PX_CLONE_WINDOW (transport/link_rivalry.h): two machines seem to use its key.
      * `link` is the one that just replaced another; `up` for it follows. */
     void (*cloned)(void *ctx, const struct px_link *link);
+    /* Optional: the link's packets take another path from here on (px_link_path tells). */
+    void (*path_changed)(void *ctx, struct px_link *link);
+    /* Optional: the answer to px_link_ping. */
+    void (*pong)(void *ctx, struct px_link *link, uint64_t nonce, px_nsec rtt);
 };
 
 /* The owner of one stream. See struct px_quic_conn_ops for the meaning of each. When the link ends
@@ -104,6 +108,10 @@ PX_MUST_CHECK int px_overlay_dial(struct px_overlay *o, const struct px_peer_id 
 struct px_link *px_overlay_find(const struct px_overlay *o, const struct px_peer_id *id);
 /* Calls fn for every link that is up. fn may close links. */
 void px_overlay_each(struct px_overlay *o, void (*fn)(void *ctx, struct px_link *link), void *ctx);
+/* This machine's addresses or routes changed, or it was asleep: every link that is up proves its
+ * path anew and moves if it must, its streams alive (docs/spec/paths.md). Cheap; may be called
+ * often. */
+void px_overlay_network_changed(struct px_overlay *o, px_nsec now);
 /* Closes all links with PX_CLOSE_SHUTDOWN. */
 void px_overlay_shutdown(struct px_overlay *o);
 
@@ -114,6 +122,13 @@ bool px_link_is_quic_client(const struct px_link *l);
 bool px_link_is_up(const struct px_link *l);
 void px_link_path(const struct px_link *l, struct px_path *ret);
 void px_link_stats(const struct px_link *l, struct px_quic_stats *ret);
+/* What only the two ends of this link know: the final handshake hash of its Noise exchange. */
+#define PX_LINK_BINDING_LEN 32
+void px_link_binding(const struct px_link *l, uint8_t ret[PX_LINK_BINDING_LEN]);
+/* Sends a ping control frame; px_overlay_ops.pong follows unless the link ends first. PX_ESTATE
+ * when not up, PX_EBUSY with PX_LINK_PINGS_MAX unanswered, PX_ENOMEM. */
+#define PX_LINK_PINGS_MAX 16
+PX_MUST_CHECK int px_link_ping(struct px_link *l, uint64_t *ret_nonce);
 /* A pointer for the overlay's owner (peer object and the like). */
 void *px_link_user(const struct px_link *l);
 void px_link_set_user(struct px_link *l, void *user);
