@@ -1,0 +1,72 @@
+/* The command table: every command with its options, operands and words about it. */
+#include "cmd/command.h"
+
+#define OPTIONS(rows) .options = (rows), .option_count = PX_ARRAY_LEN(rows)
+
+const struct px_cli_option px_common_options[] = {
+    {"home", "DIR", "keep everything in DIR (default: the XDG directories)"},
+    {"system", NULL, "use /etc/peerix and /var/lib/peerix"},
+};
+const size_t px_common_option_count = PX_ARRAY_LEN(px_common_options);
+
+static const struct px_cli_option init_options[] = {
+    {"non-interactive", NULL, "never ask, take the defaults"},
+    {"nix-key-name", "NAME", "name of the signing key (default: HOSTNAME-peerix-1)"},
+};
+static const struct px_cli_option json_option[] = {
+    {"json", NULL, "print JSON"},
+};
+static const struct px_cli_option auth_add_options[] = {
+    {"name", "NAME", "a short name, as in host names: a-z, 0-9 and dashes"},
+    {"addr", "HOST:PORT", "where to dial the peer; may be given several times"},
+    {"grant", "G,...",
+     "what the peer may have: cache (paths signed by a share key), cache-own (own builds); "
+     "default: both"},
+    {"comment", "TEXT", "a remark for people"},
+};
+static const struct px_cli_option nix_key_options[] = {
+    {"nix-key", "FILE", "the secret key (default: as the daemon finds it)"},
+};
+
+/* clang-format off */
+const struct px_command px_commands[] = {
+    {.name = "init", OPTIONS(init_options), .operands = "", .run = px_cmd_init,
+     .summary = "create identity, signing key and sample configuration",
+     .details = "Creates what is missing and never overwrites, so it may be run again. Prints the "
+                "peer ID and what to do next."},
+    {.name = "daemon", .alias = "serve", .config_options = true, .operands = "", .run = px_cmd_daemon,
+     .summary = "run the node: overlay, cache for peers, substituter for nix",
+     .details = "Flags beat config.yaml, which beats the defaults; lists are added up. Logs go to "
+                "standard error; the line with event=ready tells the bound addresses. SIGTERM "
+                "and Ctrl-C let transfers end for up to 4 seconds."},
+    {.name = "whoami", OPTIONS(json_option), .operands = "", .run = px_cmd_whoami,
+     .summary = "print this node's peer ID"},
+    {.name = "auth add", OPTIONS(auth_add_options), .operands = "ID", .operands_min = 1,
+     .operands_max = 1, .run = px_cmd_auth_add,
+     .summary = "authorize a peer, or change its entry",
+     .details = "For a peer that is listed already only what is given is changed. A running "
+                "daemon takes it up by itself."},
+    {.name = "auth list", OPTIONS(json_option), .operands = "", .run = px_cmd_auth_list,
+     .summary = "list authorized peers"},
+    {.name = "auth remove", .operands = "ID|NAME", .operands_min = 1, .operands_max = 1,
+     .run = px_cmd_auth_remove,
+     .summary = "remove a peer; a running daemon ends its connection"},
+    {.name = "auth validate", .operands = "", .run = px_cmd_auth_validate,
+     .summary = "check authorized_keys, printing every bad line with its number"},
+    {.name = "nix-key", OPTIONS(nix_key_options), .operands = "", .run = px_cmd_nix_key,
+     .summary = "print this node's public signing key, as nix.conf takes it"},
+    {.name = "config sample", .operands = "", .run = px_cmd_config_sample,
+     .summary = "print a configuration file with every option and its default"},
+    {.name = "config validate", .operands = "", .run = px_cmd_config_validate,
+     .summary = "check config.yaml"},
+    {.name = "completion", .operands = "bash", .operands_min = 1, .operands_max = 1,
+     .run = px_cmd_completion, .summary = "print a completion script for the shell"},
+    {.name = "version", OPTIONS(json_option), .operands = "", .run = px_cmd_version,
+     .summary = "print the version"},
+    {.name = "help", .operands = "[COMMAND]", .operands_max = 2, .run = px_cmd_help,
+     .summary = "explain a command"},
+    {.name = "man", .operands = "", .hidden = true, .run = px_cmd_man,
+     .summary = "print the manual page as groff"},
+};
+/* clang-format on */
+const size_t px_command_count = PX_ARRAY_LEN(px_commands);
