@@ -46,7 +46,20 @@
     X(PX_EBUSY, -44, "too much is under way already")                                              \
     X(PX_ETLS, -45, "the TLS handshake failed")                                                    \
     X(PX_EREVOKED, -46, "the peer was removed from authorized_keys")                               \
-    X(PX_ESELF, -47, "the address leads to this very node")
+    X(PX_ESELF, -47, "the address leads to this very node")                                        \
+    /* pairing (docs/spec/pairing.md) */                                                           \
+    X(PX_EINVITE_TYPO, -60, "the invite code has a typo")                                          \
+    X(PX_EINVITE_JUNK, -61, "this is not an invite code")                                          \
+    X(PX_EINVITE_UNKNOWN, -62, "the other node knows no such invite")                              \
+    X(PX_EINVITE_EXPIRED, -63, "the invite has expired")                                           \
+    X(PX_EINVITE_USED, -64, "another node has used the invite")                                    \
+    X(PX_EINVITE_BURNT, -65, "the invite was withdrawn after too many wrong attempts")             \
+    X(PX_EINVITE_TOKEN, -66, "the secret of the invite is wrong")                                  \
+    X(PX_EINVITE_BUSY, -67, "another node is joining with the invite at this moment")              \
+    X(PX_EINVITE_WITHDRAWN, -68, "the invite was withdrawn")                                       \
+    X(PX_EPAIR_IMPOSTOR, -69, "the other side cannot prove that it made the invite")               \
+    X(PX_EPAIR_REJECTED, -70, "the short authentication string was not confirmed")                 \
+    X(PX_EPAIR_HALF, -71, "the other side went away half-way")
 
 enum px_err {
 #define X(name, value, text) name = value,
