@@ -39,7 +39,7 @@ strays=$(
     home 'gnutls/' '^transport/quic|^node/nix/nar_hash'
     home 'sqlite3' '^node/sqlite_db'
     home 'cbor' '^proto/cbor'
-    home 'microhttpd' '^node/nix/http_front'
+    home 'microhttpd' '^node/http_server'
     home 'yaml' '^node/yaml_config'
 )
 verdict "each library has one home" "$strays"
