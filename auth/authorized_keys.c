@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "auth/list_line.h"
+
 enum {
     SLOTS = 2 * PX_AUTH_ENTRIES_MAX, /* a power of two, never more than half full */
 };
@@ -114,12 +116,6 @@ static int add_line(struct px_authorized_keys *k, struct px_slice line, size_t n
     return append(k, &entry);
 }
 
-/* The next line without its newline; false at the end. */
-static bool next_line(struct px_slice *rest, struct px_slice *ret)
-{
-    return rest->len > 0 && px_slice_split(rest, '\n', ret);
-}
-
 int px_authorized_keys_parse(struct px_slice text, struct px_authorized_keys **ret)
 {
     struct px_slice line;
@@ -127,7 +123,7 @@ int px_authorized_keys_parse(struct px_slice text, struct px_authorized_keys **r
     if (k == NULL)
         return PX_ENOMEM;
     int err = 0;
-    for (size_t number = 1; err == 0 && next_line(&text, &line); number++)
+    for (size_t number = 1; err == 0 && px_list_next_line(&text, &line); number++)
         err = add_line(k, line, number);
     if (err != 0) {
         px_authorized_keys_free(k);
@@ -199,7 +195,7 @@ struct rewrite {
 static int rewrite_text(struct rewrite *w, struct px_slice text, struct px_buf *out)
 {
     struct px_slice line;
-    while (next_line(&text, &line)) {
+    while (px_list_next_line(&text, &line)) {
         struct px_authorized_key k;
         struct px_auth_error error;
         int err = px_authorized_key_parse_line(line, &k, &error);

@@ -11,11 +11,7 @@
  * error. */
 PX_MUST_CHECK int px_authorized_keys_load(const char *path, struct px_authorized_keys **ret);
 
-/* px_authorized_keys_text_set / _remove on the file: under a lock on `<path>.lock` (which stays;
- * the lock itself dies with its holder), the new file takes the name in one step. Mode and owner
- * are kept; a new file is 0600. Blocks up to 10 s for the lock, then PX_EBUSY. A symbolic link is
- * PX_EPERM: what it leads to is managed by something else. Other errors as in the text functions
- * and px_file_write_atomic. */
+/* px_authorized_keys_text_set / _remove on the file, as px_edit_file does it. Errors of both. */
 PX_MUST_CHECK int px_authorized_keys_file_set(const char *path, const struct px_authorized_key *k);
 PX_MUST_CHECK int px_authorized_keys_file_remove(const char *path, const struct px_peer_id *id);
 

@@ -9,13 +9,15 @@
 #define PX_HOME_FILE_MAX (PX_HOME_PATH_MAX + 64) /* a file in it */
 
 struct px_home {
-    char config_dir[PX_HOME_PATH_MAX]; /* config.yaml, identity.pem, authorized_keys, nix-key.sec */
+    char config_dir[PX_HOME_PATH_MAX]; /* config.yaml, identity.pem, authorized_keys, names,
+                                          nix-key.sec */
     char state_dir[PX_HOME_PATH_MAX];  /* state that may be lost, socket; equals config_dir with
                                           --home */
 };
 
 #define PX_HOME_IDENTITY        "identity.pem"
 #define PX_HOME_AUTHORIZED_KEYS "authorized_keys"
+#define PX_HOME_NAMES           "names"
 #define PX_HOME_CONFIG          "config.yaml"
 #define PX_HOME_NIX_KEY         "nix-key.sec"
 
