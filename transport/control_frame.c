@@ -4,7 +4,7 @@
 #include "proto/cbor_map.h"
 #include "transport/frame.h"
 
-enum wire_type { WIRE_ACCEPTED = 1 };
+enum wire_type { WIRE_ACCEPTED = 1, WIRE_PING = 2, WIRE_PONG = 3 };
 
 /* The map's first pair: key 0, the type. */
 static int get_type(struct px_cbor_map *m, uint64_t *ret)
@@ -53,6 +53,43 @@ static int get_accepted(struct px_cbor_map *m, struct px_control_accepted *ret)
     return 0;
 }
 
+/* A frame whose one key, 1, is a number. */
+static int get_number(struct px_cbor_map *m, uint64_t *ret)
+{
+    uint64_t key, value = 0;
+    bool seen = false;
+    int err;
+    while ((err = px_cbor_map_next(m, &key)) == 0) {
+        err = key == 1 ? px_cbor_uint(m->c, &value) : px_cbor_skip(m->c);
+        if (err != 0)
+            return err;
+        seen = seen || key == 1;
+    }
+    if (err != PX_ENOENT)
+        return err;
+    if (!seen)
+        return PX_EPARSE;
+    *ret = value;
+    return 0;
+}
+
+static int get_body(struct px_cbor_map *m, uint64_t wire_type, struct px_control *ret)
+{
+    switch (wire_type) {
+    case WIRE_ACCEPTED:
+        ret->type = PX_CONTROL_ACCEPTED;
+        return get_accepted(m, &ret->accepted);
+    case WIRE_PING:
+        ret->type = PX_CONTROL_PING;
+        return get_number(m, &ret->nonce);
+    case WIRE_PONG:
+        ret->type = PX_CONTROL_PONG;
+        return get_number(m, &ret->nonce);
+    default: /* of a later version */
+        return skip_all(m);
+    }
+}
+
 int px_control_decode(struct px_slice body, struct px_control *ret)
 {
     struct px_cbor c = px_cbor(body);
@@ -62,19 +99,22 @@ int px_control_decode(struct px_slice body, struct px_control *ret)
     int err = px_cbor_map_open(&c, &m);
     if (err == 0)
         err = get_type(&m, &type);
-    if (err != 0)
-        return err;
-    if (type == WIRE_ACCEPTED) {
-        frame.type = PX_CONTROL_ACCEPTED;
-        err = get_accepted(&m, &frame.accepted);
-    } else {
-        err = skip_all(&m);
-    }
+    if (err == 0)
+        err = get_body(&m, type, &frame);
     if (err == 0)
         err = px_cbor_end(&c);
     if (err == 0)
         *ret = frame;
     return err;
+}
+
+static void put_number(struct px_buf *out, enum wire_type type, uint64_t value)
+{
+    px_cbor_put_map(out, 2);
+    px_cbor_put_uint(out, 0);
+    px_cbor_put_uint(out, type);
+    px_cbor_put_uint(out, 1);
+    px_cbor_put_uint(out, value);
 }
 
 static void put_body(struct px_buf *out, const struct px_control *frame)
@@ -88,6 +128,12 @@ static void put_body(struct px_buf *out, const struct px_control *frame)
         px_cbor_put_uint(out, frame->accepted.version);
         px_cbor_put_uint(out, 2);
         px_cbor_put_uint(out, frame->accepted.capabilities);
+        return;
+    case PX_CONTROL_PING:
+        put_number(out, WIRE_PING, frame->nonce);
+        return;
+    case PX_CONTROL_PONG:
+        put_number(out, WIRE_PONG, frame->nonce);
         return;
     case PX_CONTROL_UNKNOWN:
         break;

@@ -8,6 +8,8 @@
 enum px_control_type {
     PX_CONTROL_UNKNOWN, /* a well-formed frame of a later version: to be ignored */
     PX_CONTROL_ACCEPTED,
+    PX_CONTROL_PING,
+    PX_CONTROL_PONG,
 };
 
 struct px_control {
@@ -16,6 +18,7 @@ struct px_control {
         uint32_t version;
         uint64_t capabilities;
     } accepted;
+    uint64_t nonce; /* of ping and pong */
 };
 
 /* Decodes the body of one frame. PX_EPARSE or PX_ETRUNC for anything malformed. */

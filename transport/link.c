@@ -408,6 +408,11 @@ const char *px_link_agent(const struct px_link *l)
     return l->was_up ? px_link_handshake_peer(l->handshake)->agent : "";
 }
 
+void px_link_binding(const struct px_link *l, uint8_t ret[PX_LINK_BINDING_LEN])
+{
+    memcpy(ret, px_link_handshake_binding(l->handshake), PX_LINK_BINDING_LEN);
+}
+
 bool px_link_is_quic_client(const struct px_link *l)
 {
     return l->ours;

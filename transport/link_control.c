@@ -14,6 +14,58 @@ static void control_send(struct px_link *l, struct px_buf *out)
         px_quic_conn_wake(l->conn);
 }
 
+static int send_frame(struct px_link *l, const struct px_control *frame)
+{
+    struct px_buf out;
+    px_buf_init(&out, SIZE_MAX);
+    int err = px_control_put(&out, frame);
+    struct px_chunk *c = err == 0 ? px_chunk_copy(px_buf_slice(&out)) : NULL;
+    px_buf_deinit(&out);
+    if (c == NULL)
+        return PX_ENOMEM;
+    err = px_send_queue_push(&l->control_out, c);
+    if (err == 0)
+        px_quic_conn_wake(l->conn);
+    return err;
+}
+
+/* SPEC handshake §6: somebody who asks without reading the answers gets no more of them. */
+static void answer_ping(struct px_link *l, uint64_t nonce)
+{
+    const struct px_control pong = {.type = PX_CONTROL_PONG, .nonce = nonce};
+    if (l->control_out.queued < PX_LINK_CONTROL_OUT_MAX && send_frame(l, &pong) != 0)
+        px_link_fail(l, PX_ENOMEM, PX_CLOSE_INTERNAL);
+}
+
+static void take_pong(struct px_link *l, uint64_t nonce)
+{
+    const struct px_overlay *o = l->overlay;
+    for (size_t i = 0; i < l->ping_count; i++) {
+        px_nsec sent_at = l->pings[i].sent_at;
+        if (l->pings[i].nonce != nonce || sent_at == 0)
+            continue;
+        l->pings[i] = l->pings[--l->ping_count];
+        if (o->ops.pong != NULL && l->was_up && l->state == PX_LINK_UP)
+            o->ops.pong(o->ops_ctx, l, nonce, o->now - sent_at);
+        return;
+    }
+}
+
+static void take_frame(struct px_link *l, const struct px_control *frame)
+{
+    switch (frame->type) {
+    case PX_CONTROL_PING:
+        answer_ping(l, frame->nonce);
+        return;
+    case PX_CONTROL_PONG:
+        take_pong(l, frame->nonce);
+        return;
+    case PX_CONTROL_ACCEPTED:
+    case PX_CONTROL_UNKNOWN:
+        return; /* never handed out */
+    }
+}
+
 static void note_event(struct px_link *l, enum px_handshake_event event)
 {
     switch (event) {
@@ -26,6 +78,9 @@ static void note_event(struct px_link *l, enum px_handshake_event event)
     case PX_HANDSHAKE_ACCEPTED:
         l->event_accepted = true;
         px_link_mark_due(l);
+        return;
+    case PX_HANDSHAKE_CONTROL:
+        take_frame(l, px_link_handshake_control(l->handshake));
         return;
     case PX_HANDSHAKE_NONE:
         return;
@@ -125,4 +180,29 @@ void px_link_on_secured(void *ctx)
     else
         px_link_fail(l, err, err == PX_EPROTO ? PX_CLOSE_PROTOCOL : PX_CLOSE_INTERNAL);
     px_buf_deinit(&out);
+}
+
+int px_link_ping(struct px_link *l, uint64_t *ret_nonce)
+{
+    struct px_overlay *o = l->overlay;
+    struct px_control ping = {.type = PX_CONTROL_PING};
+    if (l->state != PX_LINK_UP)
+        return PX_ESTATE;
+    if (l->ping_count == PX_LINK_PINGS_MAX)
+        return PX_EBUSY;
+    o->rng.fill(o->rng.ctx, &ping.nonce, sizeof(ping.nonce));
+    int err = send_frame(l, &ping);
+    if (err != 0)
+        return err;
+    l->pings[l->ping_count++] = (struct px_link_asked){.nonce = ping.nonce};
+    *ret_nonce = ping.nonce;
+    return 0;
+}
+
+/* The overlay's clock is read when it runs: only now is the time known. */
+void px_link_note_pings_sent(struct px_link *l)
+{
+    for (size_t i = 0; i < l->ping_count; i++)
+        if (l->pings[i].sent_at == 0)
+            l->pings[i].sent_at = l->overlay->now;
 }

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 
 #include "proto/stream_type.h"
-#include "transport/control_frame.h"
 #include "transport/frame.h"
 
 /* Hands Noise the ephemeral key that message 1's proofs were made over. */
@@ -28,6 +27,7 @@ struct px_link_handshake {
     struct px_noise *noise;
     struct px_frame_reader frames;
     struct px_link_hello ours, peer;
+    struct px_control control; /* the last one for the link */
 };
 
 #define TO(s) (1u << PX_HANDSHAKE_##s)
@@ -198,14 +198,25 @@ static int read_accepted(struct px_link_handshake *h, struct px_slice body)
     return 0;
 }
 
-/* No frame of this version asks for anything once the link is open: what is well-formed and
- * unknown is skipped, and `accepted` comes once, and to the initiator only. */
-static int read_control(struct px_slice body)
+/* `accepted` comes once, and to the initiator only; what is well-formed and unknown is skipped. */
+static int read_control(struct px_link_handshake *h, struct px_slice body,
+                        enum px_handshake_event *ret_event)
 {
     struct px_control frame;
     if (px_control_decode(body, &frame) != 0)
         return PX_EPARSE;
-    return frame.type == PX_CONTROL_UNKNOWN ? 0 : PX_EPROTO;
+    switch (frame.type) {
+    case PX_CONTROL_UNKNOWN:
+        return 0;
+    case PX_CONTROL_ACCEPTED:
+        return PX_EPROTO;
+    case PX_CONTROL_PING:
+    case PX_CONTROL_PONG:
+        h->control = frame;
+        *ret_event = PX_HANDSHAKE_CONTROL;
+        return 0;
+    }
+    return PX_EPARSE;
 }
 
 static int read_frame(struct px_link_handshake *h, struct px_slice body, struct px_buf *out,
@@ -227,7 +238,7 @@ static int read_frame(struct px_link_handshake *h, struct px_slice body, struct 
             *ret_event = PX_HANDSHAKE_ACCEPTED;
         return err;
     case PX_HANDSHAKE_OPEN:
-        return read_control(body);
+        return read_control(h, body, ret_event);
     case PX_HANDSHAKE_WAIT_TYPE:
     case PX_HANDSHAKE_PROVED:
     case PX_HANDSHAKE_FAILED:
@@ -389,4 +400,15 @@ enum px_close_code px_link_handshake_close_code(const struct px_link_handshake *
 const struct px_link_hello *px_link_handshake_peer(const struct px_link_handshake *h)
 {
     return &h->peer;
+}
+
+const struct px_control *px_link_handshake_control(const struct px_link_handshake *h)
+{
+    return &h->control;
+}
+
+const uint8_t *px_link_handshake_binding(const struct px_link_handshake *h)
+{
+    px_assert(px_noise_done(h->noise));
+    return px_noise_hash(h->noise);
 }

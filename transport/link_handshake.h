@@ -5,6 +5,7 @@
 #define PX_TRANSPORT_LINK_HANDSHAKE_H
 
 #include "proto/close.h"
+#include "transport/control_frame.h"
 #include "transport/link_proof.h"
 
 struct px_link_handshake;
@@ -38,6 +39,7 @@ enum px_handshake_event {
     PX_HANDSHAKE_NONE,
     PX_HANDSHAKE_PEER_PROVED, /* go on with _proceed, or close the connection */
     PX_HANDSHAKE_ACCEPTED,    /* initiator: the link is up */
+    PX_HANDSHAKE_CONTROL,     /* a frame for the link: px_link_handshake_control */
 };
 
 /* An initiator's first bytes are appended to out at once. PX_ENOMEM, PX_EINVAL. */
@@ -64,5 +66,10 @@ enum px_handshake_state px_link_handshake_state(const struct px_link_handshake *
 enum px_close_code px_link_handshake_close_code(const struct px_link_handshake *h);
 /* The proved peer; from PEER_PROVED on. */
 const struct px_link_hello *px_link_handshake_peer(const struct px_link_handshake *h);
+/* The frame of the last PX_HANDSHAKE_CONTROL. */
+const struct px_control *px_link_handshake_control(const struct px_link_handshake *h);
+/* The final handshake hash, PX_HASH_LEN bytes; from WAIT_ACCEPTED on at the initiator, from PROVED
+ * on at the responder. */
+const uint8_t *px_link_handshake_binding(const struct px_link_handshake *h);
 
 #endif

@@ -15,6 +15,9 @@
 #include "transport/link_rivalry.h"
 
 #define PX_LINK_CONTROL_STREAM 0
+/* Bytes of ours on stream 0 that the peer has not acknowledged, beyond which its pings get no
+ * answer: whoever keeps to PX_LINK_PINGS_MAX is far from it. */
+#define PX_LINK_CONTROL_OUT_MAX 4096
 
 enum px_link_state {
     PX_LINK_TLS,     /* QUIC and TLS are under way */
@@ -46,6 +49,12 @@ struct px_link_stream {
 /* Who made the offer QUIC is working on. */
 enum px_offer { PX_OFFER_NONE, PX_OFFER_CONTROL, PX_OFFER_PRODUCER };
 
+/* A ping of ours that has no answer yet. */
+struct px_link_asked {
+    uint64_t nonce;
+    px_nsec sent_at; /* 0: not yet on its way */
+};
+
 struct px_link {
     struct px_overlay *overlay;
     struct px_quic_conn *conn; /* NULL once GONE */
@@ -72,7 +81,9 @@ struct px_link {
     int64_t control_id; /* 0 once known, -1 before */
     struct px_send_queue control_out;
     bool control_blocked;
-    struct px_buf control_in; /* came while the verdict was open */
+    struct px_buf control_in;                      /* came while the verdict was open */
+    struct px_link_asked pings[PX_LINK_PINGS_MAX]; /* the first ping_count are unanswered */
+    size_t ping_count;
 
     struct px_map streams;
     struct px_list stream_list;
@@ -129,6 +140,8 @@ void px_link_proceed(struct px_link *l);
 void px_link_control_recv(struct px_link *l, struct px_slice data, bool fin);
 void px_link_control_input(struct px_link *l, struct px_slice data);
 void px_link_on_secured(void *ctx);
+/* Bytes of stream 0 were given to QUIC: pings among them are on their way. */
+void px_link_note_pings_sent(struct px_link *l);
 
 /* link_send.c: of px_quic_conn_ops */
 void px_link_on_next(void *ctx, int64_t *ret_id, struct px_slice *ret_vec, size_t cap,

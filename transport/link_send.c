@@ -71,6 +71,7 @@ void px_link_on_sent(void *ctx, int64_t id, uint64_t n, bool fin)
     switch (l->offer) {
     case PX_OFFER_CONTROL:
         px_send_queue_sent(&l->control_out, n);
+        px_link_note_pings_sent(l);
         return;
     case PX_OFFER_PRODUCER:
         l->turn_bytes += n;

@@ -21,7 +21,8 @@ static void check_round_trip(const struct px_control *frame)
         err = px_control_decode(body, &again);
     px_assert(err == 0 && rest.len == 0);
     px_assert(again.type == frame->type && again.accepted.version == frame->accepted.version &&
-              again.accepted.capabilities == frame->accepted.capabilities);
+              again.accepted.capabilities == frame->accepted.capabilities &&
+              again.nonce == frame->nonce);
     px_frame_reader_deinit(&r);
     px_buf_deinit(&out);
 }

@@ -233,6 +233,15 @@ static void on_cloned(void *ctx, const struct px_link *link)
     h->cloned_count++;
 }
 
+static void on_pong(void *ctx, struct px_link *link, uint64_t nonce, px_nsec rtt)
+{
+    struct host *h = ctx;
+    CHECK(px_link_is_up(link));
+    h->pong_count++;
+    h->pong_nonce = nonce;
+    h->pong_rtt = rtt;
+}
+
 static const struct px_overlay_ops overlay_ops = {
     .authorize = on_authorize,
     .up = on_up,
@@ -241,6 +250,7 @@ static const struct px_overlay_ops overlay_ops = {
     .stream = on_stream,
     .streams_available = on_streams_available,
     .cloned = on_cloned,
+    .pong = on_pong,
 };
 
 static void node_input(void *ctx, const struct px_path *path, unsigned ecn, struct px_slice d,

@@ -45,6 +45,9 @@ struct host {
     bool lazy;           /* read, but give no credit back until host_wake_up */
     uint64_t window;     /* of a stream; 0: the default */
     size_t available_count;
+    size_t pong_count;
+    uint64_t pong_nonce; /* of the last one */
+    px_nsec pong_rtt;
     struct bulk bulks[HOST_BULKS_MAX];
     size_t bulk_count;
 };

@@ -23,7 +23,7 @@ struct sim_node {
     uint8_t number;
     const struct sim_node_ops *ops;
     void *ctx;
-    bool kicked;
+    bool kicked, deaf;
     px_nsec last_arrival; /* in-order datagrams arrive after this */
     px_nsec busy_until;   /* of the link towards it, where the rate is limited */
 };
@@ -124,6 +124,11 @@ void sim_node_set_owner(struct sim_node *s, const struct sim_node_ops *ops, void
     s->kicked = ops != NULL;
 }
 
+void sim_node_set_deaf(struct sim_node *s, bool deaf)
+{
+    s->deaf = deaf;
+}
+
 void sim_node_kick(struct sim_node *s)
 {
     s->kicked = true;
@@ -188,7 +193,7 @@ static void send_one(struct sim_net *n, const struct px_path *path, unsigned ecn
 {
     struct sim_node *to = node_at(n, &path->remote);
     px_nsec at;
-    if (to == NULL || data.len > DATAGRAM_MAX || dice(n, n->weather.loss) ||
+    if (to == NULL || to->deaf || data.len > DATAGRAM_MAX || dice(n, n->weather.loss) ||
         !pass_bottleneck(to, data.len, &at)) {
         n->dropped++;
         return;

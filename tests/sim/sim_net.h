@@ -33,6 +33,8 @@ struct px_test_rng *sim_net_rng(struct sim_net *n);
 /* A node at 10.0.0.<number>:4433. It lives as long as the net; ops NULL: nobody is there. */
 struct sim_node *sim_node_new(struct sim_net *n, uint8_t number);
 void sim_node_set_owner(struct sim_node *s, const struct sim_node_ops *ops, void *ctx);
+/* Nothing reaches a deaf node; what it sends goes out. */
+void sim_node_set_deaf(struct sim_node *s, bool deaf);
 struct px_addr sim_addr(uint8_t number);
 struct px_path sim_path(uint8_t from, uint8_t to);
 /* What the node's endpoint sends through. */

@@ -3,7 +3,7 @@
 #include "proto/stream_type.h"
 #include "tests/sim/sim_raw.h"
 #include "tests/sim/sim_world.h"
-#include "transport/link_handshake.h"
+#include "transport/link_internal.h"
 
 static bool a_heard_down(const struct world *w)
 {
@@ -387,6 +387,50 @@ TEST(a_stream_of_unknown_type_is_refused_and_the_link_goes_on)
     CHECK(!e.c->closed);
     CHECK_INT(e.w.b.bulk_count, 1);
     CHECK(host_bulks_done(&e.w.b));
+    eager_deinit(&e);
+}
+
+static uint64_t stream_0_unacked(const struct px_link *l)
+{
+    return l->control_out.queued;
+}
+
+/* Each 7 bytes: u16 length, {0: 2, 1: nonce}. */
+static void put_pings(struct px_buf *out, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        CHECK_OK(px_buf_put(out, PX_SLICE_LIT("\x00\x05\xa2\x00\x02\x01\x07")));
+}
+
+TEST(pings_of_a_peer_that_takes_no_answer_cost_bounded_memory)
+{
+    const size_t pong_len = 7;
+    struct eager e;
+    struct px_buf pings;
+    px_buf_init(&pings, 1 << 20);
+    eager_start(&e, 532);
+    eager_send_message_3(&e);
+    size_t before = raw_received(e.c, 0).len;
+    sim_node_set_deaf(e.raw.node, true); /* no answer and no acknowledgement gets there */
+    put_pings(&pings, 10000);
+    raw_write(e.c, 0, px_buf_slice(&pings), false);
+    world_run(&e.w, 2 * PX_SEC);
+    CHECK_INT(e.w.b.link_count, 1);
+    CHECK(stream_0_unacked(e.w.b.links[0]) < PX_LINK_CONTROL_OUT_MAX + pong_len);
+    CHECK(stream_0_unacked(e.w.b.links[0]) >= PX_LINK_CONTROL_OUT_MAX);
+    sim_node_set_deaf(e.raw.node, false);
+    world_run(&e.w, 10 * PX_SEC);
+    CHECK(!e.c->closed);
+    CHECK_INT(stream_0_unacked(e.w.b.links[0]), 0);
+    /* some were dropped, and the link answers as before */
+    size_t answered = raw_received(e.c, 0).len - before;
+    CHECK(answered < 10000 * pong_len);
+    px_buf_clear(&pings);
+    put_pings(&pings, 1);
+    raw_write(e.c, 0, px_buf_slice(&pings), false);
+    world_run(&e.w, PX_SEC);
+    CHECK_INT(raw_received(e.c, 0).len - before, answered + pong_len);
+    px_buf_deinit(&pings);
     eager_deinit(&e);
 }
 

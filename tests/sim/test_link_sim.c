@@ -66,6 +66,64 @@ TEST(streams_that_overtake_accepted_are_parked_and_delivered)
     CHECK(overtaken > 2);
 }
 
+/* ---- what the two ends say about the link ---- */
+
+TEST(both_ends_know_the_binding_of_their_link_and_no_other_has_it)
+{
+    uint8_t first[PX_LINK_BINDING_LEN], a[PX_LINK_BINDING_LEN], b[PX_LINK_BINDING_LEN];
+    for (uint64_t seed = 20; seed < 22; seed++) {
+        struct world w;
+        world_start(&w, seed, &sim_calm);
+        world_connect(&w);
+        px_link_binding(w.a.links[0], a);
+        px_link_binding(w.b.links[0], b);
+        CHECK(memcmp(a, b, sizeof(a)) == 0);
+        if (seed > 20)
+            CHECK(memcmp(a, first, sizeof(a)) != 0);
+        memcpy(first, a, sizeof(a));
+        world_deinit(&w);
+    }
+}
+
+TEST(a_ping_takes_one_round_trip_however_long_the_link_was_idle)
+{
+    struct world w;
+    uint64_t nonce;
+    world_start(&w, 22, &sim_calm);
+    world_connect(&w);
+    for (int side = 0; side < 2; side++) {
+        struct host *h = side == 0 ? &w.a : &w.b;
+        world_run(&w, 7 * PX_SEC);
+        CHECK_OK(px_link_ping(h->links[0], &nonce));
+        sim_node_kick(h->node);
+        world_run(&w, 100 * PX_MSEC);
+        CHECK_INT(h->pong_count, 1);
+        CHECK(h->pong_nonce == nonce);
+        CHECK(h->pong_rtt >= 10 * PX_MSEC && h->pong_rtt < 11 * PX_MSEC);
+    }
+    world_deinit(&w);
+}
+
+TEST(pings_without_answer_are_limited)
+{
+    struct world w;
+    uint64_t nonce;
+    world_start(&w, 23, &sim_calm);
+    world_connect(&w);
+    struct px_link *l = w.a.links[0];
+    for (int round = 1; round <= 2; round++) {
+        for (int i = 0; i < PX_LINK_PINGS_MAX; i++)
+            CHECK_OK(px_link_ping(l, &nonce));
+        CHECK_ERR(px_link_ping(l, &nonce), PX_EBUSY);
+        sim_node_kick(w.a.node);
+        world_run(&w, PX_SEC);
+        CHECK_INT(w.a.pong_count, round * PX_LINK_PINGS_MAX);
+    }
+    px_link_close(l, PX_CLOSE_NONE);
+    CHECK_ERR(px_link_ping(l, &nonce), PX_ESTATE);
+    world_deinit(&w);
+}
+
 /* ---- one link per peer ---- */
 
 static bool quiet_with_one(const struct world *w)
