@@ -19,7 +19,8 @@
     X(PX_SOURCE_LAN, "lan")       /* multicast announcement */                                     \
     X(PX_SOURCE_MDNS, "mdns")     /* DNS-SD by Avahi */                                            \
     X(PX_SOURCE_MANUAL, "manual") /* addr= of authorized_keys, or given with `connect` */          \
-    X(PX_SOURCE_BOOK, "book")     /* a good one of an earlier connection */
+    X(PX_SOURCE_BOOK, "book")     /* a good one of an earlier connection */                        \
+    X(PX_SOURCE_SEEN, "seen")     /* the peer came to us from there */
 
 enum px_source {
 #define X(name, text) name,
