@@ -19,6 +19,7 @@ struct px_net_addr {
     bool loopback;  /* of the loopback interface */
     bool multicast; /* the interface can */
     bool running;   /* has carrier */
+    bool point_to_point;
 };
 
 struct px_net_monitor;
@@ -32,7 +33,7 @@ enum px_net_change {
 #define PX_NET_SETTLE                                                                              \
     (100 * PX_MSEC) /* a burst of changes is told once, this long after its start */
 
-/* PX_EIO, PX_ENOMEM. */
+/* The addresses are known when it returns. PX_EIO, PX_ENOMEM. */
 PX_MUST_CHECK int px_net_monitor_new(uv_loop_t *loop, const struct px_log *log,
                                      struct px_net_monitor **ret);
 /* Asynchronous; freed by the loop. */
@@ -47,7 +48,18 @@ void px_net_monitor_listen(struct px_net_monitor *m, struct px_net_listener *l);
 void px_net_monitor_unlisten(struct px_net_monitor *m, struct px_net_listener *l);
 /* The addresses now; the view lives until the loop turns. */
 const struct px_net_addr *px_net_monitor_addrs(const struct px_net_monitor *m, size_t *ret_count);
-/* Is the address on a network this machine is directly attached to (or loopback, or link-local)? */
+/* Is the address on a network this machine is directly attached to (or loopback, or link-local)?
+ * Point-to-point interfaces do not count: what goes into a tunnel leaves the link. */
 bool px_net_monitor_on_link(const struct px_net_monitor *m, const struct px_addr *a);
+
+/* Where the time is read from, for tests; the system's clocks otherwise. */
+struct px_net_clock {
+    px_nsec (*boottime)(void *ctx);
+    px_nsec (*monotonic)(void *ctx);
+    void *ctx;
+};
+void px_net_monitor_set_clock(struct px_net_monitor *m, const struct px_net_clock *clock);
+/* Looks at the clocks now; also done every few seconds and with every change of the network. */
+void px_net_monitor_check_clock(struct px_net_monitor *m);
 
 #endif
