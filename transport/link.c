@@ -8,8 +8,9 @@
 #define TO(s) (1u << PX_LINK_##s)
 static const unsigned transitions[PX_LINK_STATES] = {
     [PX_LINK_TLS] = TO(NOISE) | TO(CLOSING) | TO(GONE),
-    [PX_LINK_NOISE] = TO(WAITING) | TO(UP) | TO(SHELVED) | TO(CLOSING) | TO(GONE),
+    [PX_LINK_NOISE] = TO(WAITING) | TO(EARLY) | TO(UP) | TO(SHELVED) | TO(CLOSING) | TO(GONE),
     [PX_LINK_WAITING] = TO(UP) | TO(CLOSING) | TO(GONE),
+    [PX_LINK_EARLY] = TO(UP) | TO(SHELVED) | TO(CLOSING) | TO(GONE),
     [PX_LINK_UP] = TO(SHELVED) | TO(CLOSING) | TO(GONE),
     [PX_LINK_SHELVED] = TO(CLOSING) | TO(GONE),
     [PX_LINK_CLOSING] = TO(GONE),
@@ -35,10 +36,22 @@ bool px_link_is_ending(const struct px_link *l)
     return l->state == PX_LINK_CLOSING || l->state == PX_LINK_GONE;
 }
 
+bool px_link_may_send(const struct px_link *l)
+{
+    return l->state == PX_LINK_UP || l->state == PX_LINK_EARLY;
+}
+
 /* Streams may still come and be kept for later. */
 static bool is_parking(const struct px_link *l)
 {
-    return l->state == PX_LINK_NOISE || l->state == PX_LINK_WAITING;
+    return l->state == PX_LINK_NOISE || l->state == PX_LINK_WAITING || l->state == PX_LINK_EARLY;
+}
+
+/* What happens to this stream is told at once. While EARLY only our own are known to anybody. */
+static bool delivers(const struct px_link *l, int64_t id)
+{
+    bool by_server = (id & 1) != 0; /* EARLY links are those we dialled */
+    return l->state == PX_LINK_UP || (l->state == PX_LINK_EARLY && !by_server);
 }
 
 void px_link_mark_due(struct px_link *l)
@@ -232,7 +245,7 @@ static void on_stream_recv(void *ctx, int64_t id, struct px_slice data, bool fin
     struct px_link *l = ctx;
     if (id == PX_LINK_CONTROL_STREAM) {
         px_link_control_recv(l, data, fin);
-    } else if (l->state == PX_LINK_UP) {
+    } else if (delivers(l, id)) {
         stream_data(l, id, data, fin);
     } else if (is_parking(l)) {
         int err = px_park_data(&l->park, id, data, fin);
@@ -245,7 +258,7 @@ static void on_stream_recv(void *ctx, int64_t id, struct px_slice data, bool fin
 
 static struct px_link_stream *owned_stream(struct px_link *l, int64_t id)
 {
-    struct px_link_stream *s = l->state == PX_LINK_UP ? find_stream(l, id) : NULL;
+    struct px_link_stream *s = delivers(l, id) ? find_stream(l, id) : NULL;
     return s != NULL && s->state == PX_STREAM_OWNED ? s : NULL;
 }
 
@@ -267,7 +280,7 @@ static void on_stream_reset(void *ctx, int64_t id, uint64_t code)
         px_link_fail(l, PX_EPROTO, PX_CLOSE_PROTOCOL);
     } else if (s != NULL) {
         s->ops->reset(s->ctx, l, id, code);
-    } else if (is_parking(l)) {
+    } else if (is_parking(l) && !delivers(l, id)) {
         int err = px_park_reset(&l->park, id, code);
         if (err != 0)
             px_link_fail_limit(l, err);
@@ -282,7 +295,7 @@ static void on_stream_stop(void *ctx, int64_t id, uint64_t code)
         px_link_fail(l, PX_EPROTO, PX_CLOSE_PROTOCOL);
     } else if (s != NULL) {
         s->ops->stop(s->ctx, l, id, code);
-    } else if (is_parking(l)) {
+    } else if (is_parking(l) && !delivers(l, id)) {
         int err = px_park_stop(&l->park, id, code);
         if (err != 0)
             px_link_fail_limit(l, err);
@@ -304,7 +317,7 @@ static void on_stream_writable(void *ctx, int64_t id)
 static void on_stream_closed(void *ctx, int64_t id)
 {
     struct px_link *l = ctx;
-    if (is_parking(l) && id != PX_LINK_CONTROL_STREAM) {
+    if (is_parking(l) && !delivers(l, id)) {
         int err = px_park_closed(&l->park, id);
         if (err != 0)
             px_link_fail_limit(l, err);
@@ -423,6 +436,11 @@ bool px_link_is_up(const struct px_link *l)
     return l->state == PX_LINK_UP;
 }
 
+bool px_link_is_early(const struct px_link *l)
+{
+    return l->state == PX_LINK_EARLY;
+}
+
 void px_link_path(const struct px_link *l, struct px_path *ret)
 {
     if (l->conn != NULL)
@@ -458,8 +476,11 @@ int px_link_stream_open(struct px_link *l, bool uni, const struct px_stream_ops 
                         int64_t *ret_id)
 {
     int64_t id;
-    if (l->state != PX_LINK_UP)
+    if (!px_link_may_send(l))
         return PX_ESTATE;
+    /* SPEC handshake §7: the responder parks no more */
+    if (l->state == PX_LINK_EARLY && l->early_count == PX_LINK_PARKED_STREAMS)
+        return PX_EAGAIN;
     int err = px_quic_stream_open(l->conn, uni, &id);
     if (err != 0)
         return err;
@@ -471,6 +492,7 @@ int px_link_stream_open(struct px_link *l, bool uni, const struct px_stream_ops 
     set_stream_state(s, PX_STREAM_OWNED);
     s->ops = ops;
     s->ctx = ctx;
+    l->early_count += l->state == PX_LINK_EARLY;
     *ret_id = id;
     return 0;
 }

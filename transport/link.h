@@ -27,6 +27,11 @@ struct px_overlay_ops {
     int (*authorize)(void *ctx, const struct px_peer_id *id);
     /* The link is usable from here on, streams may be opened. */
     void (*up)(void *ctx, struct px_link *link);
+    /* Optional: a dial of ours has proved its peer and said who we are; whether the peer accepts us
+     * is not known yet, one round trip before `up`. PX_LINK_PARKED_STREAMS streams may be opened
+     * and written already, 64 KiB in all until `up`; their answers are delivered. `up` or `down`
+     * follows, and with `down` these streams end like all others. */
+    void (*early)(void *ctx, struct px_link *link);
     /* The end of a link that was up, or of a dial (`was_up` tells). The pointer is dead
      * afterwards. `err` says why, PX_ECLOSED for an orderly end. */
     void (*down)(void *ctx, struct px_link *link, int err, bool by_peer, bool was_up);
@@ -120,6 +125,8 @@ const struct px_peer_id *px_link_peer(const struct px_link *l);
 const char *px_link_agent(const struct px_link *l);
 bool px_link_is_quic_client(const struct px_link *l);
 bool px_link_is_up(const struct px_link *l);
+/* Between px_overlay_ops.early and `up` or `down`. */
+bool px_link_is_early(const struct px_link *l);
 void px_link_path(const struct px_link *l, struct px_path *ret);
 void px_link_stats(const struct px_link *l, struct px_quic_stats *ret);
 /* What only the two ends of this link know: the final handshake hash of its Noise exchange. */
@@ -135,7 +142,8 @@ void px_link_set_user(struct px_link *l, void *user);
 /* Asynchronous: `down` follows from px_overlay_run. */
 void px_link_close(struct px_link *l, enum px_close_code code);
 
-/* Streams of ours. PX_EAGAIN when the peer's limit is reached, PX_ESTATE when not up. */
+/* Streams of ours. PX_EAGAIN when the peer's limit is reached (while early: PX_LINK_PARKED_STREAMS
+ * were opened), PX_ESTATE when neither up nor early. */
 PX_MUST_CHECK int px_link_stream_open(struct px_link *l, bool uni, const struct px_stream_ops *ops,
                                       void *ctx, int64_t *ret_id);
 /* Changes the owner of a stream (e.g. from a parser of its first bytes to a service). */

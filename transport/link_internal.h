@@ -23,6 +23,7 @@ enum px_link_state {
     PX_LINK_TLS,     /* QUIC and TLS are under way */
     PX_LINK_NOISE,   /* TLS is done, Noise is under way */
     PX_LINK_WAITING, /* incoming and proved; what happens depends on our own dial */
+    PX_LINK_EARLY,   /* our dial has sent message 3: our streams may go, `accepted` is awaited */
     PX_LINK_UP,
     PX_LINK_SHELVED, /* another link took over; the peer is to close this one */
     PX_LINK_CLOSING, /* we closed it; QUIC is not done yet */
@@ -89,6 +90,7 @@ struct px_link {
     struct px_list stream_list;
     struct px_link_stream *recent; /* looked up last; bulk data asks for it again and again */
     struct px_park park;
+    size_t early_count; /* streams we opened while EARLY */
 
     struct px_producer *producers; /* ring; whose turn it is */
     struct px_producer *offering;
@@ -127,6 +129,8 @@ void px_link_fail(struct px_link *l, int err, enum px_close_code code);
 /* The same for what a limit or the heap refused. */
 void px_link_fail_limit(struct px_link *l, int err);
 bool px_link_is_ending(const struct px_link *l);
+/* Our producers may send. */
+bool px_link_may_send(const struct px_link *l);
 void px_link_mark_due(struct px_link *l);
 /* Delivers what was parked, and stream 0's bytes that waited. */
 void px_link_deliver_parked(struct px_link *l);

@@ -60,7 +60,7 @@ void px_link_on_next(void *ctx, int64_t *ret_id, struct px_slice *ret_vec, size_
         l->offer = PX_OFFER_CONTROL;
         *ret_id = PX_LINK_CONTROL_STREAM;
         *ret_count = px_send_queue_offer(&l->control_out, ret_vec, cap);
-    } else if (l->state == PX_LINK_UP) {
+    } else if (px_link_may_send(l)) {
         offer_from_producers(l, ret_id, ret_vec, cap, ret_count, ret_fin);
     }
 }
@@ -136,6 +136,6 @@ void px_link_wake(struct px_link *l, struct px_producer *p)
     if (p->ring_next == NULL)
         return;
     p->ready = true;
-    if (l->state == PX_LINK_UP)
+    if (px_link_may_send(l))
         px_quic_conn_wake(l->conn);
 }

@@ -49,9 +49,8 @@ static bool has_confirmed_dial(const struct px_link *l)
     struct px_list *timed = &l->overlay->timed;
     PX_LIST_EACH(it, timed) {
         const struct px_link *d = from_timed(it);
-        if (d != l && d->ours && d->state == PX_LINK_NOISE && d->handshake != NULL &&
-            px_link_handshake_state(d->handshake) == PX_HANDSHAKE_WAIT_ACCEPTED &&
-            px_peer_id_eq(&d->peer, &l->peer) && same_boot(d, l))
+        if (d != l && d->state == PX_LINK_EARLY && px_peer_id_eq(&d->peer, &l->peer) &&
+            same_boot(d, l))
             return true;
     }
     return false;
@@ -138,6 +137,9 @@ static void come_up(struct px_link *l, struct px_link *old, bool close_old)
     l->was_up = true;
     o->ops.up(o->ops_ctx, l);
     px_link_deliver_parked(l);
+    if (l->early_count == PX_LINK_PARKED_STREAMS && o->ops.streams_available != NULL &&
+        l->state == PX_LINK_UP)
+        o->ops.streams_available(o->ops_ctx, l);
     if (l->ours)
         wake_waiting(o, &l->peer);
 }
@@ -177,6 +179,18 @@ static void decide(struct px_link *l)
     }
 }
 
+/* Message 3 goes first in the credit there is; streams of ours may follow it. */
+static void go_early(struct px_link *l)
+{
+    struct px_overlay *o = l->overlay;
+    px_link_proceed(l);
+    if (l->state == PX_LINK_CLOSING)
+        return;
+    px_link_set_state(l, PX_LINK_EARLY);
+    if (o->ops.early != NULL)
+        o->ops.early(o->ops_ctx, l);
+}
+
 /* SPEC handshake §5: what follows once the peer's identity is proved. */
 static void settle_proved(struct px_link *l)
 {
@@ -198,7 +212,7 @@ static void settle_proved(struct px_link *l)
     if ((old != NULL && same_boot(l, old)) || has_confirmed_dial(l))
         close_duplicate(l);
     else
-        px_link_proceed(l);
+        go_early(l);
 }
 
 static void settle(struct px_link *l)
@@ -209,7 +223,7 @@ static void settle(struct px_link *l)
     } else if (l->state == PX_LINK_WAITING) {
         decide(l);
     }
-    if (l->event_accepted && l->state == PX_LINK_NOISE) {
+    if (l->event_accepted && l->state == PX_LINK_EARLY) {
         l->event_accepted = false;
         decide(l);
     }

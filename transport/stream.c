@@ -117,7 +117,7 @@ static void on_closed(void *ctx, struct px_link *l, int64_t id)
     (void)id;
     px_link_remove_producer(l, &s->producer);
     if (s->err == 0 && !(s->recv_end && s->end_sent && s->out.queued == 0))
-        s->err = px_link_is_up(l) ? PX_ECANCELED : PX_ECLOSED;
+        s->err = px_link_is_up(l) || px_link_is_early(l) ? PX_ECANCELED : PX_ECLOSED;
     s->ops->closed(s->ctx, s, s->err, s->code);
     px_send_queue_deinit(&s->out);
     free(s);

@@ -76,6 +76,8 @@ static void bulk_recv(void *ctx, struct px_stream *s, struct px_slice data, bool
     for (size_t i = 0; i < data.len; i++)
         b->wrong = b->wrong || data.data[i] != pattern(b->in_seed, b->in_pos + i);
     b->in_pos += data.len;
+    if (b->began_at == 0)
+        b->began_at = sim_net_now(b->host->net);
     b->in_end = fin;
     b->ended_at = sim_net_now(b->host->net);
     if (b->host->lazy)
@@ -174,6 +176,17 @@ static void on_up(void *ctx, struct px_link *link)
         host_send(h, link, 1000 + i);
 }
 
+static void on_early(void *ctx, struct px_link *link)
+{
+    struct host *h = ctx;
+    CHECK(px_link_is_early(link) && !px_link_is_up(link));
+    CHECK(px_overlay_find(h->overlay, px_link_peer(link)) != link);
+    h->early_count++;
+    h->early_at = sim_net_now(h->net);
+    for (uint64_t i = 0; i < h->early; i++)
+        CHECK(host_send(h, link, h->early_size));
+}
+
 static void on_down(void *ctx, struct px_link *link, int err, bool by_peer, bool was_up)
 {
     struct host *h = ctx;
@@ -245,6 +258,7 @@ static void on_pong(void *ctx, struct px_link *link, uint64_t nonce, px_nsec rtt
 static const struct px_overlay_ops overlay_ops = {
     .authorize = on_authorize,
     .up = on_up,
+    .early = on_early,
     .down = on_down,
     .refused = on_refused,
     .stream = on_stream,

@@ -20,6 +20,7 @@ struct bulk {
     bool in_end, closed, wrong;
     int err;
     uint64_t code;
+    px_nsec began_at; /* when the first byte came in, */
     px_nsec ended_at; /* when the last byte came in */
 };
 
@@ -41,9 +42,13 @@ struct host {
     bool down_by_peer, down_was_up, refused_by_peer, refused_proved;
     struct px_peer_id refused_id;
     uint64_t answer_max; /* bytes an answer has at most */
-    uint64_t greet;      /* open this many streams on every link that comes up */
-    bool lazy;           /* read, but give no credit back until host_wake_up */
-    uint64_t window;     /* of a stream; 0: the default */
+    uint64_t early;      /* open this many streams on every link that is early */
+    uint64_t early_size; /* bytes each */
+    size_t early_count;
+    px_nsec early_at;
+    uint64_t greet;  /* open this many streams on every link that comes up */
+    bool lazy;       /* read, but give no credit back until host_wake_up */
+    uint64_t window; /* of a stream; 0: the default */
     size_t available_count;
     size_t pong_count;
     uint64_t pong_nonce; /* of the last one */

@@ -45,6 +45,42 @@ TEST(an_unlisted_dialler_is_refused)
     world_deinit(&w);
 }
 
+TEST(a_refused_dialler_that_sent_early_hears_down_alone_and_its_streams_end)
+{
+    struct world w;
+    world_start(&w, 406, &sim_calm);
+    w.b.unlisted = &w.a.identity.id;
+    w.a.early = 3;
+    w.a.early_size = 5000;
+    CHECK_OK(host_dial(&w.a, &w.b));
+    CHECK(world_run_until(&w, a_down_and_b_refused, 10 * PX_SEC));
+    check_refusal(&w, PX_EREFUSED, PX_EUNLISTED, true);
+    CHECK_INT(w.a.early_count, 1);
+    CHECK_INT(w.a.bulk_count, 3);
+    for (size_t i = 0; i < 3; i++)
+        CHECK(w.a.bulks[i].closed && w.a.bulks[i].err == PX_ECLOSED);
+    CHECK_INT(w.b.bulk_count, 0); /* nobody ever saw them */
+    world_deinit(&w);
+}
+
+TEST(an_early_link_that_is_never_accepted_ends_in_time)
+{
+    struct world w;
+    world_start(&w, 407, &sim_calm);
+    w.a.early = 2;
+    w.a.early_size = 100;
+    CHECK_OK(host_dial(&w.a, &w.b));
+    world_run(&w, 21 * PX_MSEC); /* message 3 is on its way, and nothing comes back any more */
+    CHECK_INT(w.a.early_count, 1);
+    sim_node_set_deaf(w.a.node, true);
+    CHECK(world_run_until(&w, a_heard_down, PX_LINK_HANDSHAKE_TIME + PX_MSEC));
+    CHECK_ERR(w.a.down_err, PX_EHANDSHAKE_TIMEOUT);
+    CHECK(!w.a.down_was_up);
+    CHECK_INT(w.a.up_count, 0);
+    CHECK(w.a.bulks[0].closed && w.a.bulks[1].closed);
+    world_deinit(&w);
+}
+
 TEST(a_dialler_refuses_a_target_it_does_not_list)
 {
     struct world w;

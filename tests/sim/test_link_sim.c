@@ -43,6 +43,81 @@ TEST(a_link_is_up_after_three_round_trips_at_the_dialler)
     world_deinit(&w);
 }
 
+/* Whole round trips of a 40 ms link, from the first packet of a dial to a known address. */
+TEST(a_dialler_is_secured_after_two_round_trips_and_has_its_first_response_after_three)
+{
+    const px_nsec rtt = 40 * PX_MSEC;
+    struct world w;
+    world_start(&w, 6, &(struct sim_weather){.delay = 20 * PX_MSEC});
+    w.a.early = 1;
+    w.a.early_size = 1000;
+    w.b.answer_max = 2;
+    px_nsec start = sim_net_now(w.net);
+    world_connect(&w);
+    CHECK(world_run_until(&w, world_bulks_done, PX_SEC));
+    CHECK_INT(w.a.early_count, 1);
+    CHECK_INT((w.a.early_at - start) / rtt, 2);
+    CHECK_INT((w.a.bulks[0].began_at - start) / rtt, 3);
+    CHECK(w.a.bulks[0].began_at - start < 3 * rtt + PX_MSEC);
+    CHECK_INT(w.b.up_count, 1);
+    world_deinit(&w);
+}
+
+TEST(early_streams_arrive_in_any_weather_or_end_with_their_dial)
+{
+    size_t arrived = 0;
+    for (uint64_t seed = 130; seed < 130 + sim_seeds(16); seed++) {
+        struct world w;
+        world_start(&w, seed, &sim_rough);
+        w.a.early = PX_LINK_PARKED_STREAMS;
+        w.a.early_size = 1 + seed % 4 * 1500; /* up to more than the window takes */
+        w.b.answer_max = 3000;
+        w.b.greet = 3;
+        CHECK_OK(host_dial(&w.a, &w.b));
+        if (!world_run_until(&w, world_both_up, 6 * PX_SEC)) {
+            CHECK_INT(w.a.up_count, 0);
+            CHECK_INT(w.a.down_count, 1);
+            for (size_t i = 0; i < w.a.bulk_count; i++)
+                CHECK_ERR(w.a.bulks[i].err, PX_ECLOSED);
+            world_deinit(&w);
+            continue;
+        }
+        arrived++;
+        CHECK(world_run_until(&w, world_bulks_done, 60 * PX_SEC));
+        CHECK_INT(w.a.bulk_count, PX_LINK_PARKED_STREAMS + 3);
+        CHECK_INT(w.b.bulk_count, PX_LINK_PARKED_STREAMS + 3);
+        world_deinit(&w);
+    }
+    CHECK(arrived > sim_seeds(16) * 3 / 4);
+}
+
+static bool one_early(const struct world *w)
+{
+    return w->a.early_count == 1;
+}
+
+TEST(no_more_streams_may_be_opened_early_than_the_peer_parks)
+{
+    struct world w;
+    world_start(&w, 7, &sim_calm);
+    w.a.early = PX_LINK_PARKED_STREAMS - 1;
+    w.a.early_size = 10;
+    CHECK_OK(host_dial(&w.a, &w.b));
+    CHECK(world_run_until(&w, one_early, PX_SEC));
+    struct px_link *l = px_stream_link(w.a.bulks[0].stream);
+    uint64_t nonce;
+    CHECK_ERR(px_link_ping(l, &nonce), PX_ESTATE);
+    CHECK(host_send(&w.a, l, 10));
+    CHECK(!host_send(&w.a, l, 10));
+    CHECK_INT(w.a.available_count, 0);
+    CHECK(world_run_until(&w, world_both_up, PX_SEC));
+    CHECK(w.a.available_count > 0);
+    CHECK(host_send(&w.a, l, 10));
+    CHECK(world_run_until(&w, world_bulks_done, PX_SEC));
+    CHECK_INT(w.b.bulk_count, PX_LINK_PARKED_STREAMS + 1);
+    world_deinit(&w);
+}
+
 TEST(streams_that_overtake_accepted_are_parked_and_delivered)
 {
     size_t overtaken = 0;
@@ -139,6 +214,8 @@ TEST(simultaneous_dials_end_in_one_link)
         struct world w;
         bool lossy = seed % 4 == 3;
         world_start(&w, seed, lossy ? &sim_rough : &sim_jittery);
+        w.a.early = w.b.early = seed % 3;
+        w.a.early_size = w.b.early_size = 700;
         CHECK_OK(host_dial(&w.a, &w.b));
         world_run(&w,
                   px_test_rng_next(sim_net_rng(w.net)) % (seed % 2 ? 8 * PX_MSEC : 30 * PX_MSEC));
@@ -157,6 +234,9 @@ TEST(simultaneous_dials_end_in_one_link)
         bool dialled_by_a = px_link_is_quic_client(w.a.links[0]);
         *(a_lower == dialled_by_a ? &by_lower : &by_higher) += 1;
         flaps += w.a.up_count + w.b.up_count - 2;
+        for (size_t i = 0; i < w.a.bulk_count; i++) /* early streams end like others */
+            CHECK(w.a.bulks[i].closed && (w.a.bulks[i].err == 0 || !w.a.bulks[i].wrong));
+        w.a.bulk_count = w.b.bulk_count = 0;
         /* and it works */
         CHECK(host_send(&w.a, w.a.links[0], 5000));
         CHECK(host_send(&w.b, w.b.links[0], 5000));
