@@ -40,6 +40,23 @@ static bool find_option(const struct px_command *c, struct px_slice name, struct
     return true;
 }
 
+char px_cli_letter(const struct px_command *command, const char *name)
+{
+    for (size_t i = 0; i < command->letter_count; i++)
+        if (strcmp(command->letters[i].name, name) == 0)
+            return command->letters[i].letter;
+    return 0;
+}
+
+/* The option behind "-x…", when the command has that letter. */
+static bool find_letter(const struct px_command *c, char letter, struct match *ret)
+{
+    for (size_t i = 0; i < c->letter_count; i++)
+        if (c->letters[i].letter == letter)
+            return find_option(c, px_slice_cstr(c->letters[i].name), ret);
+    return false;
+}
+
 static int unknown_option(const struct px_cli *cli, const char *arg, struct px_slice name)
 {
     const struct px_command *c = cli->command;
@@ -60,24 +77,38 @@ static int unknown_option(const struct px_cli *cli, const char *arg, struct px_s
     return PX_EINVAL;
 }
 
+/* "--name", "--name=value", "-x" or "-xvalue"; *ret_value is NULL without one. */
+static int find_argument(const struct px_cli *cli, const char *arg, struct match *ret,
+                         const char **ret_value)
+{
+    struct px_slice name, rest = px_slice_cstr(arg);
+    *ret_value = NULL;
+    if (!px_slice_starts(rest, PX_SLICE_LIT("--"))) {
+        bool known = find_letter(cli->command, arg[1], ret) && (ret->takes_value || arg[2] == '\0');
+        *ret_value = known && arg[2] != '\0' ? arg + 2 : NULL;
+        return known ? 0 : unknown_option(cli, arg, (struct px_slice){NULL, 0});
+    }
+    const char *equals = strchr(arg, '=');
+    rest = px_slice_skip(rest, 2);
+    (void)px_slice_split(&rest, '=', &name);
+    if (!find_option(cli->command, name, ret))
+        return unknown_option(cli, arg, name);
+    *ret_value = equals != NULL ? equals + 1 : NULL;
+    return 0;
+}
+
 /* One argument that begins with a dash; *at moves on when the value is the next argument. */
 static int parse_option(struct px_cli *cli, int argc, char **argv, int *at)
 {
-    const char *arg = argv[*at];
-    struct px_slice value = {NULL, 0}, name = px_slice_cstr(arg);
+    const char *arg = argv[*at], *text;
+    struct match m;
     if (strcmp(arg, "-h") == 0 || strcmp(arg, "--help") == 0) {
         cli->help = true;
         return 0;
     }
-    if (!px_slice_starts(name, PX_SLICE_LIT("--")))
-        return unknown_option(cli, arg, (struct px_slice){NULL, 0});
-    const char *equals = strchr(arg, '=');
-    value = px_slice_skip(name, 2);
-    (void)px_slice_split(&value, '=', &name);
-    struct match m;
-    if (!find_option(cli->command, name, &m))
-        return unknown_option(cli, arg, name);
-    const char *text = equals != NULL ? equals + 1 : NULL;
+    int err = find_argument(cli, arg, &m, &text);
+    if (err != 0)
+        return err;
     if (text != NULL && !m.takes_value && m.config == NULL) {
         px_cli_usage(cli, "'--%s' takes no value", m.name);
         return PX_EINVAL;
@@ -158,8 +189,9 @@ struct px_cli_style px_cli_style(FILE *out)
     bool plain = (no_color != NULL && no_color[0] != '\0') || term == NULL ||
                  strcmp(term, "dumb") == 0 || isatty(fileno(out)) == 0;
     if (plain)
-        return (struct px_cli_style){"", "", "", ""};
-    return (struct px_cli_style){"\033[1m", "\033[31m", "\033[33m", "\033[0m"};
+        return (struct px_cli_style){"", "", "", "", "", ""};
+    return (struct px_cli_style){"\033[1m",  "\033[2m",  "\033[31m",
+                                 "\033[32m", "\033[33m", "\033[0m"};
 }
 
 /* UTF-8 passes, but not the control characters it spells as C2 80 to C2 9F. */
@@ -223,6 +255,14 @@ int px_cli_file_error(const struct px_cli *cli, int err, const char *hint)
     default: /* any error code may come in */
         return PX_EXIT_FAILURE;
     }
+}
+
+const char *px_cli_home_words(const struct px_cli *cli, char *out, size_t size)
+{
+    const char *home = px_cli_get(cli, "home");
+    snprintf(out, size, "%s%s%s", px_cli_has(cli, "system") ? " --system" : "",
+             home != NULL ? " --home " : "", home != NULL ? home : "");
+    return out;
 }
 
 int px_cli_home(const struct px_cli *cli, struct px_home *ret)

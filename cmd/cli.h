@@ -1,7 +1,8 @@
 /* The command line as one parser reads it for all commands, and how commands talk to people.
  *
- * Options are --long, --long=value, -h; they may stand before or after operands; `--` ends them.
- * Of an option given twice the last value counts, unless the command walks all of them. */
+ * Options are --long, --long=value, -h, and -x or -xVALUE where a command has such letters; they
+ * may stand before or after operands; `--` ends them. Of an option given twice the last value
+ * counts, unless the command walks all of them. */
 #ifndef PX_CMD_CLI_H
 #define PX_CMD_CLI_H
 
@@ -47,11 +48,18 @@ int px_cli_file_error(const struct px_cli *cli, int err, const char *hint);
 /* Writes foreign text with control bytes shown as `?`. */
 void px_cli_put_safe(FILE *out, const char *text);
 
-/* Terminal attributes; all are "" unless the stream is a terminal and NO_COLOR is unset. */
+/* Terminal attributes; all are "" unless the stream is a terminal, TERM is not "dumb" and NO_COLOR
+ * is unset or empty. */
 struct px_cli_style {
-    const char *bold, *red, *yellow, *reset;
+    const char *bold, *dim, *red, *green, *yellow, *reset;
 };
 struct px_cli_style px_cli_style(FILE *out);
+
+/* The letter of the command that stands for the option; 0 if none. */
+char px_cli_letter(const struct px_command *command, const char *name);
+/* " --home DIR" or " --system" as this command was given it, "" if it was not, for commands to show
+ * to people. Returns out. */
+const char *px_cli_home_words(const struct px_cli *cli, char *out, size_t size);
 
 /* Resolves --home / --system. 0, or an exit code after telling people. */
 PX_MUST_CHECK int px_cli_home(const struct px_cli *cli, struct px_home *ret);
@@ -61,5 +69,10 @@ PX_MUST_CHECK int px_cli_config(const struct px_cli *cli, const struct px_home *
 /* The node's own ID. 0, or an exit code. */
 PX_MUST_CHECK int px_cli_peer_id(const struct px_cli *cli, const struct px_home *home,
                                  struct px_peer_id *ret);
+
+/* What stands for a peer among the operands and names files, as px_peer_resolve says. 0, or an exit
+ * code after telling people; PX_EXIT_NO_PEER for a word that means nobody. */
+PX_MUST_CHECK int px_cli_peer(const struct px_cli *cli, const struct px_home *home,
+                              const char *word, struct px_peer_id *ret);
 
 #endif

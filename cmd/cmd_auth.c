@@ -6,8 +6,10 @@
 #include <unistd.h>
 
 #include "auth/authorized_keys_io.h"
+#include "auth/names_io.h"
 #include "cmd/cli.h"
 #include "cmd/json.h"
+#include "cmd/table.h"
 #include "proto/addr.h"
 
 #define DEFAULT_GRANTS (PX_GRANT_CACHE | PX_GRANT_CACHE_OWN)
@@ -151,6 +153,25 @@ static int check_entry(const struct px_cli *cli, const struct list *l,
     return ours ? px_cli_usage(cli, "this is this node's own ID; add the other machine's") : 0;
 }
 
+/* A name means one peer, wherever it is written. */
+static int check_names(const struct px_cli *cli, const struct list *l,
+                       const struct px_authorized_key *k)
+{
+    char path[PX_HOME_FILE_MAX], id[PX_PEER_ID_TEXT_MAX];
+    struct px_names *names;
+    int code = 0;
+    if (px_names_load(px_home_config_path(&l->home, PX_HOME_NAMES, path), &names) != 0)
+        return 0; /* `name list` tells */
+    const struct px_name *other = px_names_find(names, px_slice_cstr(k->name));
+    if (other != NULL && !px_peer_id_eq(&other->id, &k->id)) {
+        px_cli_error(cli, "the name '%s' belongs to %s; see `peerix name list`", k->name,
+                     px_peer_id_format(&other->id, id));
+        code = PX_EXIT_FAILURE;
+    }
+    px_names_free(names);
+    return code;
+}
+
 static int store_entry(const struct px_cli *cli, const struct list *l,
                        const struct px_authorized_key *k)
 {
@@ -170,6 +191,8 @@ static int add_to(const struct px_cli *cli, const struct list *l, const struct p
     int code = apply_options(cli, &k);
     if (code == 0)
         code = check_entry(cli, l, &k);
+    if (code == 0)
+        code = check_names(cli, l, &k);
     if (code == 0)
         code = store_entry(cli, l, &k);
     if (code == 0)
@@ -203,14 +226,6 @@ int px_cmd_auth_add(const struct px_cli *cli)
 
 /* ---- remove ---- */
 
-static const struct px_authorized_key *find_entry(const struct list *l, const char *who)
-{
-    struct px_peer_id id;
-    if (px_peer_id_parse(px_slice_cstr(who), &id) == 0)
-        return px_authorized_keys_find(l->keys, &id);
-    return px_authorized_keys_by_name(l->keys, px_slice_cstr(who));
-}
-
 static int remove_entry(const struct px_cli *cli, const struct list *l,
                         const struct px_authorized_key *k)
 {
@@ -225,15 +240,17 @@ static int remove_entry(const struct px_cli *cli, const struct list *l,
 int px_cmd_auth_remove(const struct px_cli *cli)
 {
     struct list l;
+    struct px_peer_id id;
     int code = open_list(cli, &l);
     if (code != 0)
         return code;
-    const struct px_authorized_key *k = find_entry(&l, cli->operands[0]);
+    code = px_cli_peer(cli, &l.home, cli->operands[0], &id);
+    const struct px_authorized_key *k = code == 0 ? px_authorized_keys_find(l.keys, &id) : NULL;
     if (k != NULL) {
         code = remove_entry(cli, &l, k);
-    } else {
-        px_cli_error(cli, "no peer '%s' is listed; see `peerix auth list`", cli->operands[0]);
-        code = PX_EXIT_FAILURE;
+    } else if (code == 0) {
+        px_cli_error(cli, "'%s' is not listed; see `peerix auth list`", cli->operands[0]);
+        code = PX_EXIT_NO_PEER;
     }
     warn_bad_lines(cli, &l);
     px_authorized_keys_free(l.keys);
@@ -241,12 +258,6 @@ int px_cmd_auth_remove(const struct px_cli *cli)
 }
 
 /* ---- list ---- */
-
-enum { COLUMNS = 5 };
-
-struct row {
-    char *cell[COLUMNS];
-};
 
 static char *grants_text(uint32_t grants)
 {
@@ -270,70 +281,37 @@ static char *addrs_text(const struct px_authorized_key *k)
     return text;
 }
 
-static bool fill_row(const struct px_authorized_key *k, struct row *ret)
+static void put_owned(struct px_table *t, char *owned_text)
 {
-    char id[PX_PEER_ID_TEXT_MAX];
-    *ret = (struct row){{strdup(px_peer_id_format(&k->id, id)), strdup(k->name),
-                         grants_text(k->grants), addrs_text(k), strdup(k->comment)}};
-    for (int c = 0; c < COLUMNS; c++)
-        if (ret->cell[c] == NULL)
-            return false;
-    return true;
-}
-
-/* An empty cell shows as "-"; the last column is not padded. */
-static void print_row(const char *const *cell, const int *width)
-{
-    for (int c = 0; c < COLUMNS; c++) {
-        const char *text = cell[c][0] != '\0' ? cell[c] : "-";
-        px_cli_put_safe(stdout, text);
-        if (c + 1 < COLUMNS)
-            printf("%*s", width[c] - (int)strlen(text) + 2, "");
-    }
-    putchar('\n');
-}
-
-static void print_rows(const struct row *rows, size_t count)
-{
-    static const char *const titles[COLUMNS] = {"PEER ID", "NAME", "GRANTS", "ADDRESSES",
-                                                "COMMENT"};
-    struct px_cli_style style = px_cli_style(stdout);
-    int width[COLUMNS];
-    for (int c = 0; c < COLUMNS; c++) {
-        width[c] = (int)strlen(titles[c]);
-        for (size_t i = 0; i < count; i++)
-            width[c] = PX_MAX(width[c], (int)strlen(rows[i].cell[c]));
-    }
-    fputs(style.bold, stdout);
-    print_row(titles, width);
-    fputs(style.reset, stdout);
-    for (size_t i = 0; i < count; i++)
-        print_row((const char *const *)rows[i].cell, width);
+    t->failed |= owned_text == NULL;
+    px_table_put(t, owned_text != NULL ? owned_text : "");
+    free(owned_text);
 }
 
 static int list_text(const struct px_cli *cli, const struct list *l)
 {
+    static const struct px_column columns[] = {{"PEER ID", false},
+                                               {"NAME", false},
+                                               {"GRANTS", false},
+                                               {"ADDRESSES", false},
+                                               {"COMMENT", false}};
     size_t count = px_authorized_keys_count(l->keys);
-    int code = PX_EXIT_OK;
+    struct px_table t;
+    char id[PX_PEER_ID_TEXT_MAX];
     if (count == 0) {
         fputs("no peer is authorized yet; see `peerix auth add --help`\n", stderr);
-        return code;
+        return PX_EXIT_OK;
     }
-    struct row *rows = calloc(count, sizeof(*rows));
-    bool complete = rows != NULL;
-    for (size_t i = 0; i < count && complete; i++)
-        complete = fill_row(px_authorized_keys_at(l->keys, i), &rows[i]);
-    if (complete) {
-        print_rows(rows, count);
-    } else {
-        px_cli_error(cli, "%s", px_strerror(PX_ENOMEM));
-        code = PX_EXIT_FAILURE;
+    px_table_init(&t, columns, PX_ARRAY_LEN(columns));
+    for (size_t i = 0; i < count; i++) {
+        const struct px_authorized_key *k = px_authorized_keys_at(l->keys, i);
+        px_table_put(&t, px_peer_id_format(&k->id, id));
+        px_table_put(&t, k->name);
+        put_owned(&t, grants_text(k->grants));
+        put_owned(&t, addrs_text(k));
+        px_table_put(&t, k->comment);
     }
-    for (size_t i = 0; i < count && rows != NULL; i++)
-        for (int c = 0; c < COLUMNS; c++)
-            free(rows[i].cell[c]);
-    free(rows);
-    return code;
+    return px_table_print(cli, &t, true);
 }
 
 /* "a,b" as ["a","b"], "" as []. */

@@ -37,10 +37,12 @@ static void put_term(const char *prefix, const char *bold, const char *arg)
     putchar('\n');
 }
 
-static void put_options(const struct px_cli_option *rows, size_t count)
+static void put_options(const struct px_command *c, const struct px_cli_option *rows, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        put_term("--", rows[i].name, rows[i].arg);
+        char dash[] = "-x, --", letter = c != NULL ? px_cli_letter(c, rows[i].name) : (char)0;
+        dash[1] = letter;
+        put_term(letter != 0 ? dash : "--", rows[i].name, rows[i].arg);
         put_line(rows[i].help);
     }
 }
@@ -68,7 +70,7 @@ static void put_commands(void)
         puts(".");
         if (c->details != NULL)
             put_line(c->details);
-        put_options(c->options, c->option_count);
+        put_options(c, c->options, c->option_count);
     }
 }
 
@@ -103,6 +105,7 @@ static void put_files(void)
          "Who may connect: PEER-ID [name=NAME] [addr=HOST:PORT]... [grant=cache,cache-own] "
          "# comment, one peer a line. Without grant= a peer may connect and gets nothing. Watched "
          "by the daemon."},
+        {PX_HOME_NAMES, "Further names of peers: NAME PEER-ID # comment, one a line."},
         {PX_HOME_NIX_KEY, "The secret key that signs this machine's own builds; mode 0600."},
     };
     puts(".SH FILES");
@@ -168,7 +171,7 @@ int px_cmd_man(const struct px_cli *cli)
              "addressed, is passed on to nix.");
     put_commands();
     puts(".SH OPTIONS OF EVERY COMMAND");
-    put_options(px_common_options, px_common_option_count);
+    put_options(NULL, px_common_options, px_common_option_count);
     put_term("", "-h, --help", NULL);
     put_line("show help");
     put_config();

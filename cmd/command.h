@@ -12,13 +12,23 @@ struct px_cli_option {
     const char *help; /* one phrase, without a full stop */
 };
 
+/* -c for --count. */
+struct px_cli_letter {
+    char letter;
+    const char *name; /* of an option of the command */
+};
+
 struct px_command {
-    const char *name;     /* one or two words: "init", "auth add" */
-    const char *alias;    /* another name, NULL if none */
-    const char *operands; /* "" or e.g. "ID|NAME" */
+    const char *name;  /* one or two words: "init", "auth add" */
+    const char *alias; /* another name, NULL if none */
+    /* "" or e.g. "PEER [ADDR]". Completion knows the words PEER, NAME, COMMAND, and lower-case
+     * choices like "bash|zsh". */
+    const char *operands;
     size_t operands_min, operands_max;
     const struct px_cli_option *options;
     size_t option_count;
+    const struct px_cli_letter *letters;
+    size_t letter_count;
     bool config_options; /* the flags of node/config.h as well */
     bool hidden;         /* works, but is not listed */
     const char *summary; /* one phrase */
@@ -40,6 +50,9 @@ int px_cmd_auth_add(const struct px_cli *cli);
 int px_cmd_auth_list(const struct px_cli *cli);
 int px_cmd_auth_remove(const struct px_cli *cli);
 int px_cmd_auth_validate(const struct px_cli *cli);
+int px_cmd_name_add(const struct px_cli *cli);
+int px_cmd_name_list(const struct px_cli *cli);
+int px_cmd_name_remove(const struct px_cli *cli);
 int px_cmd_nix_key(const struct px_cli *cli);
 int px_cmd_daemon(const struct px_cli *cli);
 int px_cmd_config_sample(const struct px_cli *cli);

@@ -24,6 +24,9 @@ static const struct px_cli_option auth_add_options[] = {
      "default: both"},
     {"comment", "TEXT", "a remark for people"},
 };
+static const struct px_cli_option name_add_options[] = {
+    {"comment", "TEXT", "a remark for people"},
+};
 static const struct px_cli_option nix_key_options[] = {
     {"nix-key", "FILE", "the secret key (default: as the daemon finds it)"},
 };
@@ -48,11 +51,21 @@ const struct px_command px_commands[] = {
                 "daemon takes it up by itself."},
     {.name = "auth list", OPTIONS(json_option), .operands = "", .run = px_cmd_auth_list,
      .summary = "list authorized peers"},
-    {.name = "auth remove", .operands = "ID|NAME", .operands_min = 1, .operands_max = 1,
+    {.name = "auth remove", .operands = "PEER", .operands_min = 1, .operands_max = 1,
      .run = px_cmd_auth_remove,
      .summary = "remove a peer; a running daemon ends its connection"},
     {.name = "auth validate", .operands = "", .run = px_cmd_auth_validate,
      .summary = "check authorized_keys, printing every bad line with its number"},
+    {.name = "name add", OPTIONS(name_add_options), .operands = "NAME PEER", .operands_min = 2,
+     .operands_max = 2, .run = px_cmd_name_add,
+     .summary = "give a peer a further name",
+     .details = "Names may be used wherever a peer is asked for. A peer ID always means that peer; "
+                "then come the names of authorized_keys, then these, then the beginning of a known "
+                "peer's ID (12 characters or more)."},
+    {.name = "name list", OPTIONS(json_option), .operands = "", .run = px_cmd_name_list,
+     .summary = "list all names, those of authorized_keys first"},
+    {.name = "name remove", .operands = "NAME", .operands_min = 1, .operands_max = 1,
+     .run = px_cmd_name_remove, .summary = "remove a name that `name add` gave"},
     {.name = "nix-key", OPTIONS(nix_key_options), .operands = "", .run = px_cmd_nix_key,
      .summary = "print this node's public signing key, as nix.conf takes it"},
     {.name = "config sample", .operands = "", .run = px_cmd_config_sample,

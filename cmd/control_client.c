@@ -82,22 +82,11 @@ bool px_control_is_running(const struct px_home *home)
     return err == 0 || err == PX_EAGAIN || err == PX_EPERM;
 }
 
-/* " --home DIR", as the command itself was given it. */
-static const char *home_words(const struct px_cli *cli, char *out, size_t size)
-{
-    const char *home = px_cli_get(cli, "home");
-    snprintf(out, size, "%s%s", px_cli_has(cli, "system") ? " --system" : "",
-             home != NULL ? " --home " : "");
-    if (home != NULL)
-        snprintf(out + strlen(out), size - strlen(out), "%s", home);
-    return out;
-}
-
 static int not_running(const struct px_cli *cli)
 {
     char words[PX_HOME_PATH_MAX + 16];
     px_cli_error(cli, "the daemon is not running: start it with `peerix daemon%s`",
-                 home_words(cli, words, sizeof(words)));
+                 px_cli_home_words(cli, words, sizeof(words)));
     return PX_EXIT_NOT_RUNNING;
 }
 

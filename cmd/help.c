@@ -91,12 +91,15 @@ static void put_commands(FILE *out, const char *group)
     }
 }
 
-static void put_option_rows(FILE *out, const struct px_cli_option *rows, size_t count)
+static void put_option_rows(FILE *out, const struct px_command *c, const struct px_cli_option *rows,
+                            size_t count)
 {
-    char left[128];
+    char left[128], dash[8] = "";
     for (size_t i = 0; i < count; i++) {
-        snprintf(left, sizeof(left), "--%s%s%s", rows[i].name, rows[i].arg != NULL ? " " : "",
-                 rows[i].arg != NULL ? rows[i].arg : "");
+        char letter = c != NULL ? px_cli_letter(c, rows[i].name) : (char)0;
+        snprintf(dash, sizeof(dash), letter != 0 ? "-%c, " : "", letter);
+        snprintf(left, sizeof(left), "%s--%s%s%s", dash, rows[i].name,
+                 rows[i].arg != NULL ? " " : "", rows[i].arg != NULL ? rows[i].arg : "");
         put_row(out, left, rows[i].help);
     }
 }
@@ -120,7 +123,7 @@ static void put_config_rows(FILE *out)
 
 static void put_common_rows(FILE *out)
 {
-    put_option_rows(out, px_common_options, px_common_option_count);
+    put_option_rows(out, NULL, px_common_options, px_common_option_count);
     put_row(out, "-h, --help", "show this help");
 }
 
@@ -137,7 +140,7 @@ int px_help_command(const struct px_command *c)
         put_wrapped(out, c->details, 0, 0);
     }
     put_heading(out, "Options");
-    put_option_rows(out, c->options, c->option_count);
+    put_option_rows(out, c, c->options, c->option_count);
     if (c->config_options)
         put_config_rows(out);
     put_common_rows(out);

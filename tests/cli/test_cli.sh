@@ -212,7 +212,9 @@ verdict "concurrent_edits_both_last"
 printf '# kept remark\n' >>"$A/authorized_keys"
 run 0 auth remove cee --home "$A"
 equal "$out" "removed $id_c"
-run 1 auth remove cee --home "$A"
+run 10 auth remove cee --home "$A"
+has "$err" "auth list"
+run 10 auth remove "$id_c" --home "$A"
 has "$err" "auth list"
 run 0 auth remove "$id_b" --home "$A"
 equal "$(cat "$A/authorized_keys")" "# kept remark"
@@ -256,6 +258,59 @@ chmod 600 "$A/authorized_keys"
 ln -s "$A/authorized_keys" "$T/c/link" && mv "$T/c/link" "$T/c/authorized_keys"
 run 4 auth add "$id_b" --home "$T/c"
 verdict "auth_refuses_a_list_that_others_manage"
+
+# ---- name ----
+run 0 auth add "$id_b" --home "$A" --name bee
+run 0 name add desk bee --home "$A" --comment 'under the desk'
+equal "$out" "added desk $id_b"
+run 0 name add "lap-2" "$id_c" --home "$A"
+equal "$(cat "$A/names")" "desk $id_b # under the desk
+lap-2 $id_c"
+mode "$A/names" 600
+run 0 name add desk "$id_b" --home "$A"
+equal "$out" "updated desk $id_b"
+has "$(cat "$A/names")" "# under the desk"
+run 0 name list --home "$A"
+line "$out" "NAME   PEER ID                                               FROM             COMMENT"
+line "$out" "bee    $id_b  authorized_keys  -"
+line "$out" "desk   $id_b  names            under the desk"
+run 0 name list --json --home "$A"
+! command -v jq >/dev/null || equal "$(jq -r '.[] | select(.from == "names") | .name' <<<"$out" | tr '\n' ' ')" "desk lap-2 "
+verdict "names_are_added_and_listed"
+
+before=$(cat "$A/names")
+run 1 name add bee "$id_c" --home "$A"
+has "$err" "authorized_keys, which comes first"
+run 1 name add desk "$id_c" --home "$A"
+has "$err" "peerix name remove desk"
+run 1 auth add "$id_c" --name desk --home "$A"
+has "$err" "peerix name list"
+for bad in Upper 'a b' $'x\nevil' -x '' "$(printf 'a%.0s' {1..64})"; do run 2 name add --home "$A" -- "$bad" "$id_c"; done
+run 2 name add k51qzi5uqu5dl8wlbw09j1cpr1i456yb3mv0r5wnpx3wz6qq8pnppkvgqdepc8 "$id_c" --home "$A"
+has "$err" "is a peer ID"
+run 2 name add new "$id_c" --comment $'a\nevil' --home "$A"
+run 10 name add new nobody --home "$A"
+has "$err" "name list"
+run 10 name add new 12D3KooW --home "$A"
+run 3 name list --home "$T/none"
+equal "$(cat "$A/names")" "$before"
+verdict "a_name_that_shadows_or_makes_no_sense_is_refused"
+
+run 0 name add by-beginning "${id_c:0:16}" --home "$A"
+equal "$out" "added by-beginning $id_c"
+run 0 name remove by-beginning --home "$A"
+run 10 name remove by-beginning --home "$A"
+has "$err" "name list"
+printf 'oops\n' >>"$A/names"
+run 0 name list --home "$A"
+has "$err" "names:3: the peer ID is missing"
+run 0 name remove lap-2 --home "$A"
+equal "$(cat "$A/names")" "desk $id_b # under the desk
+oops"
+run 0 auth remove desk --home "$A"
+equal "$out" "removed $id_b"
+rm "$A/names"
+verdict "a_peer_is_meant_by_name_or_beginning_of_its_id"
 
 # ---- config ----
 run 0 config sample

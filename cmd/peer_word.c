@@ -1,0 +1,55 @@
+/* Operands that stand for a peer: an ID, a name, or the beginning of an ID. */
+#include "auth/authorized_keys_io.h"
+#include "auth/names_io.h"
+#include "cmd/cli.h"
+
+static int tell_unreadable(const struct px_cli *cli, const char *path, int err)
+{
+    px_cli_error(cli, "%s: %s%s", path, px_strerror(err),
+                 err == PX_EPERM ? "; it must be a file that you, but not everyone, may write"
+                                 : "");
+    return err == PX_EPERM ? PX_EXIT_PERMISSION : PX_EXIT_FAILURE;
+}
+
+static int tell_unknown(const struct px_cli *cli, const char *word, int err)
+{
+    if (err == PX_EEXIST)
+        px_cli_error(cli, "several peers' IDs begin with '%s'; give more of it", word);
+    else
+        px_cli_error(cli,
+                     "no peer '%s' is known; give its ID, or a name of `peerix auth list` or "
+                     "`peerix name list`",
+                     word);
+    return PX_EXIT_NO_PEER;
+}
+
+static int resolve(const struct px_cli *cli, const struct px_home *home, const char *word,
+                   struct px_peer_id *ret)
+{
+    char path[PX_HOME_FILE_MAX];
+    struct px_authorized_keys *keys;
+    struct px_names *names;
+    enum px_resolved by;
+    int err =
+        px_authorized_keys_load(px_home_config_path(home, PX_HOME_AUTHORIZED_KEYS, path), &keys);
+    if (err != 0)
+        return tell_unreadable(cli, path, err);
+    err = px_names_load(px_home_config_path(home, PX_HOME_NAMES, path), &names);
+    if (err != 0) {
+        px_authorized_keys_free(keys);
+        return tell_unreadable(cli, path, err);
+    }
+    err = px_peer_resolve(keys, names, px_slice_cstr(word), ret, &by);
+    px_names_free(names);
+    px_authorized_keys_free(keys);
+    return err != 0 ? tell_unknown(cli, word, err) : 0;
+}
+
+int px_cli_peer(const struct px_cli *cli, const struct px_home *home, const char *word,
+                struct px_peer_id *ret)
+{
+    /* an ID needs no files */
+    if (px_crypto_init() != 0 || px_peer_id_parse(px_slice_cstr(word), ret) != 0)
+        return resolve(cli, home, word, ret);
+    return 0;
+}
