@@ -64,7 +64,7 @@ const struct px_option px_options[] = {
      .help = "Largest UDP payload the path to a peer is probed for; lower it where probing misleads."},
     {ROW(log_level, "log-level", "log-level"), .type = PX_OPT_ENUM,
      .allowed = "error|warn|info|debug", .value = "info", .arg = "LEVEL",
-     .help = "Least urgent level that is logged."},
+     .help = "Least urgent level that is logged.", .live = true},
     {ROW(log_format, "log-format", "log-format"), .type = PX_OPT_ENUM,
      .allowed = "text|json", .value = "text", .arg = "FORMAT",
      .help = "Form of the log lines on standard error."},
@@ -169,7 +169,7 @@ static bool enum_allows(const char *allowed, struct px_slice text)
     return false;
 }
 
-static int parse_msec(struct px_slice text, uint64_t *ret)
+int px_config_parse_msec(struct px_slice text, uint64_t *ret)
 {
     static const struct {
         const char *name;
@@ -277,7 +277,7 @@ static int set_value(struct px_config *c, const struct px_option *o, struct px_s
         return set_number(c, o, err, n);
     }
     case PX_OPT_MSEC: {
-        int err = parse_msec(text, &n);
+        int err = px_config_parse_msec(text, &n);
         return set_number(c, o, err, n);
     }
     case PX_OPT_ADDR:

@@ -33,6 +33,7 @@ struct px_option {
     const char *value;   /* default, as text ("" for none) */
     const char *arg;     /* placeholder in help, e.g. "ADDR:PORT" */
     const char *help;    /* one sentence */
+    bool live;           /* a running daemon takes up another value without restarting its parts */
 };
 
 struct px_string_list {
@@ -81,6 +82,24 @@ PX_MUST_CHECK int px_config_set(struct px_config *c, const struct px_option *o,
  * PX_EPARSE, with file, line and the allowed values in ret_message; c is then unchanged. */
 PX_MUST_CHECK int px_config_parse(struct px_config *c, struct px_slice text, const char *file,
                                   char *ret_message, size_t message_size);
+/* The text of a file over the defaults, from nothing: is it good? As px_config_parse. */
+PX_MUST_CHECK int px_config_check(struct px_slice text, const char *file, char *ret_message,
+                                  size_t message_size);
+/* A duration as PX_OPT_MSEC has it: a number of milliseconds, or with unit ms, s, m, h. PX_EPARSE.
+ */
+PX_MUST_CHECK int px_config_parse_msec(struct px_slice text, uint64_t *ret);
+bool px_config_same_value(const struct px_config *a, const struct px_config *b,
+                          const struct px_option *o);
+/* Appends the value as YAML takes it back: quoted text, a number, or lines of a list. */
+int px_config_put_value(const struct px_config *c, const struct px_option *o, struct px_buf *out);
+
+enum px_config_change {
+    PX_CONFIG_SAME,
+    PX_CONFIG_LIVE,    /* only options that are taken up without a restart differ */
+    PX_CONFIG_RESTART, /* parts of the node must be started anew */
+};
+enum px_config_change px_config_compare(const struct px_config *a, const struct px_config *b);
+
 /* Appends the sample file: every option with its help and default, commented out. */
 int px_config_sample(struct px_buf *out);
 

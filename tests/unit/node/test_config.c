@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "node/config.h"
+#include "node/config_json.h"
 #include "node/nix/nix_conf.h"
 #include "node/spell.h"
 #include "tests/test.h"
@@ -336,4 +337,65 @@ TEST(quoted_words_are_short_printable_lines)
     px_spell_quote(px_slice(word, sizeof(word)), out);
     CHECK_INT(strlen(out), PX_SPELL_QUOTE_MAX - 1);
     CHECK_STR(out + PX_SPELL_QUOTE_MAX - 4, "...");
+}
+
+static struct px_config *from(const char *text)
+{
+    struct px_config *c = defaults();
+    CHECK_STR(parse(c, px_slice_cstr(text)), "");
+    return c;
+}
+
+TEST(values_print_as_the_file_takes_them_back)
+{
+    struct px_config *c = from("network: \"a \\\"b\\\" \\\\c\"\ntrust-peers: true\nstall: 3s\n"
+                               "log-level: warn\ntrusted-public-keys: [\"" KEY_A "\"]\n");
+    struct px_config *back = defaults();
+    struct px_buf text;
+    px_buf_init(&text, PX_CONFIG_FILE_MAX);
+    for (size_t i = 0; i < px_option_count; i++) {
+        CHECK_OK(px_buf_printf(&text, "%s: ", px_options[i].name));
+        CHECK_OK(px_config_put_value(c, &px_options[i], &text));
+        CHECK_OK(px_buf_put_u8(&text, '\n'));
+    }
+    CHECK_STR(parse(back, px_buf_slice(&text)), "");
+    for (size_t i = 0; i < px_option_count; i++)
+        CHECK(px_config_same_value(c, back, &px_options[i]));
+    CHECK_INT(px_config_compare(c, back), PX_CONFIG_SAME);
+    px_buf_deinit(&text);
+    px_config_free(back);
+    px_config_free(c);
+}
+
+TEST(a_difference_says_whether_parts_must_restart)
+{
+    static const struct {
+        const char *text;
+        enum px_config_change change;
+    } rows[] = {{"", PX_CONFIG_SAME},
+                {"log-level: info\n", PX_CONFIG_SAME},
+                {"log-level: debug\n", PX_CONFIG_LIVE},
+                {"log-level: debug\nlisten: 127.0.0.1:1\n", PX_CONFIG_RESTART},
+                {"share-keys: [\"" KEY_A "\"]\n", PX_CONFIG_RESTART}};
+    struct px_config *c = defaults();
+    for (size_t i = 0; i < PX_ARRAY_LEN(rows); i++) {
+        struct px_config *other = from(rows[i].text);
+        CHECK_INT(px_config_compare(c, other), rows[i].change);
+        CHECK_INT(px_config_compare(other, c), rows[i].change);
+        px_config_free(other);
+    }
+    px_config_free(c);
+}
+
+TEST(json_has_every_option_with_its_type)
+{
+    struct px_config *c = from("deadline: 2s\nshare-keys: [\"" KEY_A "\"]\n");
+    json_t *json = px_config_json(c);
+    CHECK_INT(json_object_size(json), px_option_count);
+    CHECK_STR(json_string_value(json_object_get(json, "network")), "default");
+    CHECK_INT(json_integer_value(json_object_get(json, "deadline")), 2000);
+    CHECK(json_is_false(json_object_get(json, "trust-peers")));
+    CHECK_STR(json_string_value(json_array_get(json_object_get(json, "share-keys"), 1)), KEY_A);
+    json_decref(json);
+    px_config_free(c);
 }
