@@ -4,7 +4,7 @@
 # Usage: tests/bench/run.sh [--quick] [--build DIR] [PART…]
 #   --quick       smaller inputs, under 2 minutes (else under 8); the build is not counted
 #   --build DIR   use the programs in DIR, build nothing
-#   PART          only these: raw nar narinfo nix memory
+#   PART          only these: raw nar narinfo nix memory connect peers
 cd "$(dirname "$0")/../.." || exit 1
 root=$PWD
 mib=1024 paths=1000 sparse=10000000000 runs=3 limit=480 hits=20000 build='' parts=()
@@ -13,7 +13,7 @@ while [ $# != 0 ]; do
     --quick) mib=256 paths=300 sparse=2000000000 limit=120 hits=5000 ;;
     --build) build=$(realpath "$2") && shift ;;
     -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$root/tests/bench/run.sh"; exit 0 ;;
-    raw | nar | narinfo | nix | memory) parts+=("$1") ;;
+    raw | nar | narinfo | nix | memory | connect | peers) parts+=("$1") ;;
     *) echo "run.sh: unknown argument $1; see --help" >&2; exit 2 ;;
     esac
     shift
@@ -22,7 +22,7 @@ export PATH=$PATH:/usr/sbin:/sbin
 if [ -z "$build" ]; then
     deploy/deps.sh bench || exit 1
     build=$root/build/release
-    { cmake --preset release && cmake --build "$build" --target peerix bench_quic bench_link bench_http; } \
+    { cmake --preset release && cmake --build "$build" --target peerix bench_quic bench_link bench_http bench_connect bench_swarm link_emulator; } \
         >"$root/build/bench.log" 2>&1 || { tail -n 30 "$root/build/bench.log" >&2; exit 1; }
 fi
 . "$root/tests/e2e/lib.sh" "$build/peerix"
@@ -81,9 +81,9 @@ openssl_mb() { # one second of AES-128-GCM on packets' size of block, MB/s
 }
 
 # ---- preparation ----
-step "building $paths small paths, one of $mib MiB"
 make() { in_store alice "" "" within 120 nix-build "$root/tests/bench/paths.nix" -A "$1" --no-out-link --arg n "$paths" --arg mib "$mib" --arg bytes "$sparse" 2>"$T/nix.log" | head -n 1; }
 prepare() {
+    step "building $paths small paths, one of $mib MiB"
     mkdir -p "$T/alice"
     top=$(make small) && [ -n "$top" ] || { tail -n 5 "$T/nix.log" >&2; fail "nix-build"; }
     big=$(make big) && [ -n "$big" ] || { tail -n 5 "$T/nix.log" >&2; fail "nix-build"; }
@@ -244,14 +244,67 @@ bench_memory() {
     row "    MB/s of that transfer" "$nar_mb"
 }
 
+# One dial after another over an emulated link of 40 ms, in units of that link's own round trip.
+bench_connect() {
+    local id addr via fields secured first
+    mkfifo "$T/listen.in" "$T/emulator.out" || return 1
+    "$build/tests/bench_connect" listen <"$T/listen.in" >"$T/listen.out" &
+    PIDS+=($!)
+    exec 7>"$T/listen.in"
+    until_true 5 grep -q . "$T/listen.out" && read -r id addr <"$T/listen.out" || return 1
+    "$build/tests/link_emulator" --listen 127.0.0.1:0 --to "$addr" --delay 20 >"$T/emulator.out" &
+    PIDS+=($!)
+    read -r _ via <"$T/emulator.out" || return 1
+    step "dialling over 40 ms"
+    within 30 "$build/tests/bench_connect" dial "$id" "$via" 9 >"$T/connect" || { exec 7>&-; return 1; }
+    exec 7>&-
+    fields=$(tr '=' ' ' <"$T/connect")
+    secured=$(awk '{ print $2 / $6 }' <<<"$fields" | median) first=$(awk '{ print $4 / $6 }' <<<"$fields" | median)
+    row "link secured after a dial, RTT of 40 ms" "$(calc "$secured")" "" "2 RTT" "$(verdict "$secured < 2.25")"
+    row "first response after a dial, RTT" "$(calc "$first")" "" "3 RTT" "$(verdict "$first < 3.25")"
+}
+
+# A daemon of its own: idle without a peer, then with 200.
+bench_peers() {
+    local many=200 before rss anon anon_many ticks cpu swarm
+    node_init frank || return 1
+    node_start frank --log-level info || return 1
+    sleep 2
+    anon=$(mb "$(status_kib "$frank_pid" RssAnon)")
+    row "idle without peers, RssAnon MB" "$anon" "" "<= 6" "$(verdict "$anon <= 6")"
+    row "    RSS / Pss MB" "$(mb "$(rollup_kib "$frank_pid" Rss)") / $(mb "$(rollup_kib "$frank_pid" Pss)")"
+    before=$(status_kib "$frank_pid" RssAnon)
+    "$build/tests/bench_swarm" keys $many 7 >>"$T/frank/home/authorized_keys"
+    sleep 1
+    mkfifo "$T/swarm.in" || return 1
+    "$build/tests/bench_swarm" dial $many 7 "$(node_id frank)" "$frank_overlay" <"$T/swarm.in" >"$T/swarm.out" 2>"$T/swarm.err" &
+    swarm=$!
+    PIDS+=($swarm)
+    exec 8>"$T/swarm.in"
+    step "$many peers connect"
+    until_true 20 grep -q "connected $many" "$T/swarm.out" || { exec 8>&-; cat "$T/swarm.err"; return 1; }
+    ticks=$(cpu_ticks "$frank_pid")
+    sleep 20
+    cpu=$(calc "($(cpu_ticks "$frank_pid") - $ticks) / $tick * 3" 3)
+    kill -0 $swarm 2>/dev/null || { exec 8>&-; cat "$T/swarm.err"; return 1; }
+    anon_many=$(status_kib "$frank_pid" RssAnon) rss=$(mb "$(rollup_kib "$frank_pid" Rss)")
+    row "idle with $many connected peers, RssAnon / RSS MB" "$(mb "$anon_many") / $rss"
+    row "    KiB a peer / CPU s a minute" "$(calc "($anon_many - $before) / $many" 1) / $cpu"
+    exec 8>&-
+    wait $swarm
+    node_stop frank
+}
+
 # ---- the table ----
-prepare
+for part in raw nar narinfo nix memory; do
+    if wanted $part; then prepare && break; fi
+done
 step ''
 echo "commit $(git -C "$root" rev-parse --short HEAD 2>/dev/null || echo unknown), $(date -u +%F), $(nproc) x $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1), Linux $(uname -r), load $(cut -d' ' -f1 /proc/loadavg) before"
 row figure "median of $runs" yardstick goal verdict
-wanted memory && idle_rows
+[ -z "${alice_pid:-}" ] || ! wanted memory || idle_rows
 rc=0
-for part in raw nar narinfo nix memory; do
+for part in raw nar narinfo nix memory connect peers; do
     wanted $part || continue
     bench_$part || { row "$part" "-" "" "" "FAILED"; rc=1; }
     step ''
