@@ -3,7 +3,7 @@
 #include "node/log_io.h"
 #include "node/node.h"
 
-enum cause { CAUSE_KEY, CAUSE_CONFIG, CAUSE_ADDRESS, CAUSE_STORE, CAUSE_OTHER };
+enum cause { CAUSE_KEY, CAUSE_CONFIG, CAUSE_ADDRESS, CAUSE_STORE, CAUSE_CONTROL, CAUSE_OTHER };
 
 static enum cause cause_of(const char *part)
 {
@@ -15,6 +15,7 @@ static enum cause cause_of(const char *part)
         {"authorized_keys", CAUSE_KEY}, {"trusted-public-keys", CAUSE_CONFIG},
         {"share-keys", CAUSE_CONFIG},   {"listen", CAUSE_ADDRESS},
         {"http", CAUSE_ADDRESS},        {"store", CAUSE_STORE},
+        {"control", CAUSE_CONTROL},
     };
     for (size_t i = 0; i < PX_ARRAY_LEN(table); i++)
         if (strcmp(part, table[i].part) == 0)
@@ -34,6 +35,10 @@ static int exit_code(enum cause cause, int err)
                                                                       : PX_EXIT_FAILURE;
     case CAUSE_STORE:
         return PX_EXIT_STORE;
+    case CAUSE_CONTROL:
+        return err == PX_EEXIST  ? PX_EXIT_RUNNING
+               : err == PX_EPERM ? PX_EXIT_PERMISSION
+                                 : PX_EXIT_FAILURE;
     case CAUSE_OTHER:
         break;
     }
@@ -52,6 +57,8 @@ static const char *next_step(enum cause cause)
                "with --listen or --http, port 0 picks a free one";
     case CAUSE_STORE:
         return "is nix installed and its daemon running? see --store";
+    case CAUSE_CONTROL:
+        return "see the hint above";
     case CAUSE_OTHER:
         break;
     }

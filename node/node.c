@@ -1,6 +1,8 @@
-/* Start-up in dependency order, shut-down in the reverse: substituter, peers, service, store. */
+/* Start-up in dependency order, shut-down in the reverse: substituter, control API, peers,
+ * service, store. */
 #include "node/node.h"
 
+#include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
@@ -12,6 +14,8 @@
 
 #include "auth/identity_io.h"
 #include "node/allowlist.h"
+#include "node/config_reload.h"
+#include "node/control_node.h"
 #include "node/nix/cache_service.h"
 #include "node/nix/nix_conf.h"
 #include "node/nix/nix_key_io.h"
@@ -24,6 +28,7 @@
 #define HOLD_TOTAL_MAX (8u * 1024 * 1024) /* all of them together */
 
 struct node {
+    const struct px_node_env *env;
     const struct px_home *home;
     const struct px_config *config;
     const struct px_log *log;
@@ -39,8 +44,12 @@ struct node {
     struct px_cache_service *service;
     struct px_peers *peers;
     struct px_substituter *substituter;
+    struct px_control *control;
+    struct px_control_node view; /* what the control API sees of all this */
     bool stopping;
 };
+
+static void stop(struct node *n);
 
 /* ---- start-up, a step a function ---- */
 
@@ -53,6 +62,47 @@ static int start_identity(struct node *n)
         px_log_event(n->log, PX_LOG_ERROR, "identity.unusable", PX_F_STR("file", path),
                      PX_F_ERR(err), PX_F_STR("hint", hint));
     return err;
+}
+
+static void on_shutdown(void *ctx)
+{
+    struct node *n = ctx;
+    px_log_event(n->log, PX_LOG_INFO, "node.stopping", PX_F_STR("signal", "control API"));
+    stop(n);
+}
+
+/* Early, so that a second daemon of this home ends before it takes anything else. From here on what
+ * is logged also goes to those who follow the events. */
+static int start_control(struct node *n)
+{
+    int other_pid;
+    int err = px_control_new(&n->loop, n->home, n->log, &other_pid, &n->control);
+    if (err != 0)
+        return err;
+    n->log = px_control_tee(n->control, n->log);
+    n->view = (struct px_control_node){
+        .loop = &n->loop,
+        .home = n->home,
+        .config = n->config,
+        .log = n->log,
+        .identity = &n->identity,
+        .control = n->control,
+        .started = px_now_io(),
+        .stop = on_shutdown,
+        .ctx = n,
+    };
+    return px_control_node_routes(&n->view);
+}
+
+/* The parts as they are now. */
+static void update_view(struct node *n)
+{
+    n->view.allowlist = n->allowlist;
+    n->view.store = n->store;
+    n->view.peers = n->peers;
+    n->view.service = n->service;
+    n->view.substituter = n->substituter;
+    n->view.stopping = n->stopping;
 }
 
 static int start_nix_key(struct node *n)
@@ -193,10 +243,41 @@ static int start_substituter(struct node *n)
         .peers = px_peers_connected,
         .peers_ctx = n->peers,
     };
-    int err = px_service_listen_fd(&c.listen_fd);
-    if (err == 0)
-        err = px_addr_parse(px_slice_cstr(n->config->http), &c.listen);
-    return err != 0 ? err : px_substituter_new(&c, &n->substituter);
+    int err = px_addr_parse(px_slice_cstr(n->config->http), &c.listen);
+    if (err != 0)
+        return err;
+    /* a copy: the original outlives restarts in place */
+    if (n->env->listen_fd >= 0)
+        c.listen_fd = fcntl(n->env->listen_fd, F_DUPFD_CLOEXEC, 3);
+    return px_substituter_new(&c, &n->substituter);
+}
+
+static int on_load_config(void *ctx, struct px_config **ret, char *ret_message, size_t size)
+{
+    struct node *n = ctx;
+    return n->env->load(n->env->ctx, ret, ret_message, size);
+}
+
+static void on_live_config(void *ctx, const struct px_config *c)
+{
+    struct node *n = ctx;
+    n->env->set_log_level(n->env->ctx, c->log_level);
+}
+
+static void stop(struct node *n);
+
+static void on_restart_config(void *ctx)
+{
+    struct node *n = ctx;
+    n->restart = true;
+    stop(n);
+}
+
+static int start_reload(struct node *n)
+{
+    static const struct px_config_reload_ops ops = {
+        .load = on_load_config, .live = on_live_config, .restart = on_restart_config};
+    return px_config_reload_new(&n->loop, n->home, n->log, n->config, &ops, n, &n->reload);
 }
 
 /* ---- signals and shut-down ---- */
@@ -222,14 +303,24 @@ static void on_peers_closed(void *ctx)
     close_signals(n);
 }
 
-static void on_substituter_closed(void *ctx)
+static void on_control_closed(void *ctx)
 {
     struct node *n = ctx;
-    n->substituter = NULL;
     if (n->peers != NULL)
         px_peers_close(n->peers, on_peers_closed, n);
     else
         on_peers_closed(n);
+}
+
+static void on_substituter_closed(void *ctx)
+{
+    struct node *n = ctx;
+    n->substituter = NULL;
+    update_view(n);
+    if (n->control != NULL)
+        px_control_close(n->control, on_control_closed, n);
+    else
+        on_control_closed(n);
 }
 
 static void log_stats(struct node *n)
@@ -252,6 +343,7 @@ static void stop(struct node *n)
     if (n->stopping)
         return;
     n->stopping = true;
+    update_view(n);
     px_service_notify("STOPPING=1");
     log_stats(n);
     if (n->substituter != NULL)
@@ -264,6 +356,7 @@ static void on_stop_signal(uv_signal_t *s, int signum)
 {
     struct node *n = s->data;
     px_log_event(n->log, PX_LOG_INFO, "node.stopping", PX_F_STR("signal", strsignal(signum)));
+    n->restart = false; /* also when a restart was under way */
     stop(n);
 }
 
@@ -305,11 +398,17 @@ static int start(struct node *n, const char **ret_part)
         const char *part;
         int (*run)(struct node *n);
     } steps[] = {
-        {"loop", start_signals},          {"identity", start_identity},
-        {"nix-key", start_nix_key},       {"trusted-public-keys", start_trusted_keys},
-        {"share-keys", start_share_keys}, {"authorized_keys", start_allowlist},
-        {"store", start_store},           {"service", start_service},
-        {"listen", start_peers},          {"http", start_substituter},
+        {"loop", start_signals},
+        {"identity", start_identity},
+        {"control", start_control},
+        {"nix-key", start_nix_key},
+        {"trusted-public-keys", start_trusted_keys},
+        {"share-keys", start_share_keys},
+        {"authorized_keys", start_allowlist},
+        {"store", start_store},
+        {"service", start_service},
+        {"listen", start_peers},
+        {"http", start_substituter},
     };
     for (size_t i = 0; i < PX_ARRAY_LEN(steps); i++) {
         int err = steps[i].run(n);
@@ -318,6 +417,7 @@ static int start(struct node *n, const char **ret_part)
             return err;
         }
     }
+    update_view(n);
     return 0;
 }
 
@@ -328,7 +428,8 @@ static void announce_ready(struct node *n)
                  PX_F_STR("peer", px_peer_id_format(&n->identity.id, peer)),
                  PX_F_STR("overlay", px_addr_format(px_peers_local(n->peers), overlay)),
                  PX_F_STR("http", px_addr_format(px_substituter_local(n->substituter), http)),
-                 PX_F_STR("store", px_store_describe(n->store)), PX_F_STR("version", PX_VERSION),
+                 PX_F_STR("store", px_store_describe(n->store)),
+                 PX_F_STR("control", px_control_path(n->control)), PX_F_STR("version", PX_VERSION),
                  PX_F_U64("pid", (uint64_t)getpid()));
     px_service_notify("READY=1");
 }
@@ -341,25 +442,10 @@ static void keep_chunks_in_heap(void)
     (void)mallopt(M_TRIM_THRESHOLD, 4 * 1024 * 1024);
 }
 
-int px_node_run(const struct px_home *home, const struct px_config *config,
-                const struct px_log *log, const char **ret_part)
+static int run(struct node *n, struct px_node_end *ret_end)
 {
-    struct node *n = calloc(1, sizeof(*n));
-    *ret_part = "loop";
-    if (n == NULL)
-        return PX_ENOMEM;
-    n->home = home;
-    n->config = config;
-    n->log = log;
-    keep_chunks_in_heap();
-    int err = px_crypto_init();
-    if (err != 0 || uv_loop_init(&n->loop) != 0) {
-        free(n);
-        return err != 0 ? err : PX_EIO;
-    }
-    (void)signal(SIGPIPE, SIG_IGN);
-    raise_fd_limit();
-    err = start(n, ret_part);
+    int err = start(n, &ret_end->part);
+    ret_end->ready = err == 0;
     if (err == 0)
         announce_ready(n);
     else
@@ -370,8 +456,32 @@ int px_node_run(const struct px_home *home, const struct px_config *config,
     px_nix_keys_deinit(&n->share);
     px_nix_secret_key_wipe(&n->own_key);
     px_identity_wipe(&n->identity);
+    return err;
+}
+
+int px_node_run(const struct px_node_env *env, struct px_node_end *ret_end)
+{
+    struct node *n = calloc(1, sizeof(*n));
+    *ret_end = (struct px_node_end){.part = "loop"};
+    if (n == NULL)
+        return PX_ENOMEM;
+    n->env = env;
+    n->home = env->home;
+    n->config = env->config;
+    n->log = env->log;
+    keep_chunks_in_heap();
+    int err = px_crypto_init();
+    if (err != 0 || uv_loop_init(&n->loop) != 0) {
+        free(n);
+        return err != 0 ? err : PX_EIO;
+    }
+    (void)signal(SIGPIPE, SIG_IGN);
+    raise_fd_limit();
+    err = run(n, ret_end);
+    ret_end->restart = n->restart;
     if (err == 0)
-        px_log_event(log, PX_LOG_INFO, "node.stopped", PX_F_STR("version", PX_VERSION));
+        px_log_event(n->log, PX_LOG_INFO, n->restart ? "node.restarting" : "node.stopped",
+                     PX_F_STR("version", PX_VERSION));
     free(n);
     return err;
 }

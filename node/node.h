@@ -6,13 +6,31 @@
 #include "node/home.h"
 #include "proto/base/log.h"
 
-/* Runs until SIGTERM or SIGINT (then drains, at most PX_NODE_DRAIN). Logs one `ready` event with
- * the bound addresses once all is up. SIGUSR1 logs the counters of the substituter and of every
- * connected peer. Returns 0 after an orderly end; before `ready` a PX_E… with *ret_part naming what
- * failed: "identity", "authorized_keys", "store", "nix-key", "listen", "http",
- * "trusted-public-keys", "share-keys", "loop". */
 #define PX_NODE_DRAIN (4 * PX_SEC)
-PX_MUST_CHECK int px_node_run(const struct px_home *home, const struct px_config *config,
-                              const struct px_log *log, const char **ret_part);
+
+struct px_node_env {
+    const struct px_home *home;
+    const struct px_config *config;
+    const struct px_log *log;
+    int listen_fd; /* the substituter's socket from the service manager, -1: none; borrowed */
+    /* The configuration as a start would find it: file and flags. Errors with a message. */
+    int (*load)(void *ctx, struct px_config **ret, char *ret_message, size_t message_size);
+    void (*set_log_level)(void *ctx, const char *level);
+    void *ctx;
+};
+
+struct px_node_end {
+    bool ready; /* it came up */
+    /* Otherwise what failed: "identity", "authorized_keys", "store", "nix-key", "listen", "http",
+     * "trusted-public-keys", "share-keys", "config", "loop". */
+    const char *part;
+    bool restart; /* a changed configuration wants it to run again */
+};
+
+/* Runs until SIGTERM or SIGINT (then drains, at most PX_NODE_DRAIN), or until a changed
+ * configuration needs a new start. Logs one `ready` event with the bound addresses once all is up.
+ * SIGUSR1 logs the counters of the substituter and of every connected peer, SIGHUP reads the
+ * configuration again. Returns 0 after an orderly end, else a PX_E…. */
+PX_MUST_CHECK int px_node_run(const struct px_node_env *env, struct px_node_end *ret_end);
 
 #endif
