@@ -61,5 +61,6 @@ int px_cmd_version(const struct px_cli *cli);
 int px_cmd_help(const struct px_cli *cli);
 int px_cmd_man(const struct px_cli *cli);
 int px_cmd_completion(const struct px_cli *cli);
+int px_cmd_complete(const struct px_cli *cli);
 
 #endif

@@ -403,16 +403,66 @@ done
 ! command -v groff >/dev/null || equal "$(groff -ww -man -Tascii -z "$T/out" 2>&1)" ""
 verdict "the_man_page_is_clean_groff"
 
-run 0 completion bash
+mkdir "$T/bin" && ln -s "$PEERIX" "$T/bin/peerix"
+for shell in bash zsh fish; do "$PEERIX" completion "$shell" >"$T/completion.$shell" || note "no script for $shell"; done
+run 0 auth add "$id_b" --home "$A" --name bee
+run 0 name add desk "$id_c" --home "$A"
 (
+    PATH=$T/bin:$PATH
     # shellcheck disable=SC1091
-    . "$T/out" || exit 1
+    . "$T/completion.bash" || exit 1
     try() { COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMPREPLY=(); _peerix; echo " ${COMPREPLY[*]} "; }
     [[ $(try peerix who) = " whoami " ]] && [[ $(try peerix auth re) = " remove " ]] &&
-        [[ $(try peerix auth add --na) = " --name " ]] && [[ $(try peerix serve --li) = " --listen " ]]
+        [[ $(try peerix auth add --na) = " --name " ]] && [[ $(try peerix serve --li) = " --listen " ]] &&
+        [[ $(try peerix daemon --log-level w) = " warn " ]] && [[ $(try peerix completion f) = " fish " ]] &&
+        [[ $(try peerix nix-key --nix-key x) = "  " ]] && [[ $(try peerix help whoa) = " whoami " ]] &&
+        [[ $(try peerix auth remove --home "$A" b) = " bee " ]] &&
+        [[ $(try peerix auth remove --home "$T/none" b) = "  " ]] &&
+        [[ $(try peerix name remove --home "$A" '') = " desk "* ]]
 ) || note "completion gives other words"
 run 2 completion tcsh
-verdict "bash_completion_knows_commands_and_options"
+has "$err" "bash, zsh, fish"
+verdict "bash_completion_knows_commands_options_and_peers"
+
+if command -v fish >/dev/null; then
+    equal "$(fish --no-config -n "$T/completion.fish" 2>&1)" ""
+    try() { PATH=$T/bin:$PATH fish --no-config -c "source $T/completion.fish; complete -C '$1'" 2>&1 | cut -f1 | tr '\n' ' '; }
+    equal "$(try 'peerix who')" "whoami "
+    equal "$(try 'peerix auth ')" "add list remove validate "
+    equal "$(try 'peerix auth add --na')" "--name "
+    equal "$(try 'peerix serve --log-level ')" "debug error info warn "
+    equal "$(try "peerix name remove --home $A ")" "desk "
+    equal "$(try "peerix auth remove --home $A b")" "bee "
+    verdict "fish_completion_knows_commands_options_and_peers"
+else
+    echo "skip - fish_completion_knows_commands_options_and_peers (fish is not installed)"
+fi
+
+if command -v zsh >/dev/null; then
+    equal "$(zsh -n "$T/completion.zsh" 2>&1)" ""
+    # types the line and a tab into a shell of its own, and waits for what must come
+    cat >"$T/type.zsh" <<'ZSH'
+zmodload zsh/zpty
+zpty shell zsh -f -i
+zpty -w shell "PS1= PATH=$1:$PATH TERM=dumb; autoload -Uz compinit; compinit -D -u; . $2; print READY\$((6 * 7))"
+zpty -r shell start '*READY42*' || exit 1
+zpty -n -w shell "$3"$'\t\t'
+zpty -r -m shell answer "*$4*" && print found
+zpty -d shell
+ZSH
+    try() { equal "$(timeout 10 zsh -f "$T/type.zsh" "$T/bin" "$T/completion.zsh" "$1" "$2" 2>&1)" found; }
+    try 'peerix who' 'whoami'
+    try 'peerix auth val' 'validate'
+    try 'peerix auth add --na' '--name'
+    try 'peerix auth ' 'list authorized peers'
+    try 'peerix serve --log-level i' 'info'
+    try "peerix auth remove --home $A be" 'bee'
+    verdict "zsh_completion_knows_commands_options_and_peers"
+else
+    echo "skip - zsh_completion_knows_commands_options_and_peers (zsh is not installed)"
+fi
+run 0 auth remove bee --home "$A"
+rm "$A/names"
 
 "$PEERIX" version >/dev/full 2>"$T/err"
 equal "$?" 1
