@@ -24,6 +24,9 @@ struct px_overlay_io {
     unsigned handles;   /* not yet closed */
     void (*done)(void *ctx);
     void *done_ctx;
+    size_t (*batch)(void *ctx, const struct px_path *path, unsigned ecn, uint8_t *data, size_t len,
+                    size_t segment);
+    void *batch_ctx;
 };
 
 px_nsec px_now_io(void)
@@ -118,7 +121,14 @@ static void on_writable(void *ctx)
     run(io);
 }
 
-static const struct px_udp_ops udp_ops = {on_datagram, on_batch_end, on_writable};
+static size_t on_batch(void *ctx, const struct px_path *path, unsigned ecn, uint8_t *data,
+                       size_t len, size_t segment)
+{
+    struct px_overlay_io *io = ctx;
+    return io->batch == NULL ? 0 : io->batch(io->batch_ctx, path, ecn, data, len, segment);
+}
+
+static const struct px_udp_ops udp_ops = {on_datagram, on_batch_end, on_writable, on_batch};
 
 static void on_handle_closed(uv_handle_t *handle)
 {
@@ -189,6 +199,15 @@ int px_overlay_io_new(uv_loop_t *loop, const struct px_addr *bind,
 struct px_udp *px_overlay_io_udp(struct px_overlay_io *io)
 {
     return io->udp;
+}
+
+void px_overlay_io_set_batch(struct px_overlay_io *io,
+                             size_t (*batch)(void *ctx, const struct px_path *path, unsigned ecn,
+                                             uint8_t *data, size_t len, size_t segment),
+                             void *ctx)
+{
+    io->batch = batch;
+    io->batch_ctx = ctx;
 }
 
 /* A socket on an IPv6 wildcard sees IPv4 peers as IPv4: the local address of the path is of the

@@ -18,6 +18,12 @@ PX_MUST_CHECK int px_overlay_io_new(uv_loop_t *loop, const struct px_addr *bind,
                                     const struct px_overlay_config *config,
                                     struct px_overlay_io **ret);
 struct px_udp *px_overlay_io_udp(struct px_overlay_io *io);
+/* Looks at received batches before the overlay does, as px_udp_ops.batch; one at a time, NULL for
+ * none. */
+void px_overlay_io_set_batch(struct px_overlay_io *io,
+                             size_t (*batch)(void *ctx, const struct px_path *path, unsigned ecn,
+                                             uint8_t *data, size_t len, size_t segment),
+                             void *ctx);
 /* px_overlay_dial to a remote address from our socket. */
 PX_MUST_CHECK int px_overlay_io_dial(struct px_overlay_io *io, const struct px_peer_id *id,
                                      const struct px_addr *remote, void *user,

@@ -243,6 +243,16 @@ static void read_meta(const struct px_udp *u, struct msghdr *h, struct meta *m)
     }
 }
 
+/* Offers the last `left` bytes of the buffer. */
+static size_t take_batch(struct px_udp *u, const struct px_path *path, unsigned ecn,
+                         const struct iovec *buffer, size_t whole, size_t left, size_t segment)
+{
+    if (u->ops->batch == NULL)
+        return 0;
+    uint8_t *at = (uint8_t *)buffer->iov_base + (whole - left);
+    return u->ops->batch(u->ctx, path, ecn, at, left, segment);
+}
+
 static void deliver(struct px_udp *u, struct mmsghdr *msg)
 {
     struct msghdr *h = &msg->msg_hdr;
@@ -254,12 +264,14 @@ static void deliver(struct px_udp *u, struct mmsghdr *msg)
     px_sockaddr_to_addr(h->msg_name, &path.remote);
     struct px_slice data = px_slice(h->msg_iov->iov_base, msg->msg_len);
     size_t segment = m.segment > 0 ? m.segment : data.len;
+    u->stats.bytes_received += data.len;
+    u->stats.datagrams_received += (data.len + segment - 1) / segment;
     while (data.len > 0 && !u->closing) {
         struct px_slice one = px_slice_take(data, segment);
-        u->stats.datagrams_received++;
-        u->stats.bytes_received += one.len;
-        u->ops->datagram(u->ctx, &path, m.ecn, one);
-        data = px_slice_skip(data, one.len);
+        size_t taken = take_batch(u, &path, m.ecn, h->msg_iov, msg->msg_len, data.len, segment);
+        if (taken == 0)
+            u->ops->datagram(u->ctx, &path, m.ecn, one);
+        data = px_slice_skip(data, taken > 0 ? taken : one.len);
     }
 }
 

@@ -19,6 +19,11 @@ struct px_udp_ops {
     void (*batch_end)(void *ctx);
     /* The socket takes datagrams again after px_udp_send said PX_EAGAIN. */
     void (*writable)(void *ctx);
+    /* Optional: sees a received batch of `segment`-byte datagrams (the last may be shorter) before
+     * it is split, may change it in place, and returns how many bytes of whole datagrams it took
+     * from the front; it is asked again about the rest. 0: `datagram` gets the first one. */
+    size_t (*batch)(void *ctx, const struct px_path *path, unsigned ecn, uint8_t *data, size_t len,
+                    size_t segment);
 };
 
 /* Binds (port 0: a free one; the IPv6 wildcard is dual-stack where the kernel has it, IPv4 peers

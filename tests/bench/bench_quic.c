@@ -121,7 +121,8 @@ static void on_udp_writable(void *ctx)
     run(e);
 }
 
-static const struct px_udp_ops udp_ops = {on_datagram, on_batch_end, on_udp_writable};
+static const struct px_udp_ops udp_ops = {
+    .datagram = on_datagram, .batch_end = on_batch_end, .writable = on_udp_writable};
 
 static void on_secured(void *ctx)
 {

@@ -44,7 +44,7 @@ strays=$(
 )
 verdict "each library has one home" "$strays"
 
-cores=$(find proto auth transport -name '*.c' ! -name '*_io.c' ! -path 'proto/base/base.c')
+cores=$(find proto auth transport relay -name '*.c' ! -name '*_io.c' ! -path 'proto/base/base.c')
 io=$(grep -nE '\b(clock_gettime|gettimeofday|time\(NULL|socket\(|sendto\(|recvfrom\(|fopen\(|getrandom\(|[^sn]printf\()' $cores)
 verdict "cores do no I/O and read no clock" "$io"
 

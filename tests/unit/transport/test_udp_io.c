@@ -41,7 +41,8 @@ static void on_writable(void *ctx)
     ((struct seen *)ctx)->writable++;
 }
 
-static const struct px_udp_ops ops = {on_datagram, on_batch_end, on_writable};
+static const struct px_udp_ops ops = {
+    .datagram = on_datagram, .batch_end = on_batch_end, .writable = on_writable};
 
 static void on_timeout(uv_timer_t *t)
 {
