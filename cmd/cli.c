@@ -283,58 +283,70 @@ int px_cli_home(const struct px_cli *cli, struct px_home *ret)
 }
 
 /* A home without config.yaml runs on the defaults. */
-static int read_config_file(const struct px_cli *cli, const struct px_home *home,
-                            struct px_config *config)
+static int read_config_file(const struct px_home *home, struct px_config *config, char *message,
+                            size_t message_size)
 {
-    char path[PX_HOME_FILE_MAX], message[1024];
+    char path[PX_HOME_FILE_MAX];
     struct px_buf text;
     px_home_config_path(home, PX_HOME_CONFIG, path);
     px_buf_init(&text, PX_CONFIG_FILE_MAX);
     int err = px_file_read(path, PX_CONFIG_FILE_MAX, &text);
     if (err == 0)
-        err = px_config_parse(config, px_buf_slice(&text), path, message, sizeof(message));
+        err = px_config_parse(config, px_buf_slice(&text), path, message, message_size);
     else if (err == PX_ELIMIT)
-        snprintf(message, sizeof(message), "%s: larger than 1 MiB", path);
+        snprintf(message, message_size, "%s: larger than 1 MiB", path);
     else if (err != PX_ENOENT)
-        snprintf(message, sizeof(message), "cannot read %s: %s", path, px_strerror(err));
+        snprintf(message, message_size, "cannot read %s: %s", path, px_strerror(err));
     px_buf_deinit(&text);
-    if (err == 0 || err == PX_ENOENT)
-        return 0;
-    px_cli_error(cli, "%s", message);
-    return err == PX_EPERM ? PX_EXIT_PERMISSION : PX_EXIT_CONFIG;
+    return err == PX_ENOENT ? 0 : err;
 }
 
-static int apply_flags(const struct px_cli *cli, struct px_config *config)
+static int apply_flags(const struct px_cli *cli, struct px_config *config, char *message,
+                       size_t message_size)
 {
-    char where[64], message[1024];
+    char where[64];
     for (size_t i = 0; i < cli->value_count; i++) {
         const struct px_cli_value *v = &cli->values[i];
         if (v->config == NULL)
             continue;
         snprintf(where, sizeof(where), "--%s", v->name);
         if (px_config_set(config, v->config, px_slice_cstr(v->text), where, message,
-                          sizeof(message)) != 0)
-            return px_cli_usage(cli, "%s", message);
+                          message_size) != 0)
+            return PX_EINVAL;
     }
     return 0;
 }
 
-int px_cli_config(const struct px_cli *cli, const struct px_home *home, struct px_config **ret)
+int px_cli_load_config(const struct px_cli *cli, const struct px_home *home, struct px_config **ret,
+                       char *ret_message, size_t message_size)
 {
     struct px_config *config;
+    snprintf(ret_message, message_size, "%s", px_strerror(PX_ENOMEM));
     int err = px_config_new(&config);
-    if (err != 0) {
-        px_cli_error(cli, "%s", px_strerror(err));
-        return PX_EXIT_FAILURE;
-    }
-    int code = read_config_file(cli, home, config);
-    if (code == 0)
-        code = apply_flags(cli, config);
-    if (code != 0)
+    if (err != 0)
+        return err;
+    err = read_config_file(home, config, ret_message, message_size);
+    if (err == 0)
+        err = apply_flags(cli, config, ret_message, message_size);
+    if (err != 0)
         px_config_free(config);
     else
         *ret = config;
-    return code;
+    return err;
+}
+
+int px_cli_config(const struct px_cli *cli, const struct px_home *home, struct px_config **ret)
+{
+    char message[1024];
+    int err = px_cli_load_config(cli, home, ret, message, sizeof(message));
+    if (err == PX_EINVAL)
+        return px_cli_usage(cli, "%s", message);
+    if (err == 0)
+        return 0;
+    px_cli_error(cli, "%s", message);
+    if (err == PX_ENOMEM)
+        return PX_EXIT_FAILURE;
+    return err == PX_EPERM ? PX_EXIT_PERMISSION : PX_EXIT_CONFIG;
 }
 
 int px_cli_peer_id(const struct px_cli *cli, const struct px_home *home, struct px_peer_id *ret)

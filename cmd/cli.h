@@ -66,6 +66,10 @@ PX_MUST_CHECK int px_cli_home(const struct px_cli *cli, struct px_home *ret);
 /* Defaults, then HOME/config.yaml if there is one, then the flags. 0, or an exit code. */
 PX_MUST_CHECK int px_cli_config(const struct px_cli *cli, const struct px_home *home,
                                 struct px_config **ret);
+/* The same, with the message left to the caller; PX_EINVAL for a flag. */
+PX_MUST_CHECK int px_cli_load_config(const struct px_cli *cli, const struct px_home *home,
+                                     struct px_config **ret, char *ret_message,
+                                     size_t message_size);
 /* The node's own ID. 0, or an exit code. */
 PX_MUST_CHECK int px_cli_peer_id(const struct px_cli *cli, const struct px_home *home,
                                  struct px_peer_id *ret);

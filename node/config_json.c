@@ -46,3 +46,10 @@ json_t *px_config_json(const struct px_config *c)
         }
     return object;
 }
+
+json_t *px_config_version_json(const struct px_config_version *v)
+{
+    return json_pack("{s:I,s:I,s:I,s:b,s:b}", "number", (json_int_t)v->number, "replaced",
+                     (json_int_t)(v->wall_ms / 1000), "size", (json_int_t)v->size, "current",
+                     (int)v->current, "previous", (int)v->previous);
+}

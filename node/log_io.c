@@ -231,6 +231,11 @@ void px_log_io_free(struct px_log_io *l)
     free(l);
 }
 
+int px_log_io_set_level(struct px_log_io *l, const char *level)
+{
+    return parse_level(level, &l->log.level);
+}
+
 const struct px_log *px_log_io_sink(struct px_log_io *l)
 {
     return &l->log;

@@ -28,6 +28,8 @@ PX_MUST_CHECK int px_log_io_new(const char *level, bool json, struct px_log_io *
 PX_MUST_CHECK int px_log_io_open(const struct px_log_io_config *config, struct px_log_io **ret);
 /* Writes what is still to be said about suppressed lines. */
 void px_log_io_free(struct px_log_io *l);
+/* From now on; PX_EPARSE for an unknown level. Not while another thread logs. */
+PX_MUST_CHECK int px_log_io_set_level(struct px_log_io *l, const char *level);
 const struct px_log *px_log_io_sink(struct px_log_io *l);
 
 #endif

@@ -46,7 +46,8 @@ struct node {
     struct px_substituter *substituter;
     struct px_control *control;
     struct px_control_node view; /* what the control API sees of all this */
-    bool stopping;
+    struct px_config_reload *reload;
+    bool stopping, restart;
 };
 
 static void stop(struct node *n);
@@ -264,8 +265,6 @@ static void on_live_config(void *ctx, const struct px_config *c)
     n->env->set_log_level(n->env->ctx, c->log_level);
 }
 
-static void stop(struct node *n);
-
 static void on_restart_config(void *ctx)
 {
     struct node *n = ctx;
@@ -344,8 +343,13 @@ static void stop(struct node *n)
         return;
     n->stopping = true;
     update_view(n);
-    px_service_notify("STOPPING=1");
+    if (n->restart)
+        px_service_notify_reloading();
+    else
+        px_service_notify("STOPPING=1");
     log_stats(n);
+    px_config_reload_close(n->reload);
+    n->reload = NULL;
     if (n->substituter != NULL)
         px_substituter_close(n->substituter, PX_NODE_DRAIN, on_substituter_closed, n);
     else
@@ -356,7 +360,9 @@ static void on_stop_signal(uv_signal_t *s, int signum)
 {
     struct node *n = s->data;
     px_log_event(n->log, PX_LOG_INFO, "node.stopping", PX_F_STR("signal", strsignal(signum)));
-    n->restart = false; /* also when a restart was under way */
+    if (n->restart)
+        px_service_notify("STOPPING=1");
+    n->restart = false;
     stop(n);
 }
 
@@ -409,6 +415,7 @@ static int start(struct node *n, const char **ret_part)
         {"service", start_service},
         {"listen", start_peers},
         {"http", start_substituter},
+        {"config", start_reload},
     };
     for (size_t i = 0; i < PX_ARRAY_LEN(steps); i++) {
         int err = steps[i].run(n);
@@ -452,6 +459,7 @@ static int run(struct node *n, struct px_node_end *ret_end)
         stop(n);
     (void)uv_run(&n->loop, UV_RUN_DEFAULT);
     px_assert(uv_loop_close(&n->loop) == 0); /* every handle was closed by its owner */
+    px_control_free(n->control);             /* after all who log through it */
     px_nix_keys_deinit(&n->trusted);
     px_nix_keys_deinit(&n->share);
     px_nix_secret_key_wipe(&n->own_key);
@@ -480,7 +488,7 @@ int px_node_run(const struct px_node_env *env, struct px_node_end *ret_end)
     err = run(n, ret_end);
     ret_end->restart = n->restart;
     if (err == 0)
-        px_log_event(n->log, PX_LOG_INFO, n->restart ? "node.restarting" : "node.stopped",
+        px_log_event(env->log, PX_LOG_INFO, n->restart ? "node.restarting" : "node.stopped",
                      PX_F_STR("version", PX_VERSION));
     free(n);
     return err;

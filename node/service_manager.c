@@ -3,10 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "proto/base/slice.h"
@@ -32,12 +35,38 @@ void px_service_notify(const char *state)
     close(fd);
 }
 
+void px_service_notify_reloading(void)
+{
+    char state[64];
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    snprintf(state, sizeof(state), "RELOADING=1\nMONOTONIC_USEC=%" PRIu64,
+             (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000);
+    px_service_notify(state);
+}
+
+/* A variable of the environment as a number. */
+static bool env_u64(const char *name, uint64_t *ret)
+{
+    const char *text = getenv(name);
+    return text != NULL && px_slice_parse_u64(px_slice_cstr(text), ret) == 0;
+}
+
+uint64_t px_service_watchdog_usec(void)
+{
+    uint64_t usec, pid;
+    if (!env_u64("WATCHDOG_USEC", &usec))
+        return 0;
+    if (getenv("WATCHDOG_PID") != NULL &&
+        (!env_u64("WATCHDOG_PID", &pid) || pid != (uint64_t)getpid()))
+        return 0;
+    return usec;
+}
+
 static bool is_ours(void)
 {
-    const char *pid = getenv("LISTEN_PID");
-    uint64_t value;
-    return pid != NULL && px_slice_parse_u64(px_slice_cstr(pid), &value) == 0 &&
-           value == (uint64_t)getpid();
+    uint64_t pid;
+    return env_u64("LISTEN_PID", &pid) && pid == (uint64_t)getpid();
 }
 
 static int int_option(int fd, int option)
