@@ -277,6 +277,8 @@ int px_pairing_message_get(struct px_slice body, struct px_pairing_message *ret,
         return err;
     if ((seen & 1u << KEY_TYPE) == 0 || (seen & keys_of(m.type)) != keys_of(m.type))
         return PX_EPARSE;
+    if (!has_card(m.type)) /* such keys are unknown there */
+        memset(&m.card, 0, sizeof(m.card));
     err = px_cbor_end(&c);
     if (err == 0)
         err = hash_without_proof(body, proof_end, ret_hash);
