@@ -180,3 +180,18 @@ int px_ed25519_verify(const uint8_t pk[PX_ED25519_PK_LEN], struct px_slice msg,
 {
     return crypto_sign_ed25519_verify_detached(sig, bytes(msg), msg.len, pk) == 0 ? 0 : PX_ECRYPTO;
 }
+
+void px_ed25519_secret_to_x25519(const struct px_ed25519_secret *sk,
+                                 struct px_x25519_secret *ret_sk)
+{
+    crypto_sign_ed25519_sk_to_curve25519(ret_sk->bytes, sk->bytes);
+}
+
+int px_ed25519_public_to_x25519(const uint8_t pk[PX_ED25519_PK_LEN], uint8_t ret_pk[PX_X25519_LEN])
+{
+    uint8_t converted[PX_X25519_LEN];
+    if (crypto_sign_ed25519_pk_to_curve25519(converted, pk) != 0)
+        return PX_ECRYPTO;
+    memcpy(ret_pk, converted, sizeof(converted));
+    return 0;
+}

@@ -66,5 +66,11 @@ void px_ed25519_sign(const struct px_ed25519_secret *sk, struct px_slice msg,
 /* PX_ECRYPTO unless the signature stands. */
 PX_MUST_CHECK int px_ed25519_verify(const uint8_t pk[PX_ED25519_PK_LEN], struct px_slice msg,
                                     const uint8_t sig[PX_ED25519_SIG_LEN]);
+/* The same key on Curve25519, for a shared secret of two identities. PX_ECRYPTO for a public key
+ * that is no point of the main subgroup. */
+void px_ed25519_secret_to_x25519(const struct px_ed25519_secret *sk,
+                                 struct px_x25519_secret *ret_sk);
+PX_MUST_CHECK int px_ed25519_public_to_x25519(const uint8_t pk[PX_ED25519_PK_LEN],
+                                              uint8_t ret_pk[PX_X25519_LEN]);
 
 #endif

@@ -211,3 +211,25 @@ TEST(ed25519_matches_rfc_8032_and_refuses_changed_signatures)
     memset(pk, 0, sizeof(pk)); /* a low-order key */
     CHECK_ERR(px_ed25519_verify(pk, px_slice(NULL, 0), sig), PX_ECRYPTO);
 }
+
+TEST(ed25519_keys_share_a_secret_on_curve25519)
+{
+    struct px_test_rng state;
+    struct px_rng rng = px_test_rng(&state, 1);
+    struct px_ed25519_secret sk[2];
+    struct px_x25519_secret x[2];
+    uint8_t seed[32], pk[2][32], xpk[2][32], shared[2][32], derived[32];
+    for (size_t i = 0; i < 2; i++) {
+        rng.fill(rng.ctx, seed, sizeof(seed));
+        px_ed25519_from_seed(seed, &sk[i], pk[i]);
+        px_ed25519_secret_to_x25519(&sk[i], &x[i]);
+        CHECK_OK(px_ed25519_public_to_x25519(pk[i], xpk[i]));
+        px_x25519_public(&x[i], derived);
+        CHECK_SLICE(px_slice(derived, 32), px_slice(xpk[i], 32));
+    }
+    for (size_t i = 0; i < 2; i++)
+        CHECK_OK(px_x25519(&x[i], xpk[1 - i], shared[i]));
+    CHECK_SLICE(px_slice(shared[0], 32), px_slice(shared[1], 32));
+    memset(pk[0], 0, 32); /* a low-order key */
+    CHECK_ERR(px_ed25519_public_to_x25519(pk[0], xpk[0]), PX_ECRYPTO);
+}
