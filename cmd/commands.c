@@ -30,6 +30,9 @@ static const struct px_cli_option name_add_options[] = {
 static const struct px_cli_option nix_key_options[] = {
     {"nix-key", "FILE", "the secret key (default: as the daemon finds it)"},
 };
+static const struct px_cli_option config_apply_options[] = {
+    {"confirm-timeout", "TIME", "take it back after TIME (1s to 24h) unless confirmed"},
+};
 
 /* clang-format off */
 const struct px_command px_commands[] = {
@@ -70,8 +73,29 @@ const struct px_command px_commands[] = {
      .summary = "print this node's public signing key, as nix.conf takes it"},
     {.name = "config sample", .operands = "", .run = px_cmd_config_sample,
      .summary = "print a configuration file with every option and its default"},
-    {.name = "config validate", .operands = "", .run = px_cmd_config_validate,
-     .summary = "check config.yaml"},
+    {.name = "config validate", .operands = "[FILE]", .operands_max = 1,
+     .run = px_cmd_config_validate,
+     .summary = "check config.yaml, or another file before it is applied"},
+    {.name = "config show", OPTIONS(json_option), .operands = "", .run = px_cmd_config_show,
+     .summary = "print every option with the value config.yaml gives it"},
+    {.name = "config apply", OPTIONS(config_apply_options), .operands = "FILE", .operands_min = 1,
+     .operands_max = 1, .run = px_cmd_config_apply,
+     .summary = "put FILE in place of config.yaml; a running daemon takes it up",
+     .details = "FILE is checked first; - stands for standard input. The earlier text is kept, see "
+                "`config history`. With --confirm-timeout it comes back by itself unless `config "
+                "confirm` follows in time, also when the daemon or the machine was restarted "
+                "meanwhile, and at once when the daemon does not start with the new one. A changed "
+                "log-level is taken up as it is; for everything else the daemon starts its parts "
+                "anew, letting transfers end for up to 4 seconds. SIGHUP makes it read the file "
+                "too."},
+    {.name = "config confirm", .operands = "", .run = px_cmd_config_confirm,
+     .summary = "keep the change that waits"},
+    {.name = "config rollback", .operands = "[NUMBER]", .operands_max = 1,
+     .run = px_cmd_config_rollback,
+     .summary = "take back the change that waits, or bring an earlier text back",
+     .details = "Without NUMBER and with nothing waiting: the latest that differs."},
+    {.name = "config history", OPTIONS(json_option), .operands = "", .run = px_cmd_config_history,
+     .summary = "list the earlier texts of config.yaml, at most 10"},
     {.name = "completion", .operands = "bash|zsh|fish", .operands_min = 1, .operands_max = 1,
      .run = px_cmd_completion, .summary = "print a completion script for the shell"},
     {.name = "version", OPTIONS(json_option), .operands = "", .run = px_cmd_version,
