@@ -266,7 +266,8 @@ static int write_pending(const struct files *f, const struct px_config_pending *
     return err;
 }
 
-/* The text in place is kept as well: somebody may want to see what did not work. */
+/* A text that somebody wrote since is kept. The candidate is not: a rollback would bring back what
+ * nobody wanted, and who applied it has the file. */
 static int revert(struct files *f, const struct px_config_pending *p, const struct text *current,
                   const struct text *previous)
 {
@@ -275,7 +276,8 @@ static int revert(struct files *f, const struct px_config_pending *p, const stru
         int err = remove_file(f->pending, f->state_dir);
         return err != 0 ? err : PX_ENOENT;
     }
-    int err = keep(f, current, &number);
+    bool rejected = current->there && memcmp(current->hash, p->candidate, PX_HASH_LEN) == 0;
+    int err = rejected ? 0 : keep(f, current, &number);
     if (err == 0)
         err = put_in_place(f, previous, current->there ? current->mode : 0644);
     if (err == 0)

@@ -268,6 +268,8 @@ static void on_live_config(void *ctx, const struct px_config *c)
 static void on_restart_config(void *ctx)
 {
     struct node *n = ctx;
+    if (n->stopping)
+        return;
     n->restart = true;
     stop(n);
 }
@@ -276,7 +278,8 @@ static int start_reload(struct node *n)
 {
     static const struct px_config_reload_ops ops = {
         .load = on_load_config, .live = on_live_config, .restart = on_restart_config};
-    return px_config_reload_new(&n->loop, n->home, n->log, n->config, &ops, n, &n->reload);
+    int err = px_config_reload_new(&n->loop, n->home, n->log, n->config, &ops, n, &n->reload);
+    return err != 0 ? err : px_config_reload_routes(n->reload, n->control);
 }
 
 /* ---- signals and shut-down ---- */
@@ -305,6 +308,8 @@ static void on_peers_closed(void *ctx)
 static void on_control_closed(void *ctx)
 {
     struct node *n = ctx;
+    px_config_reload_close(n->reload); /* the routes led there */
+    n->reload = NULL;
     if (n->peers != NULL)
         px_peers_close(n->peers, on_peers_closed, n);
     else
@@ -348,8 +353,6 @@ static void stop(struct node *n)
     else
         px_service_notify("STOPPING=1");
     log_stats(n);
-    px_config_reload_close(n->reload);
-    n->reload = NULL;
     if (n->substituter != NULL)
         px_substituter_close(n->substituter, PX_NODE_DRAIN, on_substituter_closed, n);
     else

@@ -360,6 +360,8 @@ TEST(an_unconfirmed_change_is_taken_back)
     CHECK_OK(apply(NEW, 60000));
     CHECK_OK(px_config_rollback(&home, 0, &noon)); /* by hand, before the time is over */
     CHECK_STR(config_text(), OLD);
+    CHECK_ERR(px_config_rollback(&home, 0, &noon),
+              PX_ENOENT); /* what was refused is no earlier text */
 }
 
 TEST(where_there_was_no_file_none_comes_back)

@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# Configuration of a running daemon: applied, taken back by itself, confirmed, rolled back, also
+# across kill -9 and when the daemon does not start with it. The substituter answers all along.
+. "$(dirname "$0")/lib.sh"
+node_init alice
+home=(--home "$T/alice/home")
+config=$T/alice/home/config.yaml
+cfg() { local c=$1; shift; "$PEERIX" config "$c" "${home[@]}" "$@"; }
+events() { grep -c "event=$1" "$T/alice.log"; }
+happened() { [ "$(events "$1")" -gt "$2" ]; } # EVENT COUNT-BEFORE
+# Everything but the log level starts the parts anew; the pid stays.
+node_start alice --log-level info
+pid=$NODE_PID
+old_sum=$(sha256sum <"$config")
+
+echo 'priority: 32' >"$T/good.yaml"
+echo 'priority: many' >"$T/bad.yaml"
+check "a wrong value is told with its line" bash -c "! '$PEERIX' config validate '$T/bad.yaml' 2>'$T/said' && grep -q 'bad.yaml:1: priority' '$T/said'"
+cfg apply "$T/bad.yaml" >"$T/out" 2>&1
+check "a wrong file is not applied, exit code 5" test "$?" = 5 -a "$old_sum" = "$(sha256sum <"$config")"
+
+ready=$(events ready)
+check "apply puts the file in place" cfg apply "$T/good.yaml" --confirm-timeout 2s
+check "it is there" cmp -s "$T/good.yaml" "$config"
+check "the daemon starts its parts anew in the same process" until_true 10 happened ready "$ready"
+http=$(grep event=ready "$T/alice.log" | tail -1 | sed 's/.* http=\([^ ]*\).*/\1/')
+check "with the new value" bash -c "curl -s -m 5 http://$http/nix-cache-info | grep -qx 'Priority: 32'"
+check "a second change has to wait" bash -c "! '$PEERIX' config apply ${home[*]} /dev/null 2>'$T/said' && grep -q 'another change waits' '$T/said'"
+check "not confirmed, it is taken back" until_true 10 happened config.reverted 0
+check "to the very text that was there" test "$old_sum" = "$(sha256sum <"$config")"
+check "no marker is left" test ! -e "$T/alice/home/config.pending"
+
+# a change that waits while the daemon is killed and stays away past its time
+ready=$(events ready)
+cfg apply "$T/good.yaml" --confirm-timeout 1s >/dev/null
+kill -9 "$pid"; wait "$pid" 2>/dev/null
+check "the marker survives kill -9" test -e "$T/alice/home/config.pending"
+check "and so does the new text" cmp -s "$T/good.yaml" "$config"
+until_true 5 bash -c "! '$PEERIX' config show ${home[*]} | grep -q 'not confirmed'"
+check "any config command takes an overdue change back" test "$old_sum" = "$(sha256sum <"$config")"
+start_anew() { # node_start waits for a `ready` in the log: there must be no old one
+    rm -f "$T/alice.log"
+    node_start alice "$@"
+    pid=$NODE_PID
+}
+start_anew
+
+# a change that keeps the daemon from starting
+node_stop alice
+printf 'nix-key: "%s"\n' "$T/nowhere.sec" >"$T/fatal.yaml"
+echo 'not a key' >"$T/nowhere.sec"; chmod 600 "$T/nowhere.sec"
+cfg apply "$T/fatal.yaml" --confirm-timeout 10m >/dev/null
+start_anew
+check "a daemon that does not start with an unconfirmed change takes it back at once" test "$old_sum" = "$(sha256sum <"$config")"
+check "and says so" grep -q 'event=config.reverted why="the daemon does not start' "$T/alice.log"
+
+# confirmed, and back by hand
+cfg apply "$T/good.yaml" --confirm-timeout 10m >/dev/null
+check "confirm keeps the change" cfg confirm
+check "confirm without a change fails" bash -c "! '$PEERIX' config confirm ${home[*]} 2>/dev/null"
+check "rollback brings the earlier text back" bash -c "'$PEERIX' config rollback ${home[*]} && [ '$old_sum' = \"\$(sha256sum <'$config')\" ]"
+check "history lists both as JSON" bash -c "'$PEERIX' config history --json ${home[*]} | grep -c '\"number\"' | grep -qx 2"
+
+# SIGHUP
+sleep 0.2 # the restart in place of the rollback begins after 100 ms
+until_true 10 kill -0 "$pid"
+reloads=$(events config.reloaded)
+printf 'log-level: debug\n' >"$config"
+kill -HUP "$pid"
+check "SIGHUP reads the file" until_true 10 happened config.reloaded "$reloads"
+echo 'nonsense: 1' >"$config"
+kill -HUP "$pid"
+check "a wrong file changes nothing but the log" until_true 10 happened config.invalid 0
+check "the daemon lives on" kill -0 "$pid"
+check "show prints what a file may hold" bash -c "rm '$config'; '$PEERIX' config show ${home[*]} >'$T/shown' && '$PEERIX' config validate '$T/shown'"
+node_stop alice
+check "SIGTERM ends it with 0" test "$?" = 0
+finish
