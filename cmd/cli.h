@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 
+#include "auth/names.h"
 #include "cmd/command.h"
 #include "cmd/exit_code.h"
 #include "node/config.h"
@@ -78,5 +79,9 @@ PX_MUST_CHECK int px_cli_peer_id(const struct px_cli *cli, const struct px_home 
  * code after telling people; PX_EXIT_NO_PEER for a word that means nobody. */
 PX_MUST_CHECK int px_cli_peer(const struct px_cli *cli, const struct px_home *home,
                               const char *word, struct px_peer_id *ret);
+/* The same, and by what it was found. */
+PX_MUST_CHECK int px_cli_resolve(const struct px_cli *cli, const struct px_home *home,
+                                 const char *word, struct px_peer_id *ret,
+                                 enum px_resolved *ret_by);
 
 #endif

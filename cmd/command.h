@@ -45,6 +45,13 @@ extern const struct px_cli_option px_common_options[];
 extern const size_t px_common_option_count;
 
 int px_cmd_init(const struct px_cli *cli);
+int px_cmd_status(const struct px_cli *cli);
+int px_cmd_peers(const struct px_cli *cli);
+int px_cmd_connect(const struct px_cli *cli);
+int px_cmd_disconnect(const struct px_cli *cli);
+int px_cmd_events(const struct px_cli *cli);
+int px_cmd_stop(const struct px_cli *cli);
+int px_cmd_resolve(const struct px_cli *cli);
 int px_cmd_whoami(const struct px_cli *cli);
 int px_cmd_auth_add(const struct px_cli *cli);
 int px_cmd_auth_list(const struct px_cli *cli);

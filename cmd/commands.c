@@ -16,6 +16,10 @@ static const struct px_cli_option init_options[] = {
 static const struct px_cli_option json_option[] = {
     {"json", NULL, "print JSON"},
 };
+static const struct px_cli_option peers_options[] = {
+    {"full", NULL, "show whole peer IDs"},
+    {"json", NULL, "print JSON"},
+};
 static const struct px_cli_option auth_add_options[] = {
     {"name", "NAME", "a short name, as in host names: a-z, 0-9 and dashes"},
     {"addr", "HOST:PORT", "where to dial the peer; may be given several times"},
@@ -45,6 +49,25 @@ const struct px_command px_commands[] = {
      .details = "Flags beat config.yaml, which beats the defaults; lists are added up. Logs go to "
                 "standard error; the line with event=ready tells the bound addresses. SIGTERM "
                 "and Ctrl-C let transfers end for up to 4 seconds."},
+    {.name = "status", OPTIONS(json_option), .operands = "", .run = px_cmd_status,
+     .summary = "show what the running daemon is and does"},
+    {.name = "peers", OPTIONS(peers_options), .operands = "[PEER]", .operands_max = 1,
+     .run = px_cmd_peers,
+     .summary = "list peers with state and path, or tell all about one",
+     .details = "A peer is given by ID, by name, or by the beginning of its ID as the list shows "
+                "it."},
+    {.name = "connect", OPTIONS(json_option), .operands = "PEER [HOST:PORT]", .operands_min = 1,
+     .operands_max = 2, .run = px_cmd_connect,
+     .summary = "dial a listed peer now, and wait until it is connected",
+     .details = "An address given is tried first, and only this time."},
+    {.name = "disconnect", OPTIONS(json_option), .operands = "PEER", .operands_min = 1,
+     .operands_max = 1, .run = px_cmd_disconnect,
+     .summary = "hang up, and do not dial the peer again until `connect`",
+     .details = "The peer may still come by itself; `auth remove` keeps it away."},
+    {.name = "events", OPTIONS(json_option), .operands = "", .run = px_cmd_events,
+     .summary = "print what the daemon does as it happens, until Ctrl-C"},
+    {.name = "stop", OPTIONS(json_option), .operands = "", .run = px_cmd_stop,
+     .summary = "end the running daemon, and wait until it is gone"},
     {.name = "whoami", OPTIONS(json_option), .operands = "", .run = px_cmd_whoami,
      .summary = "print this node's peer ID"},
     {.name = "auth add", OPTIONS(auth_add_options), .operands = "ID", .operands_min = 1,
@@ -69,6 +92,9 @@ const struct px_command px_commands[] = {
      .summary = "list all names, those of authorized_keys first"},
     {.name = "name remove", .operands = "NAME", .operands_min = 1, .operands_max = 1,
      .run = px_cmd_name_remove, .summary = "remove a name that `name add` gave"},
+    {.name = "resolve", OPTIONS(json_option), .operands = "PEER", .operands_min = 1,
+     .operands_max = 1, .run = px_cmd_resolve,
+     .summary = "print the peer ID that a name or the beginning of an ID stands for"},
     {.name = "nix-key", OPTIONS(nix_key_options), .operands = "", .run = px_cmd_nix_key,
      .summary = "print this node's public signing key, as nix.conf takes it"},
     {.name = "config sample", .operands = "", .run = px_cmd_config_sample,

@@ -365,6 +365,19 @@ int px_control_exit_code(const char *error_name)
     return PX_EXIT_FAILURE;
 }
 
+const char *px_control_error_text(const char *error_name)
+{
+    static const int errors[] = {
+#define X(name, value, text) name,
+        PX_ERROR_TABLE(X)
+#undef X
+    };
+    for (size_t i = 0; i < PX_ARRAY_LEN(errors); i++)
+        if (strcmp(px_errname(errors[i]), error_name) == 0)
+            return px_strerror(errors[i]);
+    return error_name;
+}
+
 /* An answer of 300 and above: {"error": "EOFFLINE", "message": "…"}. */
 static int tell_failure(const struct exchange *x, const json_t *answer)
 {
@@ -376,7 +389,8 @@ static int tell_failure(const struct exchange *x, const json_t *answer)
                      x->home.state_dir, PX_HOME_CONTROL_COOKIE);
         return PX_EXIT_PERMISSION;
     }
-    if (name == NULL && x->head.status == 404)
+    if ((x->head.status == 404 || x->head.status == 405) &&
+        (name == NULL || strcmp(name, px_errname(PX_EUNSUPPORTED)) == 0))
         return bad_answer(x, "it does not know this request");
     if (message != NULL)
         px_cli_error(x->cli, "%s", message);

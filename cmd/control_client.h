@@ -34,6 +34,8 @@ PX_MUST_CHECK int px_control_lines_until(const struct px_cli *cli, int stop_fd, 
 bool px_control_is_running(const struct px_home *home);
 /* The exit code that goes with an error's name ("EOFFLINE"), as the API gives it. */
 int px_control_exit_code(const char *error_name);
+/* What the error of that name means, in words; the name itself when it is not known here. */
+const char *px_control_error_text(const char *error_name);
 /* Appends text percent-encoded for one path segment or query value. */
 int px_control_put_segment(struct px_buf *out, const char *text);
 

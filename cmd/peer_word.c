@@ -24,12 +24,11 @@ static int tell_unknown(const struct px_cli *cli, const char *word, int err)
 }
 
 static int resolve(const struct px_cli *cli, const struct px_home *home, const char *word,
-                   struct px_peer_id *ret)
+                   struct px_peer_id *ret, enum px_resolved *ret_by)
 {
     char path[PX_HOME_FILE_MAX];
     struct px_authorized_keys *keys;
     struct px_names *names;
-    enum px_resolved by;
     int err =
         px_authorized_keys_load(px_home_config_path(home, PX_HOME_AUTHORIZED_KEYS, path), &keys);
     if (err != 0)
@@ -39,17 +38,24 @@ static int resolve(const struct px_cli *cli, const struct px_home *home, const c
         px_authorized_keys_free(keys);
         return tell_unreadable(cli, path, err);
     }
-    err = px_peer_resolve(keys, names, px_slice_cstr(word), ret, &by);
+    err = px_peer_resolve(keys, names, px_slice_cstr(word), ret, ret_by);
     px_names_free(names);
     px_authorized_keys_free(keys);
     return err != 0 ? tell_unknown(cli, word, err) : 0;
 }
 
+int px_cli_resolve(const struct px_cli *cli, const struct px_home *home, const char *word,
+                   struct px_peer_id *ret, enum px_resolved *ret_by)
+{
+    if (px_crypto_init() != 0 || px_peer_id_parse(px_slice_cstr(word), ret) != 0)
+        return resolve(cli, home, word, ret, ret_by);
+    *ret_by = PX_RESOLVED_ID; /* needs no files */
+    return 0;
+}
+
 int px_cli_peer(const struct px_cli *cli, const struct px_home *home, const char *word,
                 struct px_peer_id *ret)
 {
-    /* an ID needs no files */
-    if (px_crypto_init() != 0 || px_peer_id_parse(px_slice_cstr(word), ret) != 0)
-        return resolve(cli, home, word, ret);
-    return 0;
+    enum px_resolved by;
+    return px_cli_resolve(cli, home, word, ret, &by);
 }
