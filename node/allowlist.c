@@ -49,11 +49,19 @@ static int load(struct px_allowlist *a)
     return 0;
 }
 
+int px_allowlist_reload(struct px_allowlist *a)
+{
+    int err = load(a);
+    if (err == 0)
+        a->changed(a->ctx);
+    return err;
+}
+
 static void on_settled(uv_timer_t *t)
 {
     struct px_allowlist *a = t->data;
-    if (load(a) == 0)
-        a->changed(a->ctx);
+    if (px_allowlist_reload(a) != 0)
+        return; /* it has been logged */
 }
 
 static void on_event(uv_fs_event_t *w, const char *file, int events, int status)

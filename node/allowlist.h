@@ -17,6 +17,9 @@ PX_MUST_CHECK int px_allowlist_new(uv_loop_t *loop, const char *path, const stru
                                    struct px_allowlist **ret);
 /* Asynchronous; freed by the loop. */
 void px_allowlist_close(struct px_allowlist *a);
+/* Loads the file at once and calls `changed`, for those who have just edited it. Errors of
+ * px_authorized_keys_load; the list is as before then. */
+PX_MUST_CHECK int px_allowlist_reload(struct px_allowlist *a);
 /* The list now; replaced by the next reload (before `changed` is called). */
 const struct px_authorized_keys *px_allowlist_keys(const struct px_allowlist *a);
 /* Fits px_cache_service_config.grants: bits, 0 when not listed. */

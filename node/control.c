@@ -614,9 +614,8 @@ static void on_log(void *ctx, enum px_log_level level, const char *event,
 
 const struct px_log *px_control_tee(struct px_control *c, const struct px_log *next)
 {
-    enum px_log_level level = next != NULL ? next->level : PX_LOG_ERROR;
     c->next = next;
-    c->tee = (struct px_log){PX_MAX(level, PX_LOG_INFO), on_log, c};
+    c->tee = (struct px_log){PX_LOG_DEBUG, on_log, c}; /* `next` may change its level any time */
     return &c->tee;
 }
 

@@ -4,6 +4,7 @@
 #define PX_NODE_CONTROL_NODE_H
 
 #include "auth/identity.h"
+#include "auth/names.h"
 #include "node/config.h"
 #include "node/control.h"
 #include "node/nix/substituter.h"
@@ -37,6 +38,36 @@ struct px_control_table {
     const struct px_control_route *routes;
     size_t count;
 };
-extern const struct px_control_table px_control_status_table;
+extern const struct px_control_table px_control_status_table;   /* control_status.c */
+extern const struct px_control_table px_control_peers_table;    /* control_peers.c */
+extern const struct px_control_table px_control_auth_table;     /* control_auth.c */
+extern const struct px_control_table px_control_ping_table;     /* control_ping.c */
+extern const struct px_control_table px_control_services_table; /* control_services.c */
+
+/* ---- what several subjects need (control_peer.c) ---- */
+
+/* px_peer_resolve with the allowlist and the names file. */
+PX_MUST_CHECK int px_control_resolve(const struct px_control_node *n, const char *word,
+                                     struct px_peer_id *ret, enum px_resolved *ret_by);
+/* The peer that the parameter names: an ID, a name, or the beginning of an ID. False after the call
+ * has been answered with why not. */
+bool px_control_take_peer(const struct px_control_node *n, struct px_control_call *call,
+                          const char *param, struct px_peer_id *ret);
+/* False after the call has been answered, when the daemon is stopping and has no peers any more. */
+bool px_control_has_peers(const struct px_control_node *n, struct px_control_call *call);
+/* NULL without memory, as all of these. */
+json_t *px_control_peer_json(const struct px_peer_info *info);
+json_t *px_control_grants_json(uint32_t grants);
+json_t *px_control_id_json(const struct px_peer_id *id);
+/* Seconds; null for PX_NEVER. */
+json_t *px_control_seconds_json(px_nsec t);
+/* The name of an error; null for 0. */
+json_t *px_control_error_json(int err);
+/* A query value as a duration of whole or decimal seconds, with or without unit (s, ms), or as a
+ * count; `ret` keeps its default when it is absent. False after the call has been answered. */
+bool px_control_take_seconds(struct px_control_call *call, const char *name, px_nsec min,
+                             px_nsec max, px_nsec *ret);
+bool px_control_take_count(struct px_control_call *call, const char *name, uint64_t max,
+                           uint64_t *ret);
 
 #endif

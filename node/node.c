@@ -302,6 +302,7 @@ static void on_peers_closed(void *ctx)
     n->store = NULL;
     px_allowlist_close(n->allowlist);
     n->allowlist = NULL;
+    update_view(n);
     close_signals(n);
 }
 

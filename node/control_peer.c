@@ -1,0 +1,186 @@
+/* One peer: found by the word of a request, and as JSON. */
+#include <inttypes.h>
+
+#include "auth/names_io.h"
+#include "node/control_node.h"
+
+/* --- finding --- */
+
+static int load_names(const struct px_control_node *n, struct px_names **ret)
+{
+    char path[PX_HOME_FILE_MAX];
+    return px_names_load(px_home_config_path(n->home, PX_HOME_NAMES, path), ret);
+}
+
+int px_control_resolve(const struct px_control_node *n, const char *word, struct px_peer_id *ret,
+                       enum px_resolved *ret_by)
+{
+    struct px_names *names = NULL;
+    int err = load_names(n, &names);
+    if (err != 0) /* an unreadable file of names must not hide who is listed */
+        px_log_event(n->log, PX_LOG_WARN, "names.unreadable", PX_F_ERR(err));
+    err = px_peer_resolve(n->allowlist != NULL ? px_allowlist_keys(n->allowlist) : NULL, names,
+                          px_slice_cstr(word), ret, ret_by);
+    px_names_free(names);
+    return err;
+}
+
+bool px_control_take_peer(const struct px_control_node *n, struct px_control_call *call,
+                          const char *param, struct px_peer_id *ret)
+{
+    enum px_resolved by;
+    const char *word = px_control_param(call, param);
+    int err = px_control_resolve(n, word, ret, &by);
+    if (err == PX_EEXIST)
+        px_control_fail(call, PX_EINVAL,
+                        "'%s' is the beginning of several peer IDs; give more of it", word);
+    else if (err == PX_ENOENT)
+        px_control_fail(call, err, "there is no peer '%s'; GET /v1/peers lists them", word);
+    else if (err != 0)
+        px_control_fail(call, err, "%s", px_strerror(err));
+    return err == 0;
+}
+
+bool px_control_has_peers(const struct px_control_node *n, struct px_control_call *call)
+{
+    if (n->peers == NULL)
+        px_control_fail(call, PX_ECANCELED, "the daemon is stopping");
+    return n->peers != NULL;
+}
+
+/* --- queries --- */
+
+/* "1.5", "1.5s", "200ms": whole and thousandth seconds. */
+static int parse_seconds(struct px_slice text, px_nsec *ret)
+{
+    struct px_slice whole;
+    px_nsec unit = PX_SEC;
+    uint64_t n, part = 0;
+    size_t digits = 0;
+    if (text.len > 2 && px_slice_eq_cstr(px_slice_skip(text, text.len - 2), "ms")) {
+        unit = PX_MSEC;
+        text.len -= 2;
+    } else if (text.len > 1 && text.data[text.len - 1] == 's') {
+        text.len--;
+    }
+    if (!px_slice_split(&text, '.', &whole) || px_slice_parse_u64(whole, &n) != 0 ||
+        n > PX_NEVER / PX_SEC / 2)
+        return PX_EPARSE;
+    for (; text.data != NULL && digits < text.len; digits++) {
+        uint8_t c = text.data[digits];
+        if (digits == 3 || c < '0' || c > '9')
+            return PX_EPARSE;
+        part = part * 10 + (uint64_t)(c - '0');
+    }
+    if (text.data != NULL && digits == 0)
+        return PX_EPARSE;
+    for (; digits < 3; digits++)
+        part *= 10;
+    *ret = n * unit + part * (unit / 1000);
+    return 0;
+}
+
+bool px_control_take_seconds(struct px_control_call *call, const char *name, px_nsec min,
+                             px_nsec max, px_nsec *ret)
+{
+    px_nsec value;
+    const char *text = px_control_query(call, name);
+    if (text == NULL)
+        return true;
+    if (parse_seconds(px_slice_cstr(text), &value) == 0 && value >= min && value <= max) {
+        *ret = value;
+        return true;
+    }
+    px_control_fail(call, PX_EINVAL, "%s is a duration of %.3g..%.3g seconds, such as 0.5 or 200ms",
+                    name, (double)min / (double)PX_SEC, (double)max / (double)PX_SEC);
+    return false;
+}
+
+bool px_control_take_count(struct px_control_call *call, const char *name, uint64_t max,
+                           uint64_t *ret)
+{
+    uint64_t value;
+    const char *text = px_control_query(call, name);
+    if (text == NULL)
+        return true;
+    if (px_slice_parse_u64(px_slice_cstr(text), &value) == 0 && value <= max) {
+        *ret = value;
+        return true;
+    }
+    px_control_fail(call, PX_EINVAL, "%s is a number of 0..%" PRIu64, name, max);
+    return false;
+}
+
+/* --- JSON --- */
+
+json_t *px_control_seconds_json(px_nsec t)
+{
+    return t == PX_NEVER ? json_null() : json_real((double)t / (double)PX_SEC);
+}
+
+json_t *px_control_error_json(int err)
+{
+    return err == 0 ? json_null() : json_string(px_errname(err));
+}
+
+json_t *px_control_id_json(const struct px_peer_id *id)
+{
+    char text[PX_PEER_ID_TEXT_MAX];
+    return json_string(px_peer_id_format(id, text));
+}
+
+json_t *px_control_grants_json(uint32_t grants)
+{
+    struct px_buf words;
+    struct px_slice rest, word;
+    json_t *list = json_array();
+    px_buf_init(&words, 256);
+    if (grants != 0 && px_grants_format(grants, &words) == 0) {
+        rest = px_buf_slice(&words);
+        while (px_slice_split(&rest, ',', &word))
+            (void)json_array_append_new(list, json_stringn((const char *)word.data, word.len));
+    }
+    px_buf_deinit(&words);
+    return list;
+}
+
+static json_t *connection_json(const struct px_peer_info *i)
+{
+    char local[PX_ADDR_TEXT_MAX], remote[PX_ADDR_TEXT_MAX];
+    if (i->state != PX_PEER_CONNECTED)
+        return json_null();
+    return json_pack(
+        "{s:s, s:s, s:s, s:b, s:o, s:o, s:I, s:I, s:I, s:I}", "path", "DIRECT", "local",
+        px_addr_format(&i->path.local, local), "remote", px_addr_format(&i->path.remote, remote),
+        "dialled_by_us", i->dialled_by_us, "since", px_control_seconds_json(i->connected_for),
+        "rtt", px_control_seconds_json(i->stats.rtt_ns == 0 ? PX_NEVER : i->stats.rtt_ns),
+        "bytes_sent", (json_int_t)i->stats.bytes_sent, "bytes_received",
+        (json_int_t)i->stats.bytes_received, "packets_lost", (json_int_t)i->stats.packets_lost,
+        "packet_max", (json_int_t)i->stats.max_udp_payload);
+}
+
+static json_t *addresses_json(const struct px_peer_info *i)
+{
+    json_t *list = json_array();
+    for (size_t a = 0; a < i->addr_count; a++) {
+        const struct px_peer_addr *at = &i->addrs[a];
+        (void)json_array_append_new(list,
+                                    json_pack("{s:s, s:s, s:o, s:o}", "address", at->text, "source",
+                                              px_source_name(at->source), "last_good",
+                                              px_control_seconds_json(at->last_good), "last_error",
+                                              px_control_error_json(at->last_err)));
+    }
+    return list;
+}
+
+json_t *px_control_peer_json(const struct px_peer_info *i)
+{
+    bool connected = i->state == PX_PEER_CONNECTED;
+    return json_pack("{s:o, s:s, s:b, s:o, s:s, s:s?, s:o, s:o, s:I, s:o, s:o}", "peer",
+                     px_control_id_json(&i->id), "name", i->name, "listed", i->listed, "grants",
+                     px_control_grants_json(i->grants), "state", px_peer_state_name(i->state),
+                     "agent", connected ? i->agent : NULL, "connection", connection_json(i),
+                     "next_dial", connected ? json_null() : px_control_seconds_json(i->next_dial),
+                     "failures", (json_int_t)i->failures, "last_error",
+                     px_control_error_json(i->last_err), "addresses", addresses_json(i));
+}
