@@ -57,6 +57,7 @@ struct px_config {
     uint64_t stall_ms;
     uint64_t dial_max_ms; /* longest pause between two dials of a peer */
     uint64_t packet_max;  /* largest UDP payload the path is probed for, bytes */
+    char *mode;           /* lan|wan|both, see enum px_mode */
     char *log_level;
     char *log_format; /* text|json */
 };

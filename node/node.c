@@ -23,6 +23,7 @@
 #include "node/nix/substituter.h"
 #include "node/peers.h"
 #include "node/service_manager.h"
+#include "node/state_db.h"
 
 #define HOLD_WHOLE_MAX (1024u * 1024)     /* NARs up to this size are held until verified */
 #define HOLD_TOTAL_MAX (8u * 1024 * 1024) /* all of them together */
@@ -40,6 +41,9 @@ struct node {
     bool has_own_key;
     struct px_nix_keys trusted, share;
     struct px_allowlist *allowlist;
+    struct px_sqlite *state;        /* NULL: nothing is remembered */
+    struct px_net_monitor *monitor; /* NULL: changes of the network go unseen */
+    struct px_net_listener net_listener;
     struct px_store *store;
     struct px_cache_service *service;
     struct px_peers *peers;
@@ -206,6 +210,32 @@ static void on_peer_ready(void *ctx, struct px_cache_peer *peer)
         px_substituter_peer_ready(n->substituter, peer);
 }
 
+/* Neither is needed to serve or to fetch: without them the node goes on. */
+static int start_state_db(struct node *n)
+{
+    int err = px_state_db_open(n->home, n->log, &n->state);
+    if (err != 0)
+        px_log_event(n->log, PX_LOG_WARN, "state.unusable",
+                     PX_F_STR("directory", n->home->state_dir), PX_F_ERR(err),
+                     PX_F_STR("hint", "addresses of peers are forgotten when the node ends"));
+    return 0;
+}
+
+static int start_net_monitor(struct node *n)
+{
+    int err = px_net_monitor_new(&n->loop, n->log, &n->monitor);
+    if (err != 0)
+        px_log_event(n->log, PX_LOG_WARN, "net_monitor.unusable", PX_F_ERR(err));
+    return 0;
+}
+
+static enum px_mode mode_of(const char *text)
+{
+    return strcmp(text, "lan") == 0   ? PX_MODE_LAN
+           : strcmp(text, "wan") == 0 ? PX_MODE_WAN
+                                      : PX_MODE_BOTH;
+}
+
 static int start_peers(struct node *n)
 {
     struct px_peers_config c = {
@@ -217,12 +247,22 @@ static int start_peers(struct node *n)
         .network = px_slice_cstr(n->config->network),
         .dial_max = n->config->dial_max_ms * PX_MSEC,
         .packet_max = (size_t)n->config->packet_max,
+        .mode = mode_of(n->config->mode),
+        .monitor = n->monitor,
+        .state = n->state,
         .peer_gone = on_peer_gone,
         .peer_ready = on_peer_ready,
         .ctx = n,
     };
     int err = px_addr_parse(px_slice_cstr(n->config->listen), &c.listen);
-    return err != 0 ? err : px_peers_new(&c, &n->peers);
+    if (err == 0)
+        err = px_peers_new(&c, &n->peers);
+    if (err == 0 && n->monitor != NULL) {
+        n->net_listener =
+            (struct px_net_listener){.changed = px_peers_network_changed, .ctx = n->peers};
+        px_net_monitor_listen(n->monitor, &n->net_listener);
+    }
+    return err;
 }
 
 static int start_substituter(struct node *n)
@@ -296,6 +336,10 @@ static void on_peers_closed(void *ctx)
 {
     struct node *n = ctx;
     n->peers = NULL;
+    px_sqlite_close(n->state);
+    n->state = NULL;
+    px_net_monitor_close(n->monitor);
+    n->monitor = NULL;
     px_cache_service_free(n->service);
     n->service = NULL;
     px_store_close(n->store);
@@ -417,6 +461,8 @@ static int start(struct node *n, const char **ret_part)
         {"authorized_keys", start_allowlist},
         {"store", start_store},
         {"service", start_service},
+        {"state", start_state_db},
+        {"network", start_net_monitor},
         {"listen", start_peers},
         {"http", start_substituter},
         {"config", start_reload},

@@ -1,323 +1,255 @@
-/* Peer objects live as long as they are listed, connected, or being dialled. */
+/* Binds the peer manager to the overlay's socket, the timers, the cache service and the log. */
 #include "node/peers.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-#include "node/dial_plan.h"
-#include "node/h3.h"
-#include "proto/base/list.h"
+#include "node/peers_internal.h"
 #include "transport/sockaddr.h"
 
-struct peer {
-    struct px_list node; /* px_peers.all */
-    struct px_peers *set;
-    struct px_peer_id id;
-    char id_text[PX_PEER_ID_TEXT_MAX];
-    char name[PX_AUTH_NAME_MAX + 1];
-    size_t addr_count;
-    char addrs[PX_AUTH_ADDRS_MAX][PX_AUTH_ADDR_MAX];
-    bool listed;
-    struct px_dial_plan plan;
-    char dialled[PX_AUTH_ADDR_MAX]; /* the address of the attempt under way */
-    struct px_link *dialling;       /* not up yet */
-    bool resolving;
-    uv_getaddrinfo_t resolve;
-    uint16_t resolve_port;
-    /* while connected */
-    struct px_link *link;
-    struct px_h3 *h3;
-    struct px_cache_session *session;
-    struct px_cache_peer cache;
-};
-
-struct px_peers {
-    struct px_peers_config config;
-    struct px_overlay_io *io;
-    struct px_list all;
-    uv_timer_t dial_timer;
-    bool closing;
-    void (*done)(void *ctx);
-    void *done_ctx;
-    int open_parts; /* the overlay, the timer, name look-ups under way while closing */
-};
-
-#define EACH_PEER(p, set)                                                                          \
-    PX_LIST_EACH(p##_node, &(set)->all)                                                            \
-        for (struct peer *p = PX_CONTAINER_OF(p##_node, struct peer, node); p != NULL; p = NULL)
-
-/* ---- the peer as somebody to GET from ---- */
-
-static struct peer *from_cache(struct px_cache_peer *c)
+static uint64_t wall_now(void)
 {
-    return PX_CONTAINER_OF(c, struct peer, cache);
+    time_t t = time(NULL);
+    return t > 0 ? (uint64_t)t : 0;
 }
 
-static int cache_get(struct px_cache_peer *c, struct px_slice path, uint64_t range_first,
-                     const struct px_h3_client_ops *ops, void *ctx, struct px_cache_fetch **ret)
+static void on_timer(uv_timer_t *t)
 {
-    struct peer *p = from_cache(c);
-    struct px_h3_exchange *x;
-    if (p->h3 == NULL)
-        return PX_EOFFLINE;
-    int err = px_h3_get(p->h3, false, path, range_first, ops, ctx, &x);
-    if (err != 0)
-        return err;
-    *ret = (struct px_cache_fetch *)x;
-    return 0;
+    struct px_peers *set = t->data;
+    px_peer_manager_run(set->manager, px_now_io());
+    px_peers_rearm(set);
 }
 
-static void cache_consume(struct px_cache_peer *c, struct px_cache_fetch *f, uint64_t n)
+void px_peers_rearm(struct px_peers *set)
 {
-    (void)c;
-    px_h3_consume((struct px_h3_exchange *)f, n);
+    px_nsec next = px_peer_manager_deadline(set->manager), now = px_now_io();
+    if (set->closing)
+        return;
+    if (next == PX_NEVER)
+        (void)uv_timer_stop(&set->timer);
+    else
+        (void)uv_timer_start(&set->timer, on_timer, next > now ? (next - now) / PX_MSEC + 1 : 0, 0);
 }
 
-static void cache_cancel(struct px_cache_peer *c, struct px_cache_fetch *f)
+/* ---- which addresses may be used ---- */
+
+static bool on_link(const struct px_peers *set, const struct px_addr *a)
 {
-    (void)c;
-    px_h3_cancel((struct px_h3_exchange *)f);
+    if (set->config.monitor == NULL)
+        return px_addr_is_loopback(a);
+    return px_net_monitor_on_link(set->config.monitor, a);
 }
 
-static const struct px_cache_peer_ops cache_ops = {cache_get, cache_consume, cache_cancel};
-
-/* ---- peer objects ---- */
-
-static struct peer *find(struct px_peers *set, const struct px_peer_id *id)
+/* Fits px_overlay_io_set_filter: in mode lan nothing leaves the link, and nothing is answered that
+ * came from elsewhere. */
+static bool may_pass(void *ctx, const struct px_addr *remote)
 {
-    EACH_PEER(p, set)
-        if (px_peer_id_eq(&p->id, id))
-            return p;
+    return on_link(ctx, remote);
+}
+
+static int on_usable(void *ctx, const struct px_addr *a)
+{
+    const struct px_peers *set = ctx;
+    const struct px_addr *local = px_udp_local(px_overlay_io_udp(set->io));
+    bool both = local->family == PX_ADDR_IP6 && px_addr_is_wildcard(local);
+    if (!px_addr_dialable(a) || (local->family != a->family && !both))
+        return PX_EADDR;
+    return set->config.mode == PX_MODE_LAN && !on_link(set, a) ? PX_EOFFLINK : 0;
+}
+
+/* ---- what the manager wants ---- */
+
+static int on_dial(void *ctx, const struct px_peer_id *id, const struct px_addr *addr,
+                   struct px_link **ret)
+{
+    struct px_peers *set = ctx;
+    return px_overlay_io_dial(set->io, id, addr, NULL, ret);
+}
+
+static void on_close(void *ctx, struct px_link *link, enum px_close_code code)
+{
+    (void)ctx;
+    px_link_close(link, code);
+}
+
+static bool on_guest(void *ctx, const struct px_peer_id *id)
+{
+    struct px_peers *set = ctx;
+    return set->config.guest != NULL && set->config.guest(set->config.ctx, id);
+}
+
+/* ---- what the manager tells ---- */
+
+static void log_connected(struct px_peers *set, const struct px_peer *p)
+{
+    struct px_path path;
+    struct px_quic_stats stats;
+    char remote[PX_ADDR_TEXT_MAX], local[PX_ADDR_TEXT_MAX];
+    px_link_path(p->link, &path);
+    px_link_stats(p->link, &stats);
+    px_log_event(set->config.log, PX_LOG_INFO, p->guest ? "guest.connected" : "peer.connected",
+                 PX_F_STR("peer", p->id_text), PX_F_STR("name", p->name),
+                 PX_F_STR("addr", px_addr_format(&path.remote, remote)),
+                 PX_F_STR("local", px_addr_format(&path.local, local)),
+                 PX_F_STR("path", on_link(set, &path.remote) ? "lan" : "direct"),
+                 PX_F_STR("agent", px_link_agent(p->link)),
+                 PX_F_STR("dialled_by", p->ours ? "us" : "peer"),
+                 PX_F_U64("rtt_us", stats.rtt_ns / PX_USEC));
+}
+
+static void log_stats(const struct px_peers *set, const struct px_peer *p, const char *event,
+                      int err, bool by_peer)
+{
+    struct px_quic_stats s;
+    px_link_stats(p->link, &s);
+    px_log_event(set->config.log, PX_LOG_INFO, event, PX_F_STR("peer", p->id_text),
+                 PX_F_STR("name", p->name), PX_F_U64("bytes_sent", s.bytes_sent),
+                 PX_F_U64("bytes_received", s.bytes_received),
+                 PX_F_U64("packets_lost", s.packets_lost), PX_F_U64("rtt_us", s.rtt_ns / PX_USEC),
+                 PX_F_U64("seconds", (px_now_io() - p->up_at) / PX_SEC),
+                 PX_F_STR("ended_by", by_peer ? "peer" : "us"), PX_F_ERR(err));
+}
+
+static void on_connected(void *ctx, struct px_peer *p)
+{
+    struct px_peers *set = ctx;
+    struct px_peer_session *s = NULL;
+    px_link_set_user(p->link, p);
+    if (!p->guest && px_peer_session_new(set, p, &s) != 0) {
+        px_link_close(p->link, PX_CLOSE_INTERNAL);
+        return;
+    }
+    p->user = s;
+    log_connected(set, p);
+}
+
+static void on_disconnected(void *ctx, struct px_peer *p, int err, bool by_peer)
+{
+    struct px_peers *set = ctx;
+    log_stats(set, p, p->guest ? "guest.disconnected" : "peer.disconnected", err, by_peer);
+    px_peer_session_free(p->user);
+    p->user = NULL;
+    px_link_set_user(p->link, NULL);
+}
+
+static void on_attempt_failed(void *ctx, const struct px_peer *p, const struct px_addr *addr,
+                              const char *name, int err)
+{
+    struct px_peers *set = ctx;
+    char text[PX_ADDR_TEXT_MAX];
+    px_log_event(set->config.log, PX_LOG_DEBUG, "dial.attempt_failed", PX_F_STR("peer", p->id_text),
+                 PX_F_STR("name", p->name), PX_F_STR("addr", px_addr_format(addr, text)),
+                 PX_F_STR("host", name), PX_F_ERR(err));
+}
+
+/* One address stands for all: the one whose failure tells most. */
+static const struct px_known_addr *telling(const struct px_peer *p, int err)
+{
+    for (size_t i = 0; i < p->addrs.count; i++)
+        if (p->addrs.all[i].last_err == err)
+            return &p->addrs.all[i];
     return NULL;
 }
 
-static struct peer *add(struct px_peers *set, const struct px_peer_id *id)
+static void on_round_failed(void *ctx, const struct px_peer *p, int err)
 {
-    struct peer *p = calloc(1, sizeof(*p));
-    if (p == NULL)
-        return NULL;
-    p->set = set;
-    p->id = *id;
-    px_peer_id_format(id, p->id_text);
-    px_dial_plan_init(&p->plan, px_now_io());
-    p->cache = (struct px_cache_peer){.ops = &cache_ops, .id = *id, .name = p->id_text};
-    px_list_push_back(&set->all, &p->node);
-    return p;
+    struct px_peers *set = ctx;
+    char text[PX_AUTH_ADDR_MAX];
+    px_nsec now = px_now_io();
+    const struct px_known_addr *k = telling(p, err);
+    px_log_event(set->config.log, p->plan.rounds <= 1 ? PX_LOG_WARN : PX_LOG_DEBUG, "dial.failed",
+                 PX_F_STR("peer", p->id_text), PX_F_STR("name", p->name),
+                 PX_F_STR("addr", k != NULL ? px_peer_addr_text(k, text) : NULL),
+                 PX_F_U64("addrs", p->addrs.count), PX_F_U64("rounds", p->plan.rounds),
+                 PX_F_U64("next_ms", p->plan.due > now ? (p->plan.due - now) / PX_MSEC : 0),
+                 PX_F_ERR(err));
 }
 
-static void free_if_unused(struct peer *p)
+static void on_found(void *ctx, const struct px_peer *p, const struct px_addr *addr,
+                     enum px_source source)
 {
-    if (p->listed || p->link != NULL || p->dialling != NULL || p->resolving)
-        return;
-    px_list_remove(&p->node);
-    free(p);
+    struct px_peers *set = ctx;
+    char text[PX_ADDR_TEXT_MAX];
+    px_log_event(set->config.log, PX_LOG_INFO, "peer.found", PX_F_STR("peer", p->id_text),
+                 PX_F_STR("name", p->name), PX_F_STR("addr", px_addr_format(addr, text)),
+                 PX_F_STR("source", px_source_name(source)));
 }
 
-static void take_entry(struct peer *p, const struct px_authorized_key *k)
+static void on_good(void *ctx, const struct px_peer *p, const struct px_addr *addr)
 {
-    bool same = p->listed && p->addr_count == k->addr_count &&
-                memcmp(p->addrs, k->addrs, sizeof(p->addrs)) == 0;
-    p->listed = true;
-    memcpy(p->name, k->name, sizeof(p->name));
-    p->cache.name = p->name[0] != '\0' ? p->name : p->id_text;
-    p->addr_count = k->addr_count;
-    memcpy(p->addrs, k->addrs, sizeof(p->addrs));
-    if (!same)
-        px_dial_plan_reset(&p->plan, px_now_io());
+    struct px_peers *set = ctx;
+    if (set->book != NULL)
+        px_address_book_good(set->book, &p->id, addr, wall_now());
 }
 
-/* ---- dialling ---- */
-
-static void plan_dials(struct px_peers *set);
-static void part_closed(struct px_peers *set);
-
-static void dial_failed(struct peer *p, int err)
+static void on_forgotten(void *ctx, const struct px_peer_id *id)
 {
-    struct px_peers *set = p->set;
-    enum px_log_level level = p->plan.rounds == 0 ? PX_LOG_WARN : PX_LOG_DEBUG;
-    px_log_event(set->config.log, level, "dial.failed", PX_F_STR("peer", p->id_text),
-                 PX_F_STR("name", p->name), PX_F_STR("addr", p->dialled), PX_F_ERR(err));
-    px_dial_plan_failed(&p->plan, p->addr_count, set->config.dial_max, &px_system_rng, px_now_io());
+    struct px_peers *set = ctx;
+    if (set->book != NULL)
+        px_address_book_forget(set->book, id);
 }
 
-static void dial_addr(struct peer *p, const struct px_addr *addr)
-{
-    int err = px_overlay_io_dial(p->set->io, &p->id, addr, p, &p->dialling);
-    if (err == PX_EEXIST) /* they came to us meanwhile */
-        px_dial_plan_up(&p->plan);
-    else if (err != 0)
-        dial_failed(p, err);
-}
-
-static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *res)
-{
-    struct peer *p = req->data;
-    struct px_peers *set = p->set;
-    p->resolving = false;
-    if (set->closing) {
-        uv_freeaddrinfo(res);
-        part_closed(set);
-        return;
-    }
-    if (p->listed && p->plan.state == PX_DIAL_TRYING) {
-        struct px_addr addr = {0};
-        if (status == 0)
-            px_sockaddr_to_addr(res->ai_addr, &addr);
-        if (addr.family != PX_ADDR_NONE) {
-            addr.port = p->resolve_port;
-            dial_addr(p, &addr);
-        } else {
-            dial_failed(p, PX_ENOENT);
-        }
-    }
-    uv_freeaddrinfo(res);
-    plan_dials(set); /* which passed it over while this was under way */
-    free_if_unused(p);
-}
-
-static void resolve(struct peer *p, const char *text)
-{
-    struct px_slice host;
-    static const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_DGRAM};
-    char *name = NULL;
-    int err = px_hostport_split(px_slice_cstr(text), &host, &p->resolve_port);
-    if (err == 0 && (name = px_slice_dup_cstr(host)) == NULL)
-        err = PX_ENOMEM;
-    if (err == 0) {
-        p->resolve.data = p;
-        if (uv_getaddrinfo(p->set->config.loop, &p->resolve, on_resolved, name, NULL, &hints) != 0)
-            err = PX_EADDR;
-    }
-    free(name);
-    p->resolving = err == 0;
-    if (err != 0)
-        dial_failed(p, err);
-}
-
-static void dial_next(struct peer *p)
-{
-    struct px_addr addr;
-    memcpy(p->dialled, p->addrs[p->plan.next_addr], sizeof(p->dialled));
-    if (px_addr_parse(px_slice_cstr(p->dialled), &addr) == 0)
-        dial_addr(p, &addr);
-    else
-        resolve(p, p->dialled);
-}
-
-static void on_dial_timer(uv_timer_t *t)
-{
-    plan_dials(t->data);
-}
-
-static void plan_dials(struct px_peers *set)
-{
-    px_nsec now = px_now_io(), next = PX_NEVER;
-    if (set->closing)
-        return;
-    EACH_PEER(p, set) {
-        if (!p->listed || p->resolving || p->dialling != NULL || p->link != NULL)
-            continue;
-        if (px_dial_plan_due(&p->plan, p->addr_count, now))
-            dial_next(p);
-        if (p->plan.state == PX_DIAL_WAITING && p->addr_count > 0)
-            next = PX_MIN(next, p->plan.due);
-    }
-    if (next == PX_NEVER)
-        (void)uv_timer_stop(&set->dial_timer);
-    else
-        (void)uv_timer_start(&set->dial_timer, on_dial_timer,
-                             next > now ? (next - now) / PX_MSEC + 1 : 1, 0);
-}
+static const struct px_peer_manager_ops manager_ops = {
+    .dial = on_dial,
+    .close = on_close,
+    .resolve = px_peer_lookup,
+    .usable = on_usable,
+    .guest = on_guest,
+    .connected = on_connected,
+    .disconnected = on_disconnected,
+    .attempt_failed = on_attempt_failed,
+    .round_failed = on_round_failed,
+    .found = on_found,
+    .good = on_good,
+    .forgotten = on_forgotten,
+};
 
 /* ---- what the overlay tells ---- */
 
 static int on_authorize(void *ctx, const struct px_peer_id *id)
 {
     struct px_peers *set = ctx;
-    const struct px_authorized_keys *keys = px_allowlist_keys(set->config.allowlist);
-    return px_authorized_keys_find(keys, id) != NULL ? 0 : PX_EUNLISTED;
-}
-
-static int attach(struct peer *p, struct px_link *link)
-{
-    int err = px_cache_session_new(p->set->config.service, &p->id, &p->session);
-    if (err == 0)
-        err = px_h3_new(link, &px_cache_session_ops, p->session, &p->h3);
-    return err;
-}
-
-static void detach(struct peer *p)
-{
-    px_h3_free(p->h3);
-    p->h3 = NULL;
-    if (p->link != NULL)
-        p->set->config.peer_gone(p->set->config.ctx, &p->cache);
-    px_cache_session_free(p->session);
-    p->session = NULL;
-    p->link = NULL;
+    return px_peer_manager_authorize(set->manager, id);
 }
 
 static void on_up(void *ctx, struct px_link *link)
 {
     struct px_peers *set = ctx;
-    struct peer *p = find(set, px_link_peer(link));
-    if (p == NULL || !p->listed) { /* removed between the handshake's check and now */
-        px_link_close(link, PX_CLOSE_REVOKED);
-        return;
-    }
-    px_assert(p->link == NULL);
-    if (p->dialling == link)
-        p->dialling = NULL;
-    p->link = link;
-    px_link_set_user(link, p);
-    if (p->plan.state != PX_DIAL_UP)
-        px_dial_plan_up(&p->plan);
-    if (attach(p, link) != 0) {
-        px_link_close(link, PX_CLOSE_INTERNAL);
-        return;
-    }
     struct px_path path;
-    struct px_quic_stats stats;
-    char remote[PX_ADDR_TEXT_MAX];
     px_link_path(link, &path);
-    px_link_stats(link, &stats);
-    p->cache.rtt_ns = stats.rtt_ns;
-    px_log_event(set->config.log, PX_LOG_INFO, "peer.connected", PX_F_STR("peer", p->id_text),
-                 PX_F_STR("name", p->name), PX_F_STR("addr", px_addr_format(&path.remote, remote)),
-                 PX_F_STR("agent", px_link_agent(link)),
-                 PX_F_STR("dialled_by", px_link_is_quic_client(link) ? "us" : "peer"),
-                 PX_F_U64("rtt_us", stats.rtt_ns / PX_USEC));
-}
-
-static void log_stats(const struct peer *p, struct px_link *link, const char *event, int err,
-                      bool by_peer)
-{
-    struct px_quic_stats s;
-    px_link_stats(link, &s);
-    px_log_event(p->set->config.log, PX_LOG_INFO, event, PX_F_STR("peer", p->id_text),
-                 PX_F_STR("name", p->name), PX_F_U64("bytes_sent", s.bytes_sent),
-                 PX_F_U64("bytes_received", s.bytes_received),
-                 PX_F_U64("packets_lost", s.packets_lost), PX_F_U64("rtt_us", s.rtt_ns / PX_USEC),
-                 PX_F_STR("ended_by", by_peer ? "peer" : "us"), PX_F_ERR(err));
+    px_peer_manager_up(set->manager, link, px_link_peer(link), &path.remote,
+                       px_link_is_quic_client(link), px_now_io());
+    px_peers_rearm(set);
 }
 
 static void on_down(void *ctx, struct px_link *link, int err, bool by_peer, bool was_up)
 {
     struct px_peers *set = ctx;
-    struct peer *p = px_link_user(link);
-    if (p == NULL)
-        return;
-    if (p->link == link && was_up) {
-        log_stats(p, link, "peer.disconnected", err, by_peer);
-        detach(p);
-        px_dial_plan_ended(&p->plan, &px_system_rng, px_now_io());
-    } else if (p->dialling == link) {
-        p->dialling = NULL;
-        if (p->plan.state == PX_DIAL_TRYING)
-            dial_failed(p, err);
+    if (was_up)
+        px_peer_pings_end(set, link, PX_EOFFLINE);
+    px_peer_manager_down(set->manager, link, px_link_peer(link), err, by_peer, px_now_io());
+    px_peers_rearm(set);
+}
+
+/* Strangers can cause these lines: only so many in a window, then their number. */
+static bool may_log_refused(struct px_peers *set)
+{
+    px_nsec now = px_now_io();
+    if (now - set->refused_window >= PX_PEER_REFUSED_WINDOW) {
+        if (set->refused_silent > 0)
+            px_log_event(set->config.log, PX_LOG_WARN, "peer.refused_more",
+                         PX_F_U64("lines", set->refused_silent));
+        set->refused_window = now;
+        set->refused_lines = 0;
+        set->refused_silent = 0;
     }
-    plan_dials(set);
-    free_if_unused(p);
+    if (set->refused_lines < PX_PEER_REFUSED_LINES) {
+        set->refused_lines++;
+        return true;
+    }
+    set->refused_silent++;
+    return false;
 }
 
 static void on_refused(void *ctx, const struct px_addr *remote, const struct px_peer_id *id,
@@ -325,7 +257,11 @@ static void on_refused(void *ctx, const struct px_addr *remote, const struct px_
 {
     struct px_peers *set = ctx;
     char addr[PX_ADDR_TEXT_MAX], peer[PX_PEER_ID_TEXT_MAX];
-    px_log_event(set->config.log, PX_LOG_WARN, "peer.refused",
+    /* a dialler that races our addresses hangs up on all but one */
+    bool usual = by_peer && (err == PX_EDUPLICATE || err == PX_ECLOSED);
+    if (!usual && !may_log_refused(set))
+        return;
+    px_log_event(set->config.log, usual ? PX_LOG_DEBUG : PX_LOG_WARN, "peer.refused",
                  PX_F_STR("addr", px_addr_format(remote, addr)),
                  PX_F_STR("peer", id != NULL ? px_peer_id_format(id, peer) : NULL),
                  PX_F_STR("refused_by", by_peer ? "peer" : "us"), PX_F_ERR(err));
@@ -334,19 +270,26 @@ static void on_refused(void *ctx, const struct px_addr *remote, const struct px_
 static const struct px_stream_ops *on_stream(void *ctx, struct px_link *link, int64_t id,
                                              uint8_t type, void **ret_ctx)
 {
-    (void)ctx;
-    struct peer *p = px_link_user(link);
-    if (p == NULL || p->link != link || p->h3 == NULL)
+    struct px_peers *set = ctx;
+    struct px_peer *p = px_link_user(link);
+    if (p == NULL)
         return NULL;
-    return px_h3_stream(p->h3, id, type, ret_ctx);
+    for (size_t i = 0; i < set->handler_count; i++) {
+        const struct px_peer_handler *h = &set->handlers[i];
+        if (h->type == type)
+            return h->guests || p->listed ? h->stream(h->ctx, link, id, ret_ctx) : NULL;
+    }
+    struct px_peer_session *s = p->user;
+    return s != NULL ? px_h3_stream(s->h3, id, type, ret_ctx) : NULL;
 }
 
 static void on_streams_available(void *ctx, struct px_link *link)
 {
     struct px_peers *set = ctx;
-    struct peer *p = px_link_user(link);
-    if (p != NULL && p->link == link && p->h3 != NULL)
-        set->config.peer_ready(set->config.ctx, &p->cache);
+    struct px_peer *p = px_link_user(link);
+    struct px_peer_session *s = p != NULL ? p->user : NULL;
+    if (s != NULL)
+        set->config.peer_ready(set->config.ctx, &s->cache);
 }
 
 static void on_cloned(void *ctx, const struct px_link *link)
@@ -361,6 +304,22 @@ static void on_cloned(void *ctx, const struct px_link *link)
                  "home of its own"));
 }
 
+static void on_path_changed(void *ctx, struct px_link *link)
+{
+    struct px_peers *set = ctx;
+    struct px_peer *p = px_link_user(link);
+    struct px_path path;
+    char remote[PX_ADDR_TEXT_MAX], local[PX_ADDR_TEXT_MAX];
+    if (p == NULL)
+        return;
+    px_link_path(link, &path);
+    px_peer_manager_moved(set->manager, &p->id, &path.remote, px_now_io());
+    px_log_event(set->config.log, PX_LOG_INFO, "peer.path", PX_F_STR("peer", p->id_text),
+                 PX_F_STR("name", p->name), PX_F_STR("addr", px_addr_format(&path.remote, remote)),
+                 PX_F_STR("local", px_addr_format(&path.local, local)),
+                 PX_F_STR("path", on_link(set, &path.remote) ? "lan" : "direct"));
+}
+
 static const struct px_overlay_ops overlay_ops = {
     .authorize = on_authorize,
     .up = on_up,
@@ -369,60 +328,237 @@ static const struct px_overlay_ops overlay_ops = {
     .stream = on_stream,
     .streams_available = on_streams_available,
     .cloned = on_cloned,
+    .path_changed = on_path_changed,
+    .pong = px_peer_on_pong,
 };
 
-/* ---- the set ---- */
+/* ---- what others want ---- */
+
+static void reload(struct px_peers *set)
+{
+    px_peer_manager_reload(set->manager, px_allowlist_keys(set->config.allowlist), px_now_io());
+    px_peers_rearm(set);
+}
+
+static void rename_session(void *ctx, struct px_peer *p)
+{
+    (void)ctx;
+    if (p->user != NULL)
+        px_peer_session_rename(p->user, p);
+}
 
 void px_peers_reload(struct px_peers *set)
 {
-    const struct px_authorized_keys *keys = px_allowlist_keys(set->config.allowlist);
-    EACH_PEER(p, set) {
-        if (px_authorized_keys_find(keys, &p->id) != NULL)
-            continue;
-        p->listed = false;
-        if (p->link != NULL)
-            px_link_close(p->link, PX_CLOSE_REVOKED);
-        if (p->dialling != NULL)
-            px_link_close(p->dialling, PX_CLOSE_REVOKED);
-        free_if_unused(p);
-    }
-    for (size_t i = 0; i < px_authorized_keys_count(keys); i++) {
-        const struct px_authorized_key *k = px_authorized_keys_at(keys, i);
-        if (px_peer_id_eq(&k->id, &set->config.identity->id))
-            continue; /* a list shared between machines names each of them */
-        struct peer *p = find(set, &k->id);
-        if (p == NULL)
-            p = add(set, &k->id);
-        if (p != NULL)
-            take_entry(p, k);
-    }
-    plan_dials(set);
+    reload(set);
+    px_peer_manager_each(set->manager, rename_session, NULL);
 }
 
-static void part_closed(struct px_peers *set)
+size_t px_peers_connected(void *peers, struct px_cache_peer **ret, size_t cap)
 {
-    if (--set->open_parts > 0)
+    struct px_peers *set = peers;
+    size_t n = 0;
+    PX_LIST_EACH(it, &set->sessions)
+        if (n < cap)
+            ret[n++] = &PX_CONTAINER_OF(it, struct px_peer_session, node)->cache;
+    return n;
+}
+
+int px_peers_add_handler(struct px_peers *set, const struct px_peer_handler *handler)
+{
+    for (size_t i = 0; i < set->handler_count; i++)
+        if (set->handlers[i].type == handler->type)
+            return PX_EEXIST;
+    if (set->handler_count == PX_PEER_HANDLERS_MAX)
+        return PX_ELIMIT;
+    set->handlers[set->handler_count++] = *handler;
+    return 0;
+}
+
+void px_peers_found(void *peers, const struct px_peer_id *id, const struct px_addr *addr,
+                    enum px_source source)
+{
+    struct px_peers *set = peers;
+    bool discovered = source == PX_SOURCE_LAN || source == PX_SOURCE_MDNS;
+    /* what is said to be near must be near: nobody may send us elsewhere */
+    if (discovered && (set->config.mode == PX_MODE_WAN || !on_link(set, addr)))
         return;
-    PX_LIST_EACH(at, &set->all) {
-        struct peer *p = PX_CONTAINER_OF(at, struct peer, node);
-        px_list_remove(&p->node);
-        free(p);
+    px_peer_manager_found(set->manager, id, addr, source, px_now_io());
+    px_peers_rearm(set);
+}
+
+static void fill_info(struct px_peers *set, struct px_peer *p, struct px_peer_info *ret)
+{
+    px_peer_manager_info(p, px_now_io(), ret);
+    ret->grants = px_allowlist_grants(set->config.allowlist, &p->id);
+    if (p->link == NULL)
+        return;
+    ret->agent = px_link_agent(p->link);
+    px_link_path(p->link, &ret->path);
+    px_link_stats(p->link, &ret->stats);
+}
+
+struct each {
+    struct px_peers *set;
+    void (*fn)(void *ctx, const struct px_peer_info *info);
+    void *ctx;
+};
+
+static void tell_each(void *ctx, struct px_peer *p)
+{
+    struct each *e = ctx;
+    struct px_peer_info info;
+    if (!p->listed && p->link == NULL)
+        return; /* a guest that is being dialled, or gone */
+    fill_info(e->set, p, &info);
+    e->fn(e->ctx, &info);
+}
+
+void px_peers_each(struct px_peers *set, void (*fn)(void *ctx, const struct px_peer_info *info),
+                   void *ctx)
+{
+    struct each e = {set, fn, ctx};
+    px_peer_manager_each(set->manager, tell_each, &e);
+}
+
+int px_peers_info(struct px_peers *set, const struct px_peer_id *id, struct px_peer_info *ret)
+{
+    struct px_peer *p = px_peer_manager_find(set->manager, id);
+    if (p == NULL || (!p->listed && p->link == NULL))
+        return PX_ENOENT;
+    fill_info(set, p, ret);
+    return 0;
+}
+
+int px_peers_connect(struct px_peers *set, const struct px_peer_id *id, const char *addr,
+                     void (*done)(void *ctx, int err), void *ctx)
+{
+    int err = px_peer_manager_connect(set->manager, id, addr, done, ctx, px_now_io());
+    px_peers_rearm(set);
+    return err;
+}
+
+int px_peers_disconnect(struct px_peers *set, const struct px_peer_id *id)
+{
+    int err = px_peer_manager_disconnect(set->manager, id, px_now_io());
+    px_peers_rearm(set);
+    return err;
+}
+
+int px_peers_dial_guest(struct px_peers *set, const struct px_peer_id *id, const char *const *addrs,
+                        size_t addr_count, const struct px_guest_ops *ops, void *ctx)
+{
+    int err =
+        px_peer_manager_dial_guest(set->manager, id, addrs, addr_count, ops, ctx, px_now_io());
+    px_peers_rearm(set);
+    return err;
+}
+
+void px_peers_end_guest(struct px_peers *set, void *ctx)
+{
+    px_peer_manager_end_guest(set->manager, ctx, px_now_io());
+    px_peers_rearm(set);
+}
+
+static void leave_foreign_link(void *ctx, struct px_peer *p)
+{
+    struct px_peers *set = ctx;
+    struct px_path path;
+    if (p->link == NULL)
+        return;
+    px_link_path(p->link, &path);
+    if (!on_link(set, &path.remote))
+        px_link_close(p->link, PX_CLOSE_NONE);
+}
+
+void px_peers_network_changed(void *peers, enum px_net_change change)
+{
+    struct px_peers *set = peers;
+    if (set->closing)
+        return;
+    if (set->config.mode == PX_MODE_LAN) {
+        px_overlay_io_set_filter(set->io, may_pass, set); /* forgets what it knew */
+        px_peer_manager_each(set->manager, leave_foreign_link, set);
     }
-    void (*done)(void *) = set->done;
-    void *ctx = set->done_ctx;
-    free(set);
-    if (done != NULL)
-        done(ctx);
+    (void)change; /* each of them is reason enough */
+    px_peer_manager_network_changed(set->manager, px_now_io());
+    px_peers_rearm(set);
 }
 
-static void on_timer_closed(uv_handle_t *h)
+const struct px_addr *px_peers_local(const struct px_peers *set)
 {
-    part_closed(h->data);
+    return px_udp_local(px_overlay_io_udp(set->io));
 }
 
-static void on_overlay_closed(void *ctx)
+static void log_peer_stats(void *ctx, struct px_peer *p)
 {
-    part_closed(ctx);
+    if (p->link != NULL && !p->guest)
+        log_stats(ctx, p, "peer.stats", 0, false);
+}
+
+void px_peers_log_stats(struct px_peers *set)
+{
+    px_peer_manager_each(set->manager, log_peer_stats, set);
+}
+
+/* ---- the set ---- */
+
+static bool remember(void *ctx, const struct px_peer_id *id, const struct px_addr *addr,
+                     uint64_t ago)
+{
+    struct px_peers *set = ctx;
+    return px_peer_manager_remember(set->manager, id, addr, ago * PX_SEC, px_now_io()) == 0;
+}
+
+/* Without it the node works as well, it only starts with less knowledge. */
+static void open_book(struct px_peers *set)
+{
+    if (set->config.state == NULL)
+        return;
+    int err = px_address_book_new(set->config.state, set->config.log, &set->book);
+    if (err == 0)
+        err = px_address_book_load(set->book, wall_now(), remember, set);
+    if (err == 0)
+        return;
+    px_log_event(set->config.log, PX_LOG_WARN, "address_book.unusable", PX_F_ERR(err));
+    px_address_book_free(set->book);
+    set->book = NULL;
+}
+
+static int open_manager(struct px_peers *set)
+{
+    const struct px_peer_manager_config c = {
+        .self = set->config.identity->id,
+        .rng = px_system_rng,
+        .dial_max = set->config.dial_max,
+        .ops = &manager_ops,
+        .ctx = set,
+    };
+    return px_peer_manager_new(&c, &set->manager);
+}
+
+static int open_overlay(struct px_peers *set)
+{
+    const struct px_overlay_config oc = {
+        .identity = set->config.identity,
+        .network = set->config.network,
+        .agent = PX_SLICE_LIT("peerix/" PX_VERSION),
+        .ops = &overlay_ops,
+        .ops_ctx = set,
+        .listen = true,
+        .quic = {.max_udp_payload = set->config.packet_max},
+    };
+    int err = px_overlay_io_new(set->config.loop, &set->config.listen, &oc, &set->io);
+    if (err == 0 && set->config.mode == PX_MODE_LAN)
+        px_overlay_io_set_filter(set->io, may_pass, set);
+    return err;
+}
+
+static int open_timers(struct px_peers *set)
+{
+    if (uv_timer_init(set->config.loop, &set->timer) != 0)
+        return PX_EIO;
+    set->timer.data = set;
+    return px_peer_pings_init(set);
 }
 
 int px_peers_new(const struct px_peers_config *config, struct px_peers **ret)
@@ -431,30 +567,49 @@ int px_peers_new(const struct px_peers_config *config, struct px_peers **ret)
     if (set == NULL)
         return PX_ENOMEM;
     set->config = *config;
-    px_list_init(&set->all);
-    struct px_overlay_config oc = {
-        .identity = config->identity,
-        .network = config->network,
-        .agent = PX_SLICE_LIT("peerix/" PX_VERSION),
-        .ops = &overlay_ops,
-        .ops_ctx = set,
-        .listen = true,
-        .quic = {.max_udp_payload = config->packet_max},
-    };
-    int err = px_overlay_io_new(config->loop, &config->listen, &oc, &set->io);
-    if (err == 0 && uv_timer_init(config->loop, &set->dial_timer) != 0)
-        err = PX_EIO;
+    px_list_init(&set->sessions);
+    px_list_init(&set->lookups);
+    int err = open_manager(set);
+    if (err == 0)
+        err = open_overlay(set);
+    if (err == 0)
+        err = open_timers(set); /* of libuv, where it cannot fail */
     if (err != 0) {
         if (set->io != NULL)
             px_overlay_io_close(set->io, NULL, NULL);
+        px_peer_manager_free(set->manager);
         free(set);
         return err;
     }
-    set->dial_timer.data = set;
-    set->open_parts = 2;
-    px_peers_reload(set);
+    set->open_parts = 3;
+    reload(set);
+    open_book(set);
+    px_peers_rearm(set);
     *ret = set;
     return 0;
+}
+
+void px_peers_part_closed(struct px_peers *set)
+{
+    if (--set->open_parts > 0)
+        return;
+    void (*done)(void *) = set->done;
+    void *ctx = set->done_ctx;
+    px_peer_manager_free(set->manager);
+    px_address_book_free(set->book);
+    free(set);
+    if (done != NULL)
+        done(ctx);
+}
+
+static void on_timer_closed(uv_handle_t *h)
+{
+    px_peers_part_closed(h->data);
+}
+
+static void on_overlay_closed(void *ctx)
+{
+    px_peers_part_closed(ctx);
 }
 
 void px_peers_close(struct px_peers *set, void (*done)(void *ctx), void *ctx)
@@ -462,34 +617,10 @@ void px_peers_close(struct px_peers *set, void (*done)(void *ctx), void *ctx)
     set->closing = true;
     set->done = done;
     set->done_ctx = ctx;
-    EACH_PEER(p, set) {
-        if (p->resolving) { /* its callback comes in any case, and tells part_closed */
-            set->open_parts++;
-            (void)uv_cancel((uv_req_t *)&p->resolve);
-        }
-    }
-    uv_close((uv_handle_t *)&set->dial_timer, on_timer_closed);
+    px_peer_manager_shutdown(set->manager);
+    px_peer_pings_end(set, NULL, PX_ECLOSED);
+    px_peer_lookups_close(set);
+    uv_close((uv_handle_t *)&set->timer, on_timer_closed);
+    px_peer_pings_close(set);
     px_overlay_io_close(set->io, on_overlay_closed, set);
-}
-
-size_t px_peers_connected(void *peers, struct px_cache_peer **ret, size_t cap)
-{
-    struct px_peers *set = peers;
-    size_t n = 0;
-    EACH_PEER(p, set)
-        if (p->h3 != NULL && n < cap)
-            ret[n++] = &p->cache;
-    return n;
-}
-
-const struct px_addr *px_peers_local(const struct px_peers *set)
-{
-    return px_udp_local(px_overlay_io_udp(set->io));
-}
-
-void px_peers_log_stats(struct px_peers *set)
-{
-    EACH_PEER(p, set)
-        if (p->link != NULL)
-            log_stats(p, p->link, "peer.stats", 0, false);
 }

@@ -2,8 +2,12 @@
 #include "node/sqlite_db.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sqlite3.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "proto/base/buf.h"
 
@@ -57,11 +61,10 @@ static int put_uri_path(struct px_buf *out, const char *path)
     return out->err;
 }
 
-static int open_uri(const char *uri, sqlite3 **ret)
+static int open_handle(const char *name, int flags, sqlite3 **ret)
 {
     sqlite3 *h = NULL;
-    int rc = sqlite3_open_v2(uri, &h, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX,
-                             NULL);
+    int rc = sqlite3_open_v2(name, &h, flags | SQLITE_OPEN_NOMUTEX, NULL);
     int err = map(rc);
     if (err != 0) {
         if (h != NULL && sqlite3_system_errno(h) == ENOENT)
@@ -74,19 +77,83 @@ static int open_uri(const char *uri, sqlite3 **ret)
     return 0;
 }
 
-int px_sqlite_open(const char *path, enum px_sqlite_mode mode, struct px_sqlite **ret)
+/* ---- our own databases ---- */
+
+static bool is_symlink(const char *path)
+{
+    struct stat st;
+    return lstat(path, &st) == 0 && S_ISLNK(st.st_mode);
+}
+
+/* SQLite gives the files beside the database the mode of the database. */
+static int prepare_file(const char *path)
+{
+    static const char *const beside[] = {"-wal", "-shm", "-journal"};
+    char other[URI_MAX];
+    for (size_t i = 0; i < PX_ARRAY_LEN(beside); i++) {
+        int n = snprintf(other, sizeof(other), "%s%s", path, beside[i]);
+        if (n < 0 || (size_t)n >= sizeof(other))
+            return PX_ELIMIT;
+        if (is_symlink(other))
+            return PX_EPERM;
+    }
+    int fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
+    if (fd < 0)
+        return errno == ELOOP || errno == EROFS ? PX_EPERM : px_err_from_errno(errno);
+    struct stat st;
+    int err = fstat(fd, &st) != 0 ? PX_EIO : S_ISREG(st.st_mode) ? 0 : PX_EPERM;
+    if (err == 0 && (st.st_mode & 077) != 0 && fchmod(fd, 0600) != 0)
+        err = PX_EPERM;
+    close(fd);
+    return err;
+}
+
+static int open_write(const char *path, sqlite3 **ret)
+{
+    int err = prepare_file(path);
+    if (err == 0)
+        err = open_handle(path, SQLITE_OPEN_READWRITE, ret);
+    if (err != 0)
+        return err;
+    (void)sqlite3_busy_timeout(*ret, PX_SQLITE_BUSY_MS);
+    /* small caches: what is kept here is small */
+    err = map(sqlite3_exec(*ret,
+                           "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
+                           "PRAGMA cache_size=-256; PRAGMA wal_autocheckpoint=64;"
+                           "PRAGMA journal_size_limit=262144; PRAGMA foreign_keys=ON;",
+                           NULL, NULL, NULL));
+    if (err != 0) {
+        sqlite3_close(*ret);
+        *ret = NULL;
+    }
+    return err;
+}
+
+static int open_read(const char *path, bool immutable, sqlite3 **ret)
 {
     struct px_buf uri;
-    struct px_sqlite *db = calloc(1, sizeof(*db));
-    if (db == NULL)
-        return PX_ENOMEM;
     px_buf_init(&uri, URI_MAX);
     px_buf_put_cstr(&uri, "file:");
     put_uri_path(&uri, path);
-    px_buf_put_cstr(&uri, mode == PX_SQLITE_READ_IMMUTABLE ? "?mode=ro&immutable=1" : "?mode=ro");
+    px_buf_put_cstr(&uri, immutable ? "?mode=ro&immutable=1" : "?mode=ro");
     px_buf_put_u8(&uri, 0);
-    int err = uri.err != 0 ? uri.err : open_uri((const char *)uri.data, &db->handle);
+    int err = uri.err;
+    if (err == 0)
+        err = open_handle((const char *)uri.data, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, ret);
     px_buf_deinit(&uri);
+    return err;
+}
+
+int px_sqlite_open(const char *path, enum px_sqlite_mode mode, struct px_sqlite **ret)
+{
+    struct px_sqlite *db = calloc(1, sizeof(*db));
+    int err;
+    if (db == NULL)
+        return PX_ENOMEM;
+    if (mode == PX_SQLITE_WRITE)
+        err = open_write(path, &db->handle);
+    else
+        err = open_read(path, mode == PX_SQLITE_READ_IMMUTABLE, &db->handle);
     if (err != 0) {
         free(db);
         return err;

@@ -1,4 +1,4 @@
-/* The one home of SQLite: read-only databases that other programs own and write.
+/* The one home of SQLite: databases of other programs, which are only read, and our own.
  *
  * Texts returned are views into SQLite's memory, valid until the statement's next step, reset or
  * end. Not thread-safe: one object, one thread. */
@@ -15,16 +15,21 @@ enum px_sqlite_mode {
     /* Without locks, WAL or change detection: right only while nobody writes, which is for the
      * caller to see to. */
     PX_SQLITE_READ_IMMUTABLE,
+    /* Our own: created with mode 0600 when missing, WAL, waits PX_SQLITE_BUSY_MS for others. The
+     * last writes before a power cut may be lost, never the database's consistency. A symbolic link
+     * in the place of the file, or of one SQLite keeps beside it, is refused: PX_EPERM. */
+    PX_SQLITE_WRITE,
 };
+#define PX_SQLITE_BUSY_MS 200
 
 /* Errors of all calls: PX_EBUSY (locked: try again), PX_EPERM, PX_ENOMEM, PX_EPROTO (not a
- * database, or not with these tables), PX_EIO; of px_sqlite_open also PX_ENOENT. Opening alone
- * reads nothing. */
+ * database, or not with these tables), PX_EIO (also a full disk); of px_sqlite_open also PX_ENOENT.
+ * Opening to read reads nothing yet. */
 PX_MUST_CHECK int px_sqlite_open(const char *path, enum px_sqlite_mode mode,
                                  struct px_sqlite **ret);
 /* All statements must be freed before. */
 void px_sqlite_close(struct px_sqlite *db);
-/* Runs a statement that yields no rows. */
+/* Runs statements; rows they yield are ignored. */
 PX_MUST_CHECK int px_sqlite_exec(struct px_sqlite *db, const char *sql);
 /* What went wrong last, for people. */
 const char *px_sqlite_message(const struct px_sqlite *db);

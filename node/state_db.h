@@ -13,7 +13,9 @@
 
 #define PX_HOME_STATE_DB "state.db"
 
-/* Opens (creating with mode 0600) and migrates. PX_EPERM, PX_EIO, PX_EBUSY, PX_ENOMEM. */
+/* Opens (creating with mode 0600) and migrates. PX_EPERM (directory not writable, or a symbolic
+ * link in the place of the file), PX_EIO (disk full), PX_EBUSY, PX_ENOMEM; the node can go on
+ * without. */
 PX_MUST_CHECK int px_state_db_open(const struct px_home *home, const struct px_log *log,
                                    struct px_sqlite **ret);
 

@@ -21,7 +21,10 @@ struct px_overlay_io {
     px_nsec armed;      /* what the timer is set to; PX_NEVER: off */
     px_nsec ran_at;     /* the last run's time */
     px_nsec batch_now;  /* one reading of the clock a batch of datagrams; 0 between them */
-    unsigned handles;   /* not yet closed */
+    bool (*pass)(void *ctx, const struct px_addr *remote); /* NULL: everybody */
+    void *pass_ctx;
+    struct px_addr passed; /* the address that passed last */
+    unsigned handles;      /* not yet closed */
     void (*done)(void *ctx);
     void *done_ctx;
     size_t (*batch)(void *ctx, const struct px_path *path, unsigned ecn, uint8_t *data, size_t len,
@@ -94,10 +97,38 @@ static void on_flush(uv_prepare_t *handle)
         run(io);
 }
 
+static bool may_pass(struct px_overlay_io *io, const struct px_addr *remote)
+{
+    if (io->pass == NULL || px_addr_eq(&io->passed, remote))
+        return true;
+    if (!io->pass(io->pass_ctx, remote))
+        return false;
+    io->passed = *remote;
+    return true;
+}
+
+/* Fits px_quic_net.send. What may not leave counts as lost on the way. */
+static int send_filtered(void *ctx, const struct px_path *path, unsigned ecn, struct px_slice data,
+                         size_t segment)
+{
+    struct px_overlay_io *io = ctx;
+    if (!may_pass(io, &path->remote))
+        return 0;
+    return px_udp_send(io->udp, path, ecn, data, segment);
+}
+
+void px_overlay_io_set_filter(struct px_overlay_io *io,
+                              bool (*pass)(void *ctx, const struct px_addr *remote), void *ctx)
+{
+    io->pass = pass;
+    io->pass_ctx = ctx;
+    memset(&io->passed, 0, sizeof(io->passed));
+}
+
 static void on_datagram(void *ctx, const struct px_path *path, unsigned ecn, struct px_slice data)
 {
     struct px_overlay_io *io = ctx;
-    if (io->overlay == NULL)
+    if (io->overlay == NULL || !may_pass(io, &path->remote))
         return;
     if (io->batch_now == 0)
         io->batch_now = px_now_io();
@@ -169,7 +200,7 @@ static int open_overlay(uv_loop_t *loop, const struct px_addr *bind,
     if (err != 0)
         return err;
     full.quic.rng = px_system_rng;
-    full.quic.net = (struct px_quic_net){px_udp_send, io->udp};
+    full.quic.net = (struct px_quic_net){send_filtered, io};
     err = px_overlay_new(&full, &io->overlay);
     if (err == 0 && uv_poll_start(&io->timer, UV_READABLE, on_timer) != 0)
         err = PX_EIO;

@@ -28,6 +28,10 @@ void px_overlay_io_set_batch(struct px_overlay_io *io,
 PX_MUST_CHECK int px_overlay_io_dial(struct px_overlay_io *io, const struct px_peer_id *id,
                                      const struct px_addr *remote, void *user,
                                      struct px_link **ret);
+/* From now on datagrams to and from addresses that do not pass are dropped unseen. What `pass` says
+ * of an address may be kept until the next call of this function. */
+void px_overlay_io_set_filter(struct px_overlay_io *io,
+                              bool (*pass)(void *ctx, const struct px_addr *remote), void *ctx);
 /* Closes links with PX_CLOSE_SHUTDOWN, sends what is due, then closes the handles; `done` is called
  * from the loop, after which io is gone. */
 void px_overlay_io_close(struct px_overlay_io *io, void (*done)(void *ctx), void *ctx);

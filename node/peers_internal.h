@@ -1,0 +1,83 @@
+/* What the shell's parts share: node/peers.c (the set, what overlay and manager tell),
+ * peer_session.c (HTTP/3 with one connected peer), peer_lookup.c (host names), peer_ping.c. Nobody
+ * else includes it. */
+#ifndef PX_NODE_PEERS_INTERNAL_H
+#define PX_NODE_PEERS_INTERNAL_H
+
+#include "node/address_book.h"
+#include "node/h3.h"
+#include "node/peer_manager.h"
+
+#define PX_PEER_LOOKUPS_PARALLEL 2    /* threads of libuv they may take */
+#define PX_PEER_LOOKUPS_MAX      4096 /* waiting */
+#define PX_PEER_PINGS_MAX        64
+/* Lines peer.refused, which strangers can cause, in one window. */
+#define PX_PEER_REFUSED_LINES  20
+#define PX_PEER_REFUSED_WINDOW (10 * PX_SEC)
+
+/* A connected peer that is listed: HTTP/3 both ways. */
+struct px_peer_session {
+    struct px_list node; /* px_peers.sessions */
+    struct px_peers *set;
+    struct px_h3 *h3;
+    struct px_cache_session *server;
+    struct px_cache_peer cache;
+    char id_text[PX_PEER_ID_TEXT_MAX];
+};
+
+struct px_peers {
+    struct px_peers_config config;
+    struct px_overlay_io *io;
+    struct px_peer_manager *manager;
+    struct px_address_book *book; /* NULL: none */
+    struct px_list sessions;
+    struct px_peer_handler handlers[PX_PEER_HANDLERS_MAX];
+    size_t handler_count;
+    uv_timer_t timer; /* of the manager */
+    bool closing;
+    void (*done)(void *ctx);
+    void *done_ctx;
+    int open_parts; /* the overlay, timers, name look-ups under way while closing */
+    /* peer_lookup.c */
+    struct px_list lookups; /* waiting and under way */
+    size_t lookup_count, lookups_running;
+    /* peer_ping.c */
+    struct px_list pings;
+    size_t ping_count;
+    uv_timer_t ping_timer;
+    /* log lines of refused strangers */
+    px_nsec refused_window;
+    unsigned refused_lines;
+    uint64_t refused_silent;
+};
+
+/* peers.c: sets the timer anew; after every call of the manager. */
+void px_peers_rearm(struct px_peers *set);
+/* One of open_parts is gone. */
+void px_peers_part_closed(struct px_peers *set);
+
+/* peer_session.c */
+PX_MUST_CHECK int px_peer_session_new(struct px_peers *set, struct px_peer *p,
+                                      struct px_peer_session **ret);
+/* Tells config.peer_gone. NULL is fine. */
+void px_peer_session_free(struct px_peer_session *s);
+/* The peer's name may have changed. */
+void px_peer_session_rename(struct px_peer_session *s, const struct px_peer *p);
+
+/* peer_lookup.c */
+/* px_peer_manager_ops.resolve; ctx is the px_peers. */
+PX_MUST_CHECK int px_peer_lookup(void *ctx, const struct px_peer_id *id, const char *host_port,
+                                 uint64_t token);
+/* Cancels them; each under way is one of open_parts. */
+void px_peer_lookups_close(struct px_peers *set);
+
+/* peer_ping.c */
+PX_MUST_CHECK int px_peer_pings_init(struct px_peers *set);
+/* px_overlay_ops.pong; ctx is the px_peers. */
+void px_peer_on_pong(void *ctx, struct px_link *link, uint64_t nonce, px_nsec rtt);
+/* Those of a link that ends, or all (NULL), are told err. */
+void px_peer_pings_end(struct px_peers *set, const struct px_link *link, int err);
+/* The timer is one of open_parts. */
+void px_peer_pings_close(struct px_peers *set);
+
+#endif
