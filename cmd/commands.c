@@ -2,6 +2,7 @@
 #include "cmd/command.h"
 
 #define OPTIONS(rows) .options = (rows), .option_count = PX_ARRAY_LEN(rows)
+#define LETTERS(rows) .letters = (rows), .letter_count = PX_ARRAY_LEN(rows)
 
 const struct px_cli_option px_common_options[] = {
     {"home", "DIR", "keep everything in DIR (default: the XDG directories)"},
@@ -16,9 +17,20 @@ static const struct px_cli_option init_options[] = {
 static const struct px_cli_option json_option[] = {
     {"json", NULL, "print JSON"},
 };
+static const struct px_cli_option ping_options[] = {
+    {"count", "N", "stop after N (default: go on until Ctrl-C)"},
+    {"interval", "SECONDS", "pause from one to the next, 0.01 to 3600 (default: 1)"},
+    {"timeout", "SECONDS", "wait for a reply, 0.01 to 60 (default: 5)"},
+    {"json", NULL, "print JSON, a line each"},
+};
+static const struct px_cli_letter ping_letters[] = {
+    {'c', "count"}, {'i', "interval"}, {'W', "timeout"}};
 static const struct px_cli_option peers_options[] = {
     {"full", NULL, "show whole peer IDs"},
     {"json", NULL, "print JSON"},
+};
+static const struct px_cli_option json_lines_option[] = {
+    {"json", NULL, "print JSON, a line each"},
 };
 static const struct px_cli_option auth_add_options[] = {
     {"name", "NAME", "a short name, as in host names: a-z, 0-9 and dashes"},
@@ -56,6 +68,17 @@ const struct px_command px_commands[] = {
      .summary = "list peers with state and path, or tell all about one",
      .details = "A peer is given by ID, by name, or by the beginning of its ID as the list shows "
                 "it."},
+    {.name = "services", OPTIONS(json_option), .operands = "", .run = px_cmd_services,
+     .summary = "show what this node serves, and to whom"},
+    {.name = "ping", OPTIONS(ping_options), LETTERS(ping_letters), .operands = "PEER",
+     .operands_min = 1, .operands_max = 1, .run = px_cmd_ping,
+     .summary = "measure round trips to a connected peer",
+     .details = "Until Ctrl-C, or as often as --count says; then prints how many came back, the "
+                "shortest, mean and longest time, and the jitter: the mean difference between one "
+                "and the next. Without any reply the exit code says why."},
+    {.name = "traceroute", OPTIONS(json_option), .operands = "PEER", .operands_min = 1,
+     .operands_max = 1, .run = px_cmd_traceroute,
+     .summary = "show which way packets to a peer take, with the time of each hop"},
     {.name = "connect", OPTIONS(json_option), .operands = "PEER [HOST:PORT]", .operands_min = 1,
      .operands_max = 2, .run = px_cmd_connect,
      .summary = "dial a listed peer now, and wait until it is connected",
@@ -64,7 +87,7 @@ const struct px_command px_commands[] = {
      .operands_max = 1, .run = px_cmd_disconnect,
      .summary = "hang up, and do not dial the peer again until `connect`",
      .details = "The peer may still come by itself; `auth remove` keeps it away."},
-    {.name = "events", OPTIONS(json_option), .operands = "", .run = px_cmd_events,
+    {.name = "events", OPTIONS(json_lines_option), .operands = "", .run = px_cmd_events,
      .summary = "print what the daemon does as it happens, until Ctrl-C"},
     {.name = "stop", OPTIONS(json_option), .operands = "", .run = px_cmd_stop,
      .summary = "end the running daemon, and wait until it is gone"},
