@@ -4,7 +4,7 @@
 #include "proto/cbor_map.h"
 #include "transport/frame.h"
 
-enum wire_type { WIRE_ACCEPTED = 1, WIRE_PING = 2, WIRE_PONG = 3 };
+enum wire_type { WIRE_ACCEPTED = 1, WIRE_PING = 2, WIRE_PONG = 3, WIRE_DISCO = 4 };
 
 /* The map's first pair: key 0, the type. */
 static int get_type(struct px_cbor_map *m, uint64_t *ret)
@@ -85,6 +85,9 @@ static int get_body(struct px_cbor_map *m, uint64_t wire_type, struct px_control
     case WIRE_PONG:
         ret->type = PX_CONTROL_PONG;
         return get_number(m, &ret->nonce);
+    case WIRE_DISCO:
+        ret->type = PX_CONTROL_DISCO;
+        return get_number(m, &ret->index);
     default: /* of a later version */
         return skip_all(m);
     }
@@ -134,6 +137,9 @@ static void put_body(struct px_buf *out, const struct px_control *frame)
         return;
     case PX_CONTROL_PONG:
         put_number(out, WIRE_PONG, frame->nonce);
+        return;
+    case PX_CONTROL_DISCO:
+        put_number(out, WIRE_DISCO, frame->index);
         return;
     case PX_CONTROL_UNKNOWN:
         break;

@@ -10,6 +10,7 @@ enum px_control_type {
     PX_CONTROL_ACCEPTED,
     PX_CONTROL_PING,
     PX_CONTROL_PONG,
+    PX_CONTROL_DISCO,
 };
 
 struct px_control {
@@ -19,6 +20,7 @@ struct px_control {
         uint64_t capabilities;
     } accepted;
     uint64_t nonce; /* of ping and pong */
+    uint64_t index; /* of disco */
 };
 
 /* Decodes the body of one frame. PX_EPARSE or PX_ETRUNC for anything malformed. */

@@ -94,6 +94,7 @@ struct px_link *px_link_new(struct px_overlay *o, bool ours, const struct px_pat
     px_list_init(&l->stream_list);
     px_list_init(&l->due);
     px_list_init(&l->timed);
+    px_link_roam_init(l);
     px_list_push_back(&o->links, &l->all);
     o->half_open += half_open(l);
     px_overlay_start_timer(l);
@@ -103,6 +104,7 @@ struct px_link *px_link_new(struct px_overlay *o, bool ours, const struct px_pat
 void px_link_free(struct px_link *l)
 {
     px_link_drop_streams(l);
+    px_link_roam_down(l);
     l->overlay->half_open -= half_open(l);
     px_list_remove(&l->all);
     px_list_remove(&l->due);
@@ -403,6 +405,9 @@ const struct px_quic_conn_ops px_link_quic_ops = {
     .stream_writable = on_stream_writable,
     .stream_closed = on_stream_closed,
     .streams_available = on_streams_available,
+    .path_changed = px_link_on_path_changed,
+    .silent = px_link_on_silent,
+    .stray = px_link_on_stray,
     .next = px_link_on_next,
     .sent = px_link_on_sent,
     .blocked = px_link_on_blocked,

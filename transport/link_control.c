@@ -60,6 +60,9 @@ static void take_frame(struct px_link *l, const struct px_control *frame)
     case PX_CONTROL_PONG:
         take_pong(l, frame->nonce);
         return;
+    case PX_CONTROL_DISCO:
+        px_link_roam_index(l, frame->index);
+        return;
     case PX_CONTROL_ACCEPTED:
     case PX_CONTROL_UNKNOWN:
         return; /* never handed out */
@@ -205,4 +208,18 @@ void px_link_note_pings_sent(struct px_link *l)
     for (size_t i = 0; i < l->ping_count; i++)
         if (l->pings[i].sent_at == 0)
             l->pings[i].sent_at = l->overlay->now;
+}
+
+void px_link_poke(struct px_link *l)
+{
+    const struct px_control ping = {.type = PX_CONTROL_PING};
+    if (l->control_out.queued < PX_LINK_CONTROL_OUT_MAX && send_frame(l, &ping) != 0)
+        px_link_fail(l, PX_ENOMEM, PX_CLOSE_INTERNAL);
+}
+
+void px_link_tell_index(struct px_link *l, uint64_t index)
+{
+    const struct px_control frame = {.type = PX_CONTROL_DISCO, .index = index};
+    if (send_frame(l, &frame) != 0)
+        px_link_fail(l, PX_ENOMEM, PX_CLOSE_INTERNAL);
 }

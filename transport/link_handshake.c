@@ -212,6 +212,7 @@ static int read_control(struct px_link_handshake *h, struct px_slice body,
         return PX_EPROTO;
     case PX_CONTROL_PING:
     case PX_CONTROL_PONG:
+    case PX_CONTROL_DISCO:
         h->control = frame;
         *ret_event = PX_HANDSHAKE_CONTROL;
         return 0;
@@ -411,4 +412,9 @@ const uint8_t *px_link_handshake_binding(const struct px_link_handshake *h)
 {
     px_assert(px_noise_done(h->noise));
     return px_noise_hash(h->noise);
+}
+
+int px_link_handshake_split(const struct px_link_handshake *h, struct px_noise_keys *ret)
+{
+    return px_noise_split(h->noise, ret);
 }

@@ -13,6 +13,7 @@
 #include "transport/link_handshake.h"
 #include "transport/link_park.h"
 #include "transport/link_rivalry.h"
+#include "transport/link_roam.h"
 
 #define PX_LINK_CONTROL_STREAM 0
 /* Bytes of ours on stream 0 that the peer has not acknowledged, beyond which its pings get no
@@ -86,6 +87,8 @@ struct px_link {
     struct px_link_asked pings[PX_LINK_PINGS_MAX]; /* the first ping_count are unanswered */
     size_t ping_count;
 
+    struct px_link_roam roam;
+
     struct px_map streams;
     struct px_list stream_list;
     struct px_link_stream *recent; /* looked up last; bulk data asks for it again and again */
@@ -112,6 +115,9 @@ struct px_overlay {
     struct px_list links, due;
     struct px_list timed; /* by deadline: every entry has the same time to live */
     struct px_map by_peer;
+    struct px_map by_index; /* struct px_link.roam */
+    struct px_list asking;  /* struct px_link.roam */
+    struct px_quic_net net;
     size_t half_open; /* incoming links in TLS, NOISE or WAITING */
     bool freeing;
 };
@@ -146,6 +152,10 @@ void px_link_control_input(struct px_link *l, struct px_slice data);
 void px_link_on_secured(void *ctx);
 /* Bytes of stream 0 were given to QUIC: pings among them are on their way. */
 void px_link_note_pings_sent(struct px_link *l);
+/* Sends a ping nobody waits for, as something that has to be acknowledged. */
+void px_link_poke(struct px_link *l);
+/* Sends the `disco` frame. */
+void px_link_tell_index(struct px_link *l, uint64_t index);
 
 /* link_send.c: of px_quic_conn_ops */
 void px_link_on_next(void *ctx, int64_t *ret_id, struct px_slice *ret_vec, size_t cap,

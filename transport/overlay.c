@@ -82,6 +82,7 @@ static void end_link(struct px_link *l)
     forget_peer(l);
     px_list_remove(&l->timed);
     px_link_drop_streams(l);
+    px_link_roam_down(l);
     if (l->ours)
         wake_waiting(o, &l->peer);
     if (l->was_up || l->ours)
@@ -124,6 +125,7 @@ static void come_up(struct px_link *l, struct px_link *old, bool close_old)
     l->up_since = o->now;
     px_map_insert(&o->by_peer, &l->by_peer, peer_key(&l->peer));
     px_quic_conn_raise_windows(l->conn);
+    px_link_roam_up(l);
     if (old != NULL && close_old) {
         close_duplicate(old);
         end_link(old);
@@ -261,7 +263,11 @@ void px_overlay_input(struct px_overlay *o, const struct px_path *path, unsigned
                       struct px_slice datagram, px_nsec now)
 {
     o->now = now;
-    px_quic_input(o->quic, path, ecn, datagram, now);
+    /* SPEC paths §2 */
+    if (datagram.len > 0 && datagram.data[0] < 0x40)
+        px_overlay_disco_input(o, path, datagram);
+    else
+        px_quic_input(o->quic, path, ecn, datagram, now);
 }
 
 void px_overlay_run(struct px_overlay *o, px_nsec now)
@@ -270,8 +276,9 @@ void px_overlay_run(struct px_overlay *o, px_nsec now)
     expire(o);
     for (int i = 0; i < ROUNDS_MAX; i++) {
         settle_all(o);
+        px_overlay_roam_run(o);
         px_quic_run(o->quic, now);
-        if (px_list_empty(&o->due))
+        if (px_list_empty(&o->due) && px_overlay_roam_deadline(o) > now)
             return;
     }
 }
@@ -280,7 +287,7 @@ px_nsec px_overlay_deadline(const struct px_overlay *o)
 {
     if (!px_list_empty(&o->due))
         return o->now;
-    px_nsec deadline = px_quic_deadline(o->quic);
+    px_nsec deadline = PX_MIN(px_quic_deadline(o->quic), px_overlay_roam_deadline(o));
     if (!px_list_empty(&o->timed))
         deadline = PX_MIN(deadline, from_timed(o->timed.next)->deadline);
     return deadline;
@@ -373,8 +380,10 @@ static int overlay_init(struct px_overlay *o, const struct px_overlay_config *co
     o->ops_ctx = config->ops_ctx;
     o->identity = config->identity;
     o->rng = config->quic.rng;
+    o->net = config->quic.net;
     px_list_init(&o->links);
     px_list_init(&o->due);
+    px_list_init(&o->asking);
     px_list_init(&o->timed);
     o->rng.fill(o->rng.ctx, o->boot_id, sizeof(o->boot_id));
     px_x25519_generate(&o->rng, &o->noise_static, noise_public);
@@ -383,6 +392,8 @@ static int overlay_init(struct px_overlay *o, const struct px_overlay_config *co
     int err = copy_texts(o, config);
     if (err == 0)
         err = px_map_init(&o->by_peer, &o->rng);
+    if (err == 0)
+        err = px_map_init(&o->by_index, &o->rng);
     if (err == 0)
         err = px_quic_new(&quic, &o->quic);
     return err;
@@ -417,6 +428,7 @@ void px_overlay_free(struct px_overlay *o)
     PX_LIST_EACH(it, &o->links)
         px_link_free(from_all(it));
     px_map_deinit(&o->by_peer);
+    px_map_deinit(&o->by_index);
     px_wipe(&o->noise_static, sizeof(o->noise_static));
     free(o);
 }

@@ -53,6 +53,15 @@ struct px_quic_conn_ops {
     /* More streams may be opened than before. */
     void (*streams_available)(void *ctx);
 
+    /* Optional, as are the two below: packets leave on another path from now on. */
+    void (*path_changed)(void *ctx);
+    /* Acknowledgements are outstanding, or bytes flowed until now, and nothing came on the path
+     * in use for 3 PTO (300 ms to 1 s). Once until something is heard again. */
+    void (*silent)(void *ctx);
+    /* A datagram with an ID of this connection came on a path that px_quic_conn_allow was not told
+     * of; it was dropped, and nothing about it is authentic. */
+    void (*stray)(void *ctx, const struct px_path *path, size_t len);
+
     /* The pull side: offers what to send next. Sets *ret_id (-1: nothing now), up to `cap` pieces,
      * and *ret_fin if the stream ends with them. The memory stays valid until acked. Called again
      * and again until it offers nothing or the connection is congested. */
@@ -113,7 +122,21 @@ bool px_quic_conn_is_client(const struct px_quic_conn *c);
  * `secured`. */
 PX_MUST_CHECK int px_quic_conn_exporter(const struct px_quic_conn *c,
                                         uint8_t ret[PX_QUIC_EXPORTER_LEN]);
+/* The path in use. Its local address is a wildcard until something was received, if it was dialled
+ * from one. */
 void px_quic_conn_path(const struct px_quic_conn *c, struct px_path *ret);
+/* When something was last received on it. */
+px_nsec px_quic_conn_heard_at(const struct px_quic_conn *c);
+/* Besides the path a connection began on, datagrams are read on paths proved by the owner only. A
+ * server's packets follow its client to these (RFC 9000, 9). The last PX_QUIC_PATHS_MAX used are
+ * remembered. */
+bool px_quic_conn_allows(struct px_quic_conn *c, const struct px_path *path, px_nsec now);
+void px_quic_conn_allow(struct px_quic_conn *c, const struct px_path *path, px_nsec now);
+/* A client's: everything leaves on this path, which the owner has proved, from now on, with a new
+ * connection ID and fresh congestion state, also if it is the path in use already. PX_EAGAIN when
+ * it cannot be done now (handshake not confirmed, no connection ID left), PX_ESTATE. */
+PX_MUST_CHECK int px_quic_conn_migrate(struct px_quic_conn *c, const struct px_path *path,
+                                       px_nsec now);
 
 /* There is something new to offer by `next`. */
 void px_quic_conn_wake(struct px_quic_conn *c);

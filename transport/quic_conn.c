@@ -85,7 +85,8 @@ static void fill_transport_params(const struct px_quic *q, const struct px_quic_
 static int create_ngtcp2(struct px_quic_conn *c, const struct px_quic_conn_params *params)
 {
     struct px_quic_ngpath path;
-    px_quic_ngpath_init(&path, params->path);
+    c->current = px_quic_paths_add(&c->paths, params->path, 0, params->now);
+    px_quic_ngpath_init(&path, c->current);
     ngtcp2_settings settings;
     ngtcp2_transport_params tparams;
     fill_settings(c->q, params, &settings);
@@ -135,10 +136,10 @@ int px_quic_conn_new(struct px_quic *q, const struct px_quic_conn_params *params
         return PX_ENOMEM;
     c->q = q;
     c->client = params->initial == NULL;
-    c->local = params->path->local;
-    c->local_is_wildcard = c->client && px_addr_is_wildcard(&c->local);
+    c->heard_at = params->now;
     c->last_stream = -1;
     px_list_init(&c->ready);
+    px_list_init(&c->watched);
     px_list_init(&c->cids);
     px_list_init(&c->blocked);
     px_list_init(&c->all);
@@ -196,6 +197,7 @@ void px_quic_conn_free(struct px_quic_conn *c)
     }
     px_heap_remove(&c->q->timers, &c->timer);
     px_list_remove(&c->ready);
+    px_list_remove(&c->watched);
     px_list_remove(&c->all);
     c->q->total--;
     free(c->close_packet);
@@ -274,6 +276,15 @@ static void note_packet_while_closing(struct px_quic_conn *c)
     }
 }
 
+static void note_heard(struct px_quic_conn *c, size_t len, px_nsec now)
+{
+    c->heard_at = now;
+    c->heard += len;
+    c->asked_at = 0;
+    c->told_silent = false;
+    px_quic_conn_expect(c, now);
+}
+
 int px_quic_conn_input(struct px_quic_conn *c, const struct px_path *path, unsigned ecn,
                        struct px_slice datagram, px_nsec now)
 {
@@ -281,18 +292,24 @@ int px_quic_conn_input(struct px_quic_conn *c, const struct px_path *path, unsig
         note_packet_while_closing(c);
     if (c->state >= PX_QUIC_ENDING)
         return 0;
-    struct px_path seen = *path;
-    /* Dialled from "any address": which one the kernel chose is no path change. */
-    if (c->local_is_wildcard && seen.local.port == c->local.port)
-        seen.local = c->local;
+    uint32_t number = px_quic_paths_find(&c->paths, path, now);
+    if (number == 0) {
+        if (c->state == PX_QUIC_OPEN && c->ops != NULL && c->ops->stray != NULL)
+            c->ops->stray(c->ctx, path, datagram.len);
+        return 0;
+    }
     struct px_quic_ngpath ngpath;
-    px_quic_ngpath_init(&ngpath, &seen);
+    px_quic_ngpath_init(&ngpath, number);
     const ngtcp2_pkt_info pi = {.ecn = (uint8_t)(ecn & 3)};
     c->bytes_received += datagram.len;
     c->packets_received++;
     int rv = ngtcp2_conn_read_pkt(c->conn, &ngpath.path, &pi, datagram.data, datagram.len, now);
     if (rv != 0)
         px_quic_conn_fail(c, rv);
+    else
+        px_quic_conn_note_path(c, now);
+    if (number == c->current)
+        note_heard(c, datagram.len, now);
     px_quic_conn_mark_ready(c);
     return rv;
 }
@@ -319,8 +336,10 @@ static void prepare_close_packet(struct px_quic_conn *c, px_nsec now)
     if (n <= 0)
         return;
     c->close_len = (size_t)n;
-    c->close_due = true;
-    px_quic_path_from_ng(&ps.path, &c->close_path);
+    const struct px_path *real = px_quic_paths_get(&c->paths, px_quic_number_from_ng(&ps.path));
+    c->close_due = real != NULL;
+    if (real != NULL)
+        c->close_path = *real;
 }
 
 /* From ENDING to what follows on the wire. */
@@ -347,10 +366,12 @@ static void run_live(struct px_quic_conn *c, px_nsec now)
         px_quic_conn_find_stopped(c);
     if (rv == 0 && !c->q->net_blocked)
         rv = px_quic_conn_write(c, now);
-    if (rv != 0)
+    if (rv != 0) {
         px_quic_conn_fail(c, rv);
-    else
-        px_quic_conn_settle(c);
+        return;
+    }
+    px_quic_conn_note_path(c, now);
+    px_quic_conn_settle(c);
 }
 
 static void send_close(struct px_quic_conn *c)
@@ -405,14 +426,6 @@ int px_quic_conn_exporter(const struct px_quic_conn *c, uint8_t ret[PX_QUIC_EXPO
         return PX_ESTATE;
     memcpy(ret, c->exporter, sizeof(c->exporter));
     return 0;
-}
-
-void px_quic_conn_path(const struct px_quic_conn *c, struct px_path *ret)
-{
-    if (c->conn != NULL)
-        px_quic_path_from_ng(ngtcp2_conn_get_path(c->conn), ret);
-    else
-        *ret = c->close_path;
 }
 
 void px_quic_conn_wake(struct px_quic_conn *c)

@@ -33,6 +33,7 @@ int px_quic_new(const struct px_quic_config *config, struct px_quic **ret)
     fill_defaults(&q->config);
     px_list_init(&q->conns);
     px_list_init(&q->ready);
+    px_list_init(&q->watched);
     px_heap_init(&q->timers);
     q->config.rng.fill(q->config.rng.ctx, q->secret, sizeof(q->secret));
     int err = px_map_init(&q->cids, &q->config.rng);
@@ -290,10 +291,23 @@ static void collect_due(struct px_quic *q, px_nsec now)
     }
 }
 
+static void watch(struct px_quic *q, px_nsec now)
+{
+    if (px_list_empty(&q->watched) || q->watch_at > now)
+        return;
+    q->watch_at = now + PX_QUIC_WATCH_GAP;
+    PX_LIST_EACH(it, &q->watched) {
+        struct px_quic_conn *c = PX_CONTAINER_OF(it, struct px_quic_conn, watched);
+        if (!px_quic_conn_watch(c, now))
+            px_list_remove(&c->watched);
+    }
+}
+
 void px_quic_run(struct px_quic *q, px_nsec now)
 {
     if (!px_quic_flush(q))
         return;
+    watch(q, now);
     collect_due(q, now);
     /* Each at most once a run: what becomes ready meanwhile goes behind the mark. */
     struct px_list mark;
@@ -317,7 +331,8 @@ px_nsec px_quic_deadline(const struct px_quic *q)
     if (!px_list_empty(&q->ready))
         return 0;
     const struct px_heap_node *top = px_heap_top(&q->timers);
-    return top != NULL ? top->key : PX_NEVER;
+    px_nsec deadline = top != NULL ? top->key : PX_NEVER;
+    return px_list_empty(&q->watched) ? deadline : PX_MIN(deadline, q->watch_at);
 }
 
 void px_quic_writable(struct px_quic *q)

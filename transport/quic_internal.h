@@ -23,6 +23,11 @@
 #define PX_QUIC_IDLE_TIMEOUT     (30 * PX_SEC)
 #define PX_QUIC_KEEP_ALIVE       (10 * PX_SEC)
 #define PX_QUIC_RETRY_TOKEN_TIME (10 * PX_SEC)
+#define PX_QUIC_PATHS_MAX        8 /* known of a connection */
+#define PX_QUIC_WATCH_GAP        (100 * PX_MSEC)
+#define PX_QUIC_SILENCE_MIN      (300 * PX_MSEC)
+#define PX_QUIC_SILENCE_MAX      PX_SEC
+#define PX_QUIC_SILENCE_BULK     (64u * 1024) /* bytes after which a silence is worth a question */
 #define PX_QUIC_PAYLOAD_MIN      1200
 #define PX_QUIC_PAYLOAD_MAX      8952  /* a jumbo frame less IPv6 and UDP */
 #define PX_QUIC_BATCH_SEGMENTS   64    /* UDP_MAX_SEGMENTS of Linux */
@@ -53,16 +58,18 @@ struct px_quic_batch {
 struct px_quic {
     struct px_quic_config config;
     struct px_quic_tls *tls;
-    struct px_map cids;    /* struct px_quic_cid */
-    struct px_heap timers; /* struct px_quic_conn.timer */
-    struct px_list conns;  /* all of them */
-    struct px_list ready;  /* to be looked at by the next run, whatever their timers say */
-    size_t total;          /* length of conns */
-    size_t live;           /* without those only waiting for late packets */
-    size_t half_open;      /* incoming ones without TLS done */
-    uint8_t secret[32];    /* of Retry and stateless reset tokens */
-    bool net_blocked;      /* net.send said PX_EAGAIN */
-    size_t pad;            /* where the next packet is written */
+    struct px_map cids;     /* struct px_quic_cid */
+    struct px_heap timers;  /* struct px_quic_conn.timer */
+    struct px_list conns;   /* all of them */
+    struct px_list watched; /* struct px_quic_conn.watched */
+    px_nsec watch_at;       /* when those are looked at */
+    struct px_list ready;   /* to be looked at by the next run, whatever their timers say */
+    size_t total;           /* length of conns */
+    size_t live;            /* without those only waiting for late packets */
+    size_t half_open;       /* incoming ones without TLS done */
+    uint8_t secret[32];     /* of Retry and stateless reset tokens */
+    bool net_blocked;       /* net.send said PX_EAGAIN */
+    size_t pad;             /* where the next packet is written */
     /* batch[0] is being filled or waits for the socket. When it cannot leave, the one packet that
      * did not fit it waits in batch[1]. */
     struct px_quic_batch batch[2];
@@ -103,9 +110,22 @@ enum px_quic_farewell {
     PX_QUIC_FAREWELL_DRAIN, /* the peer closed */
 };
 
+/* A path that packets of the connection may take. */
+struct px_quic_known {
+    uint32_t number; /* 0: free */
+    struct px_path real;
+    px_nsec used_at;
+};
+
+struct px_quic_paths {
+    struct px_quic_known of[PX_QUIC_PATHS_MAX];
+    uint32_t last; /* number given */
+};
+
 struct px_quic_conn {
     struct px_quic *q;
     struct px_list all, ready, cids;
+    struct px_list watched; /* in q->watched while an answer is expected */
     struct px_list blocked; /* struct px_quic_blocked */
     struct px_heap_node timer;
     enum px_quic_state state;
@@ -114,9 +134,13 @@ struct px_quic_conn {
     ngtcp2_crypto_conn_ref tls_ref;
     const struct px_quic_conn_ops *ops; /* NULL before accept and after closed */
     void *ctx;
-    struct px_addr local; /* a client's, as dialled */
+    struct px_quic_paths paths;
+    uint32_t current; /* number of the path in use */
+    px_nsec heard_at; /* last datagram on it */
+    px_nsec asked_at; /* since when an acknowledgement is outstanding; 0: none is */
+    uint64_t heard;   /* bytes since the last silence */
+    bool told_silent; /* `silent` was called since anything was heard */
     bool client;
-    bool local_is_wildcard;
     bool half_open; /* counted in q->half_open */
     bool tx_ready;  /* facts noted inside callbacks: 1-RTT keys for sending exist, */
     bool tls_done;  /* TLS has nothing left to do */
@@ -168,6 +192,14 @@ void px_quic_conn_run(struct px_quic_conn *c, px_nsec now);
 /* Records the first reason to end; later ones are ignored. */
 void px_quic_conn_end(struct px_quic_conn *c, enum px_quic_farewell farewell, int err,
                       uint64_t app_code, bool by_peer);
+/* Notes whether ngtcp2 uses another path than before, and tells it. */
+void px_quic_conn_note_path(struct px_quic_conn *c, px_nsec now);
+/* Puts it among the watched: there may be something to wait for. */
+void px_quic_conn_expect(struct px_quic_conn *c, px_nsec now);
+/* Notes that packets were written: an answer may be due. */
+void px_quic_conn_note_written(struct px_quic_conn *c, px_nsec now);
+/* Looks whether answers stay out; false when there is none to wait for. */
+bool px_quic_conn_watch(struct px_quic_conn *c, px_nsec now);
 /* Ends it with what an ngtcp2 function returned. */
 void px_quic_conn_fail(struct px_quic_conn *c, int liberr);
 
@@ -189,12 +221,20 @@ int px_quic_conn_write(struct px_quic_conn *c, px_nsec now);
 /* Sends what is batched; false when the socket is full. */
 bool px_quic_flush(struct px_quic *q);
 
-/* A path in both forms. */
+/* quic_path.c: a path's number as ngtcp2's addresses and back; 0 is no number. */
 struct px_quic_ngpath {
     union px_sockaddr local, remote;
     ngtcp2_path path; /* points into the two above */
 };
-void px_quic_ngpath_init(struct px_quic_ngpath *p, const struct px_path *from);
-void px_quic_path_from_ng(const ngtcp2_path *from, struct px_path *ret);
+void px_quic_ngpath_init(struct px_quic_ngpath *p, uint32_t number);
+uint32_t px_quic_number_from_ng(const ngtcp2_path *path);
+/* What a number stands for; NULL if it is forgotten. */
+const struct px_path *px_quic_paths_get(const struct px_quic_paths *t, uint32_t number);
+/* The newest number of a path, 0 if it has none. */
+uint32_t px_quic_paths_find(struct px_quic_paths *t, const struct px_path *path, px_nsec now);
+/* A new number, whether the path had one or not. Never forgets number `keep` (0: none). */
+uint32_t px_quic_paths_add(struct px_quic_paths *t, const struct px_path *path, uint32_t keep,
+                           px_nsec now);
+void px_quic_paths_remove(struct px_quic_paths *t, uint32_t number);
 
 #endif

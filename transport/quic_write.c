@@ -220,6 +220,7 @@ int px_quic_conn_write(struct px_quic_conn *c, px_nsec now)
     size_t quantum = PX_MIN(ngtcp2_conn_get_send_quantum(c->conn), PX_QUIC_BATCH_BYTES);
     size_t payload = ngtcp2_conn_get_path_max_tx_udp_payload_size(c->conn);
     ngtcp2_ssize n = 0;
+    bool wrote = false;
     /* One packet always: a path MTU just found may be above a quantum computed before. */
     for (size_t written = 0; (written == 0 || written + payload <= quantum) && !q->net_blocked;
          written += (size_t)n) {
@@ -229,12 +230,16 @@ int px_quic_conn_write(struct px_quic_conn *c, px_nsec now)
         n = write_packet(c, &ps.path, &pi, now);
         if (n <= 0)
             break;
-        struct px_path path;
-        px_quic_path_from_ng(&ps.path, &path);
+        const struct px_path *real = px_quic_paths_get(&c->paths, px_quic_number_from_ng(&ps.path));
+        if (real == NULL) /* forgotten since ngtcp2 last heard of it: as lost */
+            continue;
         c->bytes_sent += (uint64_t)n;
         c->packets_sent++;
-        (void)batch_add(q, &path, pi.ecn, (size_t)n); /* net_blocked tells */
+        (void)batch_add(q, real, pi.ecn, (size_t)n); /* net_blocked tells */
+        wrote = true;
     }
     ngtcp2_conn_update_pkt_tx_time(c->conn, now);
+    if (wrote)
+        px_quic_conn_note_written(c, now);
     return n < 0 ? (int)n : 0;
 }

@@ -22,7 +22,7 @@ static void check_round_trip(const struct px_control *frame)
     px_assert(err == 0 && rest.len == 0);
     px_assert(again.type == frame->type && again.accepted.version == frame->accepted.version &&
               again.accepted.capabilities == frame->accepted.capabilities &&
-              again.nonce == frame->nonce);
+              again.nonce == frame->nonce && again.index == frame->index);
     px_frame_reader_deinit(&r);
     px_buf_deinit(&out);
 }

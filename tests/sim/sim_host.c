@@ -246,6 +246,14 @@ static void on_cloned(void *ctx, const struct px_link *link)
     h->cloned_count++;
 }
 
+static void on_path_changed(void *ctx, struct px_link *link)
+{
+    struct host *h = ctx;
+    CHECK(px_link_is_up(link));
+    h->moved_count++;
+    px_link_path(link, &h->path);
+}
+
 static void on_pong(void *ctx, struct px_link *link, uint64_t nonce, px_nsec rtt)
 {
     struct host *h = ctx;
@@ -264,6 +272,7 @@ static const struct px_overlay_ops overlay_ops = {
     .stream = on_stream,
     .streams_available = on_streams_available,
     .cloned = on_cloned,
+    .path_changed = on_path_changed,
     .pong = on_pong,
 };
 
@@ -336,6 +345,8 @@ int host_dial_at(struct host *h, const struct px_peer_id *id, uint8_t number)
 {
     struct px_link *l;
     struct px_path path = sim_path(h->number, number);
+    if (h->any_local)
+        memset(path.local.ip, 0, sizeof(path.local.ip));
     sim_node_kick(h->node);
     return px_overlay_dial(h->overlay, id, &path, NULL, sim_net_now(h->net), &l);
 }
@@ -348,6 +359,14 @@ int host_dial(struct host *h, const struct host *to)
 struct px_link *host_link_to(const struct host *h, const struct host *to)
 {
     return h->overlay == NULL ? NULL : px_overlay_find(h->overlay, &to->identity.id);
+}
+
+void host_move(struct host *h, const struct px_addr *address, bool told)
+{
+    sim_node_set_address(h->node, address);
+    if (told)
+        px_overlay_network_changed(h->overlay, sim_net_now(h->net));
+    sim_node_kick(h->node);
 }
 
 void host_check(const struct host *h)

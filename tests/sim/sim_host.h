@@ -50,6 +50,9 @@ struct host {
     bool lazy;       /* read, but give no credit back until host_wake_up */
     uint64_t window; /* of a stream; 0: the default */
     size_t available_count;
+    bool any_local;      /* dial from whatever address it has */
+    size_t moved_count;  /* path_changed */
+    struct px_path path; /* as it was told last */
     size_t pong_count;
     uint64_t pong_nonce; /* of the last one */
     px_nsec pong_rtt;
@@ -68,6 +71,8 @@ PX_MUST_CHECK int host_dial(struct host *h, const struct host *to);
 /* The same, at whatever address. */
 PX_MUST_CHECK int host_dial_at(struct host *h, const struct px_peer_id *id, uint8_t number);
 struct px_link *host_link_to(const struct host *h, const struct host *to);
+/* Its address changes (NULL: back to the first one), and it is told or has to find out. */
+void host_move(struct host *h, const struct px_addr *address, bool told);
 /* Opens a stream and sends size bytes; false when no stream may be opened now. */
 bool host_send(struct host *h, struct px_link *l, uint64_t size);
 /* Gives back what a lazy host held. */

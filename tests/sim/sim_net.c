@@ -13,6 +13,7 @@ struct flight {
     struct px_heap_node due;
     struct sim_node *to;
     struct px_path path; /* as the receiver sees it */
+    struct px_addr sent_to;
     unsigned ecn;
     size_t len;
     uint8_t data[];
@@ -21,6 +22,8 @@ struct flight {
 struct sim_node {
     struct sim_net *net;
     uint8_t number;
+    struct px_addr address; /* its own */
+    uint16_t mapped;        /* 0, or the port that the world sees */
     const struct sim_node_ops *ops;
     void *ctx;
     bool kicked, deaf;
@@ -113,7 +116,7 @@ struct sim_node *sim_node_new(struct sim_net *n, uint8_t number)
 {
     px_assert(n->node_count < NODES_MAX);
     struct sim_node *s = &n->nodes[n->node_count++];
-    *s = (struct sim_node){.net = n, .number = number};
+    *s = (struct sim_node){.net = n, .number = number, .address = sim_addr(number)};
     return s;
 }
 
@@ -134,14 +137,40 @@ void sim_node_kick(struct sim_node *s)
     s->kicked = true;
 }
 
+void sim_node_set_address(struct sim_node *s, const struct px_addr *address)
+{
+    s->address = address != NULL ? *address : sim_addr(s->number);
+}
+
+void sim_node_set_mapping(struct sim_node *s, uint16_t port)
+{
+    s->mapped = port;
+}
+
+/* As the world sees it. */
+static struct px_addr outside(const struct sim_node *s)
+{
+    struct px_addr a = s->address;
+    a.port = s->mapped != 0 ? s->mapped : a.port;
+    return a;
+}
+
 static struct sim_node *node_at(struct sim_net *n, const struct px_addr *a)
 {
     for (size_t i = 0; i < n->node_count; i++) {
-        struct px_addr there = sim_addr(n->nodes[i].number);
+        struct px_addr there = outside(&n->nodes[i]);
         if (px_addr_eq(&there, a))
             return &n->nodes[i];
     }
     return NULL;
+}
+
+/* Any address, or the one it has. */
+static bool may_send_from(const struct sim_node *s, const struct px_addr *local)
+{
+    static const uint8_t any[16];
+    return px_addr_eq(local, &s->address) ||
+           (local->port == s->address.port && memcmp(local->ip, any, sizeof(any)) == 0);
 }
 
 static bool dice(struct sim_net *n, unsigned of_1000)
@@ -165,7 +194,7 @@ static bool pass_bottleneck(struct sim_node *to, size_t len, px_nsec *ret)
     return true;
 }
 
-static void launch(struct sim_node *to, const struct px_path *path, unsigned ecn,
+static void launch(const struct sim_node *from, struct sim_node *to, unsigned ecn,
                    struct px_slice data, px_nsec at)
 {
     struct sim_net *n = to->net;
@@ -181,26 +210,28 @@ static void launch(struct sim_node *to, const struct px_path *path, unsigned ecn
     px_assert(f != NULL && n->flights.len < IN_FLIGHT_MAX);
     f->due = (struct px_heap_node){0};
     f->to = to;
-    f->path = (struct px_path){path->remote, path->local};
+    f->path = (struct px_path){to->address, outside(from)};
+    f->sent_to = outside(to);
     f->ecn = ecn;
     f->len = data.len;
     memcpy(f->data, data.data, data.len);
     px_heap_set(&n->flights, &f->due, at);
 }
 
-static void send_one(struct sim_net *n, const struct px_path *path, unsigned ecn,
+static void send_one(struct sim_node *from, const struct px_path *path, unsigned ecn,
                      struct px_slice data)
 {
+    struct sim_net *n = from->net;
     struct sim_node *to = node_at(n, &path->remote);
     px_nsec at;
-    if (to == NULL || to->deaf || data.len > DATAGRAM_MAX || dice(n, n->weather.loss) ||
-        !pass_bottleneck(to, data.len, &at)) {
+    if (to == NULL || to->deaf || !may_send_from(from, &path->local) || data.len > DATAGRAM_MAX ||
+        dice(n, n->weather.loss) || !pass_bottleneck(to, data.len, &at)) {
         n->dropped++;
         return;
     }
-    launch(to, path, ecn, data, at);
+    launch(from, to, ecn, data, at);
     if (dice(n, n->weather.dup))
-        launch(to, path, ecn, data, at);
+        launch(from, to, ecn, data, at);
 }
 
 static int node_send(void *ctx, const struct px_path *path, unsigned ecn, struct px_slice data,
@@ -208,7 +239,7 @@ static int node_send(void *ctx, const struct px_path *path, unsigned ecn, struct
 {
     struct sim_node *s = ctx;
     for (; data.len > 0; data = px_slice_skip(data, segment))
-        send_one(s->net, path, ecn, px_slice_take(data, segment));
+        send_one(s, path, ecn, px_slice_take(data, segment));
     return 0;
 }
 
@@ -231,8 +262,9 @@ static px_nsec next_event(struct sim_net *n)
 
 static void arrive(struct sim_net *n, struct flight *f)
 {
+    struct px_addr there = outside(f->to);
     px_heap_remove(&n->flights, &f->due);
-    if (f->to->ops != NULL) {
+    if (f->to->ops != NULL && px_addr_eq(&there, &f->sent_to)) {
         f->to->ops->input(f->to->ctx, &f->path, f->ecn, px_slice(f->data, f->len), n->now);
         f->to->kicked = true;
         n->delivered++;

@@ -35,6 +35,11 @@ struct sim_node *sim_node_new(struct sim_net *n, uint8_t number);
 void sim_node_set_owner(struct sim_node *s, const struct sim_node_ops *ops, void *ctx);
 /* Nothing reaches a deaf node; what it sends goes out. */
 void sim_node_set_deaf(struct sim_node *s, bool deaf);
+/* Gives it another address instead of its first one, or its first one again (NULL). What is on its
+ * way to the old one is lost, and sending from the old one fails. */
+void sim_node_set_address(struct sim_node *s, const struct px_addr *address);
+/* A NAT shows the node to the world under another port; what goes to an old one is lost. */
+void sim_node_set_mapping(struct sim_node *s, uint16_t port);
 struct px_addr sim_addr(uint8_t number);
 struct px_path sim_path(uint8_t from, uint8_t to);
 /* What the node's endpoint sends through. */

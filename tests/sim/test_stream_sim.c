@@ -53,7 +53,7 @@ TEST(an_aborted_stream_ends_at_both_sides_with_its_code)
         w.b.answer_max = 1000000;
         world_connect(&w);
         CHECK(host_send(&w.a, w.a.links[0], 3000000));
-        world_run(&w, (side == 0 ? 500 : 60) * PX_MSEC);
+        world_run(&w, (side == 0 ? 250 : 60) * PX_MSEC);
         struct host *h = side == 0 ? &w.a : &w.b;
         CHECK_INT(w.b.bulk_count, 1);
         CHECK(w.b.bulks[0].in_pos > 0 && !w.a.bulks[0].closed);

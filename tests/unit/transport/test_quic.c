@@ -24,6 +24,8 @@ struct side {
     uint64_t close_on_recv; /* closes the connection with this code at the first stream data */
     bool bad_data, meddle;  /* calls back into the connection from next and sent */
     size_t meddled;
+    bool trusting; /* allows every path at once that something comes on */
+    size_t strays, path_changes, silences;
     struct lane {
         bool sending, blocked, fin_sent, fin_received;
         uint64_t total, sent, acked, received, unconsumed;
@@ -177,6 +179,25 @@ static void on_closed(void *ctx, int err, uint64_t code, bool by_peer)
     s->conn = NULL;
 }
 
+static void on_path_changed(void *ctx)
+{
+    ((struct side *)ctx)->path_changes++;
+}
+
+static void on_silent(void *ctx)
+{
+    ((struct side *)ctx)->silences++;
+}
+
+static void on_stray(void *ctx, const struct px_path *path, size_t len)
+{
+    struct side *s = ctx;
+    s->strays++;
+    CHECK(len > 0 && !px_quic_conn_allows(s->conn, path, 0));
+    if (s->trusting)
+        px_quic_conn_allow(s->conn, path, 0);
+}
+
 static const struct px_quic_conn_ops side_ops = {
     .secured = on_secured,
     .stream_opened = on_opened,
@@ -187,6 +208,9 @@ static const struct px_quic_conn_ops side_ops = {
     .stream_writable = on_writable,
     .stream_closed = on_stream_closed,
     .streams_available = on_available,
+    .path_changed = on_path_changed,
+    .silent = on_silent,
+    .stray = on_stray,
     .next = on_next,
     .sent = on_sent,
     .blocked = on_blocked,
@@ -996,11 +1020,74 @@ TEST(a_dial_from_any_address_accepts_what_the_kernel_chose)
     world_deinit(&w);
 }
 
+TEST(nothing_is_read_or_sent_on_a_path_that_nobody_allowed)
+{
+    static struct world w;
+    world_init(&w, NULL);
+    connect_both(&w);
+    w.rebound = 4999;
+    int64_t a = open_and_send(&w.sides[0], false, 100000);
+    run_for(&w, 5 * PX_SEC);
+    CHECK(w.sides[1].strays > 0);
+    CHECK_INT(lane_of(&w.sides[1], a)->received, 0);
+    CHECK_INT(w.sides[1].path_changes, 0);
+    CHECK_INT(w.sides[0].silences, 1); /* told once */
+    struct px_path path;
+    px_quic_conn_path(w.sides[1].conn, &path);
+    CHECK(px_addr_eq(&path.remote, &w.ports[0].addr));
+    world_deinit(&w);
+}
+
+TEST(silence_is_told_only_when_an_answer_is_due)
+{
+    static struct world w;
+    world_init(&w, NULL);
+    connect_both(&w);
+    open_and_send(&w.sides[0], false, 1000);
+    run_for(&w, 35 * PX_SEC); /* keep-alives are answered */
+    CHECK_INT(w.sides[0].silences + w.sides[1].silences, 0);
+    w.drop_every = 1;
+    px_nsec start = w.now;
+    open_and_send(&w.sides[0], false, 1000);
+    while (w.sides[0].silences == 0)
+        run_for(&w, 10 * PX_MSEC);
+    CHECK(w.now - start >= 300 * PX_MSEC && w.now - start <= 1200 * PX_MSEC);
+    CHECK_INT(w.sides[1].silences, 0);
+    world_deinit(&w);
+}
+
+TEST(a_client_migrates_and_the_server_follows_to_an_allowed_path)
+{
+    static struct world w;
+    world_init(&w, NULL);
+    connect_both(&w);
+    run_for(&w, PX_SEC);
+    struct px_path path = {.local = w.ports[0].addr, .remote = w.ports[1].addr};
+    for (int i = 1; i <= 20; i++) { /* more often than paths are remembered */
+        if (i % 3 != 0)             /* or to where it is */
+            path.local.port = w.ports[0].addr.port = (uint16_t)(5000 + i);
+        struct px_path seen = {path.remote, path.local}, now_at;
+        px_quic_conn_allow(w.sides[1].conn, &seen, w.now);
+        CHECK_OK(px_quic_conn_migrate(w.sides[0].conn, &path, w.now));
+        CHECK_INT(w.sides[0].path_changes, i);
+        int64_t a = open_and_send(&w.sides[0], false, 20000);
+        run_for(&w, PX_SEC);
+        CHECK(lane_of(&w.sides[1], a)->fin_received);
+        px_quic_conn_path(w.sides[0].conn, &now_at);
+        CHECK(px_path_eq(&now_at, &path));
+        px_quic_conn_path(w.sides[1].conn, &now_at);
+        CHECK(px_path_eq(&now_at, &seen));
+    }
+    CHECK(!w.sides[0].closed && !w.sides[1].closed);
+    world_deinit(&w);
+}
+
 TEST(a_new_nat_mapping_is_followed)
 {
     static struct world w;
     world_init(&w, NULL);
     connect_both(&w);
+    w.sides[1].trusting = true;
     w.rebound = 4999;
     int64_t a = open_and_send(&w.sides[0], false, 100000);
     run_for(&w, 5 * PX_SEC);

@@ -1,0 +1,246 @@
+/* Links whose ends change their addresses while streams run (docs/spec/paths.md): whole nodes, the
+ * stall measured on the virtual clock. */
+#include "tests/sim/sim_world.h"
+
+static const struct sim_weather line = {.delay = 20 * PX_MSEC, .rate = 1000000, .queue = 100000};
+
+#define STALL_MAX (2 * PX_SEC)
+
+static struct px_addr elsewhere(uint8_t number)
+{
+    struct px_addr a = sim_addr(number);
+    a.ip[1] = 77;
+    return a;
+}
+
+static void start(struct world *w, uint64_t seed, const struct sim_weather *weather)
+{
+    world_start(w, seed, weather);
+    w->a.any_local = true;
+    world_connect(w);
+    world_run(w, PX_SEC);
+}
+
+/* How long nothing arrived, at the longest. */
+struct watch {
+    struct host *reader;
+    uint64_t pos;
+    px_nsec since, longest;
+};
+
+static struct watch watch_start(struct host *reader)
+{
+    return (struct watch){.reader = reader, .since = sim_net_now(reader->net)};
+}
+
+static void watch_look(struct watch *v)
+{
+    px_nsec now = sim_net_now(v->reader->net);
+    uint64_t pos = v->reader->bulk_count > 0 ? v->reader->bulks[0].in_pos : 0;
+    v->longest = PX_MAX(v->longest, now - v->since);
+    if (pos != v->pos)
+        v->since = now;
+    v->pos = pos;
+}
+
+static void run_watched(struct world *w, struct watch *v, px_nsec time)
+{
+    px_nsec until = sim_net_now(w->net) + time;
+    while (!world_bulks_done(w) && sim_net_step(w->net, until))
+        watch_look(v);
+}
+
+static void check_works(struct world *w)
+{
+    w->a.bulk_count = w->b.bulk_count = 0;
+    CHECK_INT(w->a.up_count + w->b.up_count, 2); /* it is the same link */
+    CHECK(host_send(&w->a, w->a.links[0], 3000));
+    CHECK(host_send(&w->b, w->b.links[0], 3000));
+    CHECK(world_run_until(w, world_bulks_done, 5 * PX_SEC));
+}
+
+static void check_path(const struct host *h, const struct px_addr *local,
+                       const struct px_addr *remote)
+{
+    struct px_path path;
+    px_link_path(h->links[0], &path);
+    CHECK(px_addr_eq(&path.local, local));
+    CHECK(px_addr_eq(&path.remote, remote));
+    CHECK(h->moved_count > 0 && px_path_eq(&path, &h->path));
+}
+
+enum mover { CLIENT, SERVER };
+
+static void move_mid_stream(uint64_t seed, enum mover mover, enum mover sender, bool told,
+                            const struct sim_weather *weather)
+{
+    struct world w;
+    start(&w, seed, weather);
+    struct host *from = sender == CLIENT ? &w.a : &w.b, *to = sender == CLIENT ? &w.b : &w.a;
+    struct host *h = mover == CLIENT ? &w.a : &w.b;
+    struct px_addr there = elsewhere(h->number), a = sim_addr(1), b = sim_addr(2);
+    CHECK(host_send(from, from->links[0], 3000000));
+    struct watch v = watch_start(to);
+    run_watched(&w, &v, PX_SEC);
+    CHECK(v.pos > 100000 && v.pos < 2500000);
+    host_move(h, &there, told);
+    run_watched(&w, &v, 60 * PX_SEC);
+    CHECK(world_bulks_done(&w));
+    CHECK(v.longest <= STALL_MAX);
+    check_path(&w.a, mover == CLIENT ? &there : &a, mover == SERVER ? &there : &b);
+    check_path(&w.b, mover == SERVER ? &there : &b, mover == CLIENT ? &there : &a);
+    check_works(&w);
+    world_deinit(&w);
+}
+
+TEST(a_stream_goes_on_when_either_end_moves_told_or_not)
+{
+    for (int i = 0; i < 8; i++)
+        move_mid_stream(1000 + (uint64_t)i, (enum mover)(i & 1), (enum mover)(i >> 1 & 1),
+                        (i & 4) == 0, &line);
+}
+
+TEST(a_stream_goes_on_in_rough_weather)
+{
+    for (uint64_t i = 0; i < sim_seeds(6); i++)
+        move_mid_stream(1100 + i, (enum mover)(i & 1), (enum mover)(i >> 1 & 1), (i & 4) == 0,
+                        &(struct sim_weather){.delay = 20 * PX_MSEC,
+                                              .jitter = 5 * PX_MSEC,
+                                              .loss = 10,
+                                              .reorder = 20,
+                                              .rate = 1000000,
+                                              .queue = 100000});
+}
+
+TEST(a_new_nat_mapping_is_followed_mid_stream)
+{
+    for (int i = 0; i < 2; i++) { /* the side behind the NAT sends, or the other one */
+        struct world w;
+        start(&w, 1200 + (uint64_t)i, &line);
+        struct host *from = i == 0 ? &w.a : &w.b, *to = i == 0 ? &w.b : &w.a;
+        CHECK(host_send(from, from->links[0], 3000000));
+        struct watch v = watch_start(to);
+        for (uint16_t port = 6000; port < 6003; port++) {
+            run_watched(&w, &v, 700 * PX_MSEC);
+            sim_node_set_mapping(w.a.node, port);
+        }
+        run_watched(&w, &v, 60 * PX_SEC);
+        CHECK(world_bulks_done(&w));
+        CHECK(v.longest <= STALL_MAX);
+        struct px_addr b = sim_addr(2), seen = sim_addr(1);
+        seen.port = 6002;
+        check_path(&w.b, &b, &seen);
+        check_works(&w);
+        world_deinit(&w);
+    }
+}
+
+static void there_and_back(uint64_t seed, int moves, bool told, px_nsec gap)
+{
+    struct world w;
+    start(&w, seed, &line);
+    w.b.answer_max = 1;
+    CHECK(host_send(&w.a, w.a.links[0], 12000000));
+    struct watch v = watch_start(&w.b);
+    for (int i = 0; i < moves; i++) {
+        struct host *h = i % 2 == 0 ? &w.a : &w.b;
+        struct px_addr there = elsewhere(h->number);
+        run_watched(&w, &v, gap);
+        host_move(h, i / 2 % 2 == 0 ? &there : NULL, told);
+    }
+    run_watched(&w, &v, 60 * PX_SEC);
+    CHECK(world_bulks_done(&w));
+    CHECK(v.longest <= STALL_MAX);
+    CHECK(w.a.moved_count >= (size_t)moves && w.b.moved_count >= (size_t)moves);
+    check_works(&w);
+    world_deinit(&w);
+}
+
+TEST(both_ends_move_there_and_back_again_many_times)
+{
+    there_and_back(1300, 14, true, 600 * PX_MSEC);
+    there_and_back(1301, 5, false, 2200 * PX_MSEC);
+}
+
+/* SPEC paths §6: neither finds the other, until one is back or the link ends. */
+TEST(both_ends_at_once_lose_each_other_until_one_comes_back)
+{
+    for (int i = 0; i < 2; i++) {
+        struct world w;
+        start(&w, 1310 + (uint64_t)i, &line);
+        struct px_addr a = elsewhere(1), b = elsewhere(2);
+        host_move(&w.a, &a, true);
+        host_move(&w.b, &b, true);
+        world_run(&w, 10 * PX_SEC);
+        CHECK(w.a.link_count == 1 && w.b.link_count == 1);
+        CHECK_INT(w.a.moved_count + w.b.moved_count, 0);
+        if (i == 0) {
+            host_move(&w.b, NULL, true);
+            world_run(&w, 2 * PX_SEC);
+            CHECK(w.a.moved_count == 1 && w.b.moved_count == 1);
+            check_works(&w);
+        } else {
+            world_run(&w, 31 * PX_SEC);
+            CHECK_INT(w.a.link_count + w.b.link_count, 0);
+            CHECK_ERR(w.a.down_err, PX_ETIMEDOUT);
+        }
+        world_deinit(&w);
+    }
+}
+
+TEST(a_change_that_does_not_concern_a_link_moves_nothing)
+{
+    struct world w;
+    start(&w, 1320, &line);
+    CHECK(host_send(&w.a, w.a.links[0], 1000000));
+    for (int i = 0; i < 200; i++) { /* as netlink may report them */
+        px_overlay_network_changed(i % 2 ? w.a.overlay : w.b.overlay, sim_net_now(w.net));
+        sim_node_kick(i % 2 ? w.a.node : w.b.node);
+        world_run(&w, 5 * PX_MSEC);
+    }
+    uint64_t sent = w.a.overlay != NULL ? sim_net_delivered(w.net) : 0;
+    CHECK(world_run_until(&w, world_bulks_done, 10 * PX_SEC));
+    CHECK_INT(w.a.moved_count + w.b.moved_count, 0);
+    CHECK(sent < 5000);
+    check_works(&w);
+    world_deinit(&w);
+}
+
+/* Virtual time from a change until a ping of the other side is answered. */
+static px_nsec time_to_work(struct world *w, struct host *asks)
+{
+    px_nsec start_at = sim_net_now(w->net);
+    uint64_t nonce;
+    size_t before = asks->pong_count;
+    CHECK_OK(px_link_ping(asks->links[0], &nonce));
+    sim_node_kick(asks->node);
+    while (asks->pong_count == before && sim_net_step(w->net, start_at + 20 * PX_SEC))
+        ;
+    CHECK_INT(asks->pong_count, before + 1);
+    return sim_net_now(w->net) - start_at;
+}
+
+TEST(an_idle_link_moves_when_told_and_when_it_is_next_used)
+{
+    for (int i = 0; i < 8; i++) {
+        struct world w;
+        start(&w, 1400 + (uint64_t)i, &line);
+        struct host *h = i & 1 ? &w.a : &w.b, *asks = i & 2 ? &w.a : &w.b;
+        struct px_addr there = elsewhere(h->number);
+        bool told = (i & 4) != 0;
+        world_run(&w, 4 * PX_SEC);
+        host_move(h, &there, told);
+        if (told) {
+            world_run(&w, PX_SEC);
+            CHECK(w.a.moved_count == 1 && w.b.moved_count == 1);
+        }
+        px_nsec took = time_to_work(&w, asks);
+        /* who moved unnoticed and is asked hears nothing before it sends something itself */
+        if (told || h == asks)
+            CHECK(took <= (told ? 50 * PX_MSEC : STALL_MAX));
+        else
+            CHECK(took <= 12 * PX_SEC);
+        check_works(&w);
+        world_deinit(&w);
+    }
+}
