@@ -23,6 +23,7 @@
 #include "node/nix/substituter.h"
 #include "node/peers.h"
 #include "node/service_manager.h"
+#include "node/watchdog_io.h"
 #include "node/state_db.h"
 
 #define HOLD_WHOLE_MAX (1024u * 1024)     /* NARs up to this size are held until verified */
@@ -51,6 +52,7 @@ struct node {
     struct px_control *control;
     struct px_control_node view; /* what the control API sees of all this */
     struct px_config_reload *reload;
+    struct px_watchdog_io *watchdog;
     bool stopping, restart;
 };
 
@@ -322,6 +324,24 @@ static int start_reload(struct node *n)
     return err != 0 ? err : px_config_reload_routes(n->reload, n->control);
 }
 
+static void on_alive(void *ctx)
+{
+    (void)ctx;
+    px_service_notify("WATCHDOG=1");
+}
+
+static int start_watchdog(struct node *n)
+{
+    struct px_watchdog_io_config c = {.loop = &n->loop,
+                                      .log = n->log,
+                                      .allowed_usec = px_service_watchdog_usec(),
+                                      .overlay = *px_peers_local(n->peers),
+                                      .substituter = *px_substituter_local(n->substituter),
+                                      .control = px_control_path(n->control),
+                                      .alive = on_alive};
+    return px_watchdog_io_new(&c, &n->watchdog);
+}
+
 /* ---- signals and shut-down ---- */
 
 static void close_signals(struct node *n)
@@ -392,6 +412,8 @@ static void stop(struct node *n)
     if (n->stopping)
         return;
     n->stopping = true;
+    px_watchdog_io_close(n->watchdog);
+    n->watchdog = NULL;
     update_view(n);
     if (n->restart)
         px_service_notify_reloading();
@@ -466,6 +488,7 @@ static int start(struct node *n, const char **ret_part)
         {"listen", start_peers},
         {"http", start_substituter},
         {"config", start_reload},
+        {"watchdog", start_watchdog},
     };
     for (size_t i = 0; i < PX_ARRAY_LEN(steps); i++) {
         int err = steps[i].run(n);
