@@ -52,12 +52,15 @@ struct px_config {
     struct px_string_list share_keys; /* cache.nixos.org-1 and what was added; well-formed */
     bool trust_peers;
     bool sign_passed; /* add our Sig to narinfos passed to nix */
+    bool metrics;     /* /metrics beside what nix asks for */
     uint64_t priority;
     uint64_t deadline_ms; /* for a narinfo over all peers */
     uint64_t stall_ms;
     uint64_t dial_max_ms; /* longest pause between two dials of a peer */
     uint64_t packet_max;  /* largest UDP payload the path is probed for, bytes */
     char *mode;           /* lan|wan|both, see enum px_mode */
+    char *lan_discovery;  /* both|multicast|mdns|off */
+    uint64_t lan_port;
     char *log_level;
     char *log_format; /* text|json */
 };

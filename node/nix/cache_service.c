@@ -17,6 +17,7 @@ struct px_cache_service {
     void *grants_ctx;
     const struct px_log *log;
     size_t sessions;
+    struct px_cache_service_stats stats;
 };
 
 struct px_cache_session {
@@ -66,6 +67,11 @@ void px_cache_service_free(struct px_cache_service *s)
     free(s);
 }
 
+void px_cache_service_stats(const struct px_cache_service *s, struct px_cache_service_stats *ret)
+{
+    *ret = s->stats;
+}
+
 int px_cache_session_new(struct px_cache_service *s, const struct px_peer_id *peer,
                          struct px_cache_session **ret)
 {
@@ -105,16 +111,18 @@ static void log_failure(const struct px_cache_session *c, const char *event, int
 /* --- answers --- */
 
 /* Without a body; `unknown` and `not shared` are one and the same 404 (SPEC cache §3). */
-static void answer_status(struct px_h3_exchange *x, unsigned status)
+static void answer_status(struct px_cache_service *s, struct px_h3_exchange *x, unsigned status)
 {
     const struct px_h3_answer answer = {.status = status};
+    s->stats.unknown += status == 404;
+    s->stats.busy += status == 503;
     int err = px_h3_respond(x, &answer);
     (void)err; /* the stream was reset then: an answer of a kind */
 }
 
 static void ask_refuse(struct ask *a, unsigned status)
 {
-    answer_status(a->x, status);
+    answer_status(a->session->service, a->x, status);
     ask_free(a);
 }
 
@@ -157,6 +165,7 @@ static void answer_narinfo(struct ask *a, struct px_path_info *info)
         ask_refuse(a, 503);
         return;
     }
+    a->session->service->stats.narinfos++;
     const struct px_h3_answer answer = {.status = 200,
                                         .content_length = a->text.len,
                                         .content_type = "text/x-nix-narinfo",
@@ -170,6 +179,7 @@ static void on_nar_closed(void *ctx, int err)
 {
     struct ask *a = ctx;
     a->session->nars--;
+    a->session->service->stats.nars_cut += err != 0;
     if (err != 0)
         log_failure(a->session, "nar.failed", err);
     ask_free(a);
@@ -192,6 +202,7 @@ static void stream_nar(struct ask *a, const struct px_path_info *info,
         return;
     }
     c->nars++;
+    c->service->stats.nars++;
     struct px_h3_answer answer = *head;
     answer.body = &px_cache_nar_ops;
     answer.body_ctx = nar;
@@ -314,18 +325,18 @@ static void on_request(void *ctx, struct px_h3_exchange *x, const struct px_h3_r
     struct px_cache_service *s = c->service;
     struct px_http_target target;
     if (px_http_target_parse(req->path, &target) != 0) {
-        answer_status(x, 400);
+        answer_status(s, x, 400);
         return;
     }
     bool known = target.kind == PX_HTTP_NARINFO || target.kind == PX_HTTP_NAR;
     uint32_t grants = s->grants(s->grants_ctx, &c->peer) & (PX_GRANT_CACHE | PX_GRANT_CACHE_OWN);
     /* Without a grant the store is not even asked: every path is equally unknown. */
     if (!known || grants == 0) {
-        answer_status(x, 404);
+        answer_status(s, x, 404);
         return;
     }
     if (ask_new(c, x, req, &target) != 0)
-        answer_status(x, 503);
+        answer_status(s, x, 503);
 }
 
 const struct px_h3_server_ops px_cache_session_ops = {.request = on_request};

@@ -32,6 +32,15 @@ PX_MUST_CHECK int px_cache_service_new(const struct px_cache_service_config *con
 /* All its sessions must be gone. */
 void px_cache_service_free(struct px_cache_service *s);
 
+struct px_cache_service_stats {
+    uint64_t narinfos; /* passed out */
+    uint64_t unknown;  /* 404: not there, or not for this peer */
+    uint64_t busy;     /* 503: too much under way, or the store failed */
+    uint64_t nars;     /* begun */
+    uint64_t nars_cut; /* of those, ended by an error of ours */
+};
+void px_cache_service_stats(const struct px_cache_service *s, struct px_cache_service_stats *ret);
+
 /* One peer's view of it; `ops`/`ctx` go to px_h3_new. The id is copied. */
 struct px_cache_session;
 PX_MUST_CHECK int px_cache_session_new(struct px_cache_service *s, const struct px_peer_id *peer,

@@ -123,7 +123,8 @@ static void on_request(void *ctx, struct px_http_exchange *x, const struct px_ht
         px_substituter_nar_request(s, x, target, head);
         return;
     case PX_HTTP_OTHER:
-        px_substituter_answer_status(x, 404);
+        if (s->config.page == NULL || !s->config.page(s->config.page_ctx, x))
+            px_substituter_answer_status(x, 404);
         return;
     }
 }

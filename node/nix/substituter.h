@@ -10,6 +10,7 @@
 #include <uv.h>
 
 #include "auth/nix_key.h"
+#include "node/http_server.h"
 #include "node/nix/cache_peer.h"
 #include "proto/base/log.h"
 
@@ -36,6 +37,9 @@ struct px_substituter_config {
      * valid until px_substituter_peer_gone. */
     size_t (*peers)(void *ctx, struct px_cache_peer **ret, size_t cap);
     void *peers_ctx;
+    /* Answers a request for a path that is none of nix's, or returns false: 404. NULL: always. */
+    bool (*page)(void *ctx, struct px_http_exchange *x);
+    void *page_ctx;
 };
 
 /* Copies the config and keys. PX_EADDR (in use, not loopback), PX_EPERM, PX_ENOMEM. */
