@@ -36,7 +36,8 @@ struct px_discovery_env {
     const struct px_log *log;
     const struct px_identity *identity; /* borrowed, outlives the backend */
     struct px_net_monitor *monitor;     /* borrowed */
-    uint16_t port;                      /* UDP port of our overlay socket */
+    struct px_addr local;               /* what our overlay socket is bound to */
+    struct px_slice network;            /* copied */
     /* The allowlist at this moment; views die with the next turn of the loop. */
     const struct px_authorized_keys *(*keys)(void *ctx);
     /* A listed peer seems to be at addr. May be called as often as the backend likes. */
@@ -61,5 +62,29 @@ struct px_discovery {
     const struct px_discovery_ops *ops;
     enum px_source source;
 };
+
+/* ---- all backends of a node ---- */
+
+struct px_discoveries;
+
+struct px_discoveries_config {
+    bool multicast, mdns;
+    uint16_t lan_port; /* of multicast announcements */
+};
+/* Starts the backends asked for; one that cannot start is logged and left out. `env` is copied.
+ * PX_ENOMEM. */
+PX_MUST_CHECK int px_discoveries_new(const struct px_discoveries_config *config,
+                                     const struct px_discovery_env *env,
+                                     struct px_discoveries **ret);
+/* As the backends' own. */
+void px_discoveries_keys_changed(struct px_discoveries *d);
+void px_discoveries_refresh(struct px_discoveries *d);
+/* `each` once for every counter of every backend. */
+void px_discoveries_stats(const struct px_discoveries *d,
+                          void (*each)(void *ctx, enum px_source source, const char *name,
+                                       uint64_t value),
+                          void *ctx);
+/* Asynchronous; `closed` is called from the loop, or at once when there is no backend. */
+void px_discoveries_close(struct px_discoveries *d, void (*closed)(void *ctx), void *ctx);
 
 #endif

@@ -16,6 +16,8 @@
 #include "node/allowlist.h"
 #include "node/config_reload.h"
 #include "node/control_node.h"
+#include "node/discovery.h"
+#include "node/metrics_node.h"
 #include "node/nix/cache_service.h"
 #include "node/nix/nix_conf.h"
 #include "node/nix/nix_key_io.h"
@@ -45,6 +47,8 @@ struct node {
     struct px_sqlite *state;        /* NULL: nothing is remembered */
     struct px_net_monitor *monitor; /* NULL: changes of the network go unseen */
     struct px_net_listener net_listener;
+    struct px_discoveries *discoveries; /* NULL: addresses are looked for nowhere */
+    struct px_net_listener discovery_listener;
     struct px_store *store;
     struct px_cache_service *service;
     struct px_peers *peers;
@@ -159,6 +163,8 @@ static void on_allowlist_changed(void *ctx)
     struct node *n = ctx;
     if (n->peers != NULL && !n->stopping)
         px_peers_reload(n->peers);
+    if (n->discoveries != NULL)
+        px_discoveries_keys_changed(n->discoveries);
 }
 
 static int start_allowlist(struct node *n)
@@ -203,6 +209,8 @@ static void on_peer_gone(void *ctx, struct px_cache_peer *peer)
     struct node *n = ctx;
     if (n->substituter != NULL)
         px_substituter_peer_gone(n->substituter, peer);
+    if (n->discoveries != NULL)
+        px_discoveries_refresh(n->discoveries);
 }
 
 static void on_peer_ready(void *ctx, struct px_cache_peer *peer)
@@ -267,6 +275,53 @@ static int start_peers(struct node *n)
     return err;
 }
 
+static const struct px_authorized_keys *listed_peers(void *ctx)
+{
+    struct node *n = ctx;
+    return px_allowlist_keys(n->allowlist);
+}
+
+static void on_peer_found(void *ctx, const struct px_peer_id *id, const struct px_addr *addr,
+                          enum px_source source)
+{
+    struct node *n = ctx;
+    px_peers_found(n->peers, id, addr, source);
+}
+
+static void refresh_discovery(void *ctx, enum px_net_change change)
+{
+    struct node *n = ctx;
+    (void)change;
+    if (n->discoveries != NULL)
+        px_discoveries_refresh(n->discoveries);
+}
+
+static int start_discovery(struct node *n)
+{
+    const char *which = n->config->lan_discovery;
+    bool both = strcmp(which, "both") == 0;
+    struct px_discoveries_config c = {.multicast = both || strcmp(which, "multicast") == 0,
+                                      .mdns = both || strcmp(which, "mdns") == 0,
+                                      .lan_port = (uint16_t)n->config->lan_port};
+    struct px_discovery_env env = {.loop = &n->loop,
+                                   .log = n->log,
+                                   .identity = &n->identity,
+                                   .monitor = n->monitor,
+                                   .local = *px_peers_local(n->peers),
+                                   .network = px_slice_cstr(n->config->network),
+                                   .keys = listed_peers,
+                                   .found = on_peer_found,
+                                   .ctx = n};
+    if (n->monitor == NULL || mode_of(n->config->mode) == PX_MODE_WAN)
+        return 0;
+    int err = px_discoveries_new(&c, &env, &n->discoveries);
+    if (err != 0)
+        return err;
+    n->discovery_listener = (struct px_net_listener){.changed = refresh_discovery, .ctx = n};
+    px_net_monitor_listen(n->monitor, &n->discovery_listener);
+    return 0;
+}
+
 static int start_substituter(struct node *n)
 {
     struct px_substituter_config c = {
@@ -285,6 +340,8 @@ static int start_substituter(struct node *n)
         .hold_total = HOLD_TOTAL_MAX,
         .peers = px_peers_connected,
         .peers_ctx = n->peers,
+        .page = px_metrics_page,
+        .page_ctx = &n->view,
     };
     int err = px_addr_parse(px_slice_cstr(n->config->http), &c.listen);
     if (err != 0)
@@ -392,6 +449,19 @@ static void on_substituter_closed(void *ctx)
         on_control_closed(n);
 }
 
+static void on_discovery_closed(void *ctx)
+{
+    (void)ctx; /* nothing waits for it but the end of the loop */
+}
+
+static void log_discovery_stat(void *ctx, enum px_source source, const char *name, uint64_t value)
+{
+    struct node *n = ctx;
+    px_log_event(n->log, PX_LOG_INFO, "discovery.stats",
+                 PX_F_STR("backend", px_source_name(source)), PX_F_STR("counter", name),
+                 PX_F_U64("value", value));
+}
+
 static void log_stats(struct node *n)
 {
     if (n->substituter != NULL) {
@@ -405,6 +475,8 @@ static void log_stats(struct node *n)
     }
     if (n->peers != NULL)
         px_peers_log_stats(n->peers);
+    if (n->discoveries != NULL)
+        px_discoveries_stats(n->discoveries, log_discovery_stat, n);
 }
 
 static void stop(struct node *n)
@@ -420,6 +492,12 @@ static void stop(struct node *n)
     else
         px_service_notify("STOPPING=1");
     log_stats(n);
+    if (n->discoveries != NULL) {
+        struct px_discoveries *d = n->discoveries;
+        n->discoveries = NULL;
+        px_net_monitor_unlisten(n->monitor, &n->discovery_listener);
+        px_discoveries_close(d, on_discovery_closed, n);
+    }
     if (n->substituter != NULL)
         px_substituter_close(n->substituter, PX_NODE_DRAIN, on_substituter_closed, n);
     else
@@ -486,6 +564,7 @@ static int start(struct node *n, const char **ret_part)
         {"state", start_state_db},
         {"network", start_net_monitor},
         {"listen", start_peers},
+        {"discovery", start_discovery},
         {"http", start_substituter},
         {"config", start_reload},
         {"watchdog", start_watchdog},
