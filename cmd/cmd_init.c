@@ -1,9 +1,12 @@
-/* peerix init: creates a home, or tells about the one that is there. */
+/* peerix init: creates a home, or tells about the one that is there. On a terminal it asks a few
+ * questions first. */
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "auth/file_io.h"
 #include "cmd/cli.h"
-#include "node/nix/nix_key_io.h"
+#include "cmd/help.h"
+#include "cmd/init_answers.h"
 
 static void made(void *ctx, const char *path)
 {
@@ -13,40 +16,68 @@ static void made(void *ctx, const char *path)
     putchar('\n');
 }
 
-static bool has_nix_key(const struct px_home *home)
+static bool has(const struct px_home *home, const char *file)
 {
     char path[PX_HOME_FILE_MAX];
-    return access(px_home_config_path(home, PX_HOME_NIX_KEY, path), F_OK) == 0;
+    return access(px_home_config_path(home, file, path), F_OK) == 0;
 }
 
-/* The one thing that cannot be changed later without telling everybody: the key's name. */
-static char *ask_key_name(void)
+/* Puts the lines below the sample that px_home_init has just made. */
+static int write_answers(const struct px_cli *cli, const struct px_home *home,
+                         const struct px_init_answers *a)
 {
-    char suggestion[PX_NIX_KEY_NAME_MAX + 1];
-    char *line = NULL;
-    size_t size = 0;
-    printf("Name of this machine's signing key [%s]: ", px_home_default_key_name(suggestion));
-    fflush(stdout);
-    ssize_t n = getline(&line, &size, stdin);
-    if (n > 0 && line[n - 1] == '\n')
-        line[--n] = '\0';
-    if (n <= 0) {
-        free(line);
-        return NULL;
+    char path[PX_HOME_FILE_MAX];
+    struct px_buf text;
+    px_home_config_path(home, PX_HOME_CONFIG, path);
+    px_buf_init(&text, PX_CONFIG_FILE_MAX);
+    int err = px_file_read(path, PX_CONFIG_FILE_MAX, &text);
+    if (err == 0) {
+        px_buf_put_cstr(&text, "\n# As given to peerix init:\n");
+        err = px_buf_put(&text, px_buf_slice(&a->lines));
     }
-    return line;
+    if (err == 0)
+        err = px_file_write_atomic(path, px_buf_slice(&text), 0644, false);
+    px_buf_deinit(&text);
+    if (err == 0)
+        return 0;
+    px_cli_error(cli, "%s: %s", path, px_strerror(err));
+    return err == PX_EPERM ? PX_EXIT_PERMISSION : PX_EXIT_FAILURE;
 }
 
-/* So that the lines to copy mean this home. */
-static void end_line(const struct px_cli *cli)
+static int create(const struct px_cli *cli, const struct px_home *home,
+                  const struct px_init_answers *a, bool had_config)
 {
-    const char *home = px_cli_get(cli, "home");
-    if (px_cli_has(cli, "system"))
-        fputs(" --system", stdout);
-    if (home != NULL) {
-        fputs(" --home ", stdout);
-        px_cli_put_safe(stdout, home);
+    char hint[1024] = "";
+    int err = px_home_init(home, a->key_name, made, NULL, hint, sizeof(hint));
+    if (err == PX_EINVAL)
+        return px_cli_usage(cli, "%s", hint);
+    if (err != 0) {
+        px_cli_error(cli, "%s", hint);
+        return err == PX_EPERM ? PX_EXIT_PERMISSION : PX_EXIT_FAILURE;
     }
+    if (a->lines.len == 0)
+        return 0;
+    if (!had_config)
+        return write_answers(cli, home, a);
+    px_cli_warn(cli, "%s/%s is there already and stays as it is; edit it, or see `peerix config`",
+                home->config_dir, PX_HOME_CONFIG);
+    return 0;
+}
+
+static bool exists(const char *command)
+{
+    char word[32];
+    char *words[] = {word};
+    int used;
+    snprintf(word, sizeof(word), "%s", command);
+    return px_command_find(1, words, &used) != NULL;
+}
+
+static void print_step(const struct px_cli *cli, const char *where, const char *command)
+{
+    char words[PX_HOME_PATH_MAX + 16];
+    printf("  %-9s%s", where, command);
+    px_cli_put_safe(stdout, px_cli_home_words(cli, words, sizeof(words)));
     putchar('\n');
 }
 
@@ -55,41 +86,42 @@ static void print_next_steps(const struct px_cli *cli, const struct px_home *hom
     struct px_cli_style style = px_cli_style(stdout);
     printf("home       ");
     px_cli_put_safe(stdout, home->config_dir);
-    printf("\npeer ID    %s%s%s\n\n", style.bold, id, style.reset);
-    printf("Next, with your other machine's ID and address:\n"
-           "  there    peerix auth add %s --addr THIS-HOST:12303\n"
-           "  here     peerix auth add OTHER-ID --addr OTHER-HOST:12303",
-           id);
-    end_line(cli);
-    fputs("  here     peerix daemon", stdout);
-    end_line(cli);
-    printf("and in nix.conf, with what `peerix nix-key` prints on the other machine:\n"
-           "  extra-substituters = http://127.0.0.1:12304\n"
-           "  extra-trusted-public-keys = OTHER-NAME:OTHER-KEY\n");
+    printf("\npeer ID    %s%s%s\n\nNext, start it, best as a service:\n", style.bold, id,
+           style.reset);
+    print_step(cli, "here", "peerix daemon");
+    if (exists("invite")) {
+        puts("and pair it with your other machine:");
+        print_step(cli, "here", "peerix invite");
+        puts("  there    peerix join CODE");
+        puts("or by hand, with the other machine's ID and address:");
+    } else {
+        puts("and with your other machine's ID and address:");
+    }
+    printf("  there    peerix auth add %s --addr THIS-HOST:12303\n", id);
+    print_step(cli, "here", "peerix auth add OTHER-ID --addr OTHER-HOST:12303");
+    puts("nix.conf needs, with what `peerix nix-key` prints on the other machine:\n"
+         "  extra-substituters = http://127.0.0.1:12304\n"
+         "  extra-trusted-public-keys = OTHER-NAME:OTHER-KEY");
 }
 
 int px_cmd_init(const struct px_cli *cli)
 {
-    char hint[1024] = "", id_text[PX_PEER_ID_TEXT_MAX];
-    const char *key_name = px_cli_get(cli, "nix-key-name");
-    char *answer = NULL;
+    char id_text[PX_PEER_ID_TEXT_MAX];
     struct px_home home;
     struct px_peer_id id;
+    struct px_init_answers answers;
     int code = px_cli_home(cli, &home);
     if (code != 0)
         return code;
-    if (key_name == NULL && !px_cli_has(cli, "non-interactive") && isatty(STDIN_FILENO) != 0 &&
-        isatty(STDOUT_FILENO) != 0 && !has_nix_key(&home))
-        key_name = answer = ask_key_name();
-    int err = px_home_init(&home, key_name, made, NULL, hint, sizeof(hint));
-    free(answer);
-    if (err == PX_EINVAL)
-        return px_cli_usage(cli, "%s", hint);
-    if (err != 0) {
-        px_cli_error(cli, "%s", hint);
-        return err == PX_EPERM ? PX_EXIT_PERMISSION : PX_EXIT_FAILURE;
-    }
-    code = px_cli_peer_id(cli, &home, &id);
+    bool had_config = has(&home, PX_HOME_CONFIG);
+    bool ask = !px_cli_has(cli, "non-interactive") && isatty(STDIN_FILENO) != 0 &&
+               isatty(STDOUT_FILENO) != 0;
+    code = px_init_answers_take(cli, ask, !has(&home, PX_HOME_NIX_KEY), !had_config, &answers);
+    if (code == 0)
+        code = create(cli, &home, &answers, had_config);
+    px_init_answers_deinit(&answers);
+    if (code == 0)
+        code = px_cli_peer_id(cli, &home, &id);
     if (code == 0)
         print_next_steps(cli, &home, px_peer_id_format(&id, id_text));
     return code;

@@ -52,10 +52,11 @@ static const struct px_cli_option config_apply_options[] = {
 
 /* clang-format off */
 const struct px_command px_commands[] = {
-    {.name = "init", OPTIONS(init_options), .operands = "", .run = px_cmd_init,
-     .summary = "create identity, signing key and sample configuration",
+    {.name = "init", OPTIONS(init_options), .config_options = true, .operands = "",
+     .run = px_cmd_init, .summary = "create identity, signing key and sample configuration",
      .details = "Creates what is missing and never overwrites, so it may be run again. Prints the "
-                "peer ID and what to do next."},
+                "peer ID and what to do next. On a terminal it asks a few questions first; what "
+                "is given by flags is not asked, and goes into the new config.yaml."},
     {.name = "daemon", .alias = "serve", .config_options = true, .operands = "", .run = px_cmd_daemon,
      .summary = "run the node: overlay, cache for peers, substituter for nix",
      .details = "Flags beat config.yaml, which beats the defaults; lists are added up. Logs go to "

@@ -103,6 +103,38 @@ run 2 init --home "$T/c" --nix-key-name 'a:b'
 has "$err" "key name"
 verdict "init_refuses_a_key_name_nix_could_not_read"
 
+run 0 init --home "$T/flags" --non-interactive --listen 127.0.0.1:5 --trust-peers --log-level debug \
+    --trusted-public-key "$key_b" --trusted-public-key "$("$PEERIX" nix-key --home "$A")"
+run 0 config validate --home "$T/flags"
+for want in 'listen: "127.0.0.1:5"' 'trust-peers: "true"' 'log-level: "debug"' "  - \"$key_b\""; do
+    line "$(cat "$T/flags/config.yaml")" "$want"
+done
+before=$(cat "$T/flags/config.yaml")
+run 0 init --home "$T/flags" --listen 127.0.0.1:6
+has "$err" "stays as it is"
+equal "$(cat "$T/flags/config.yaml")" "$before"
+run 2 init --home "$T/other" --listen nonsense
+[ ! -e "$T/other" ] || note "it was created"
+verdict "init_writes_flags_to_a_new_config_and_never_overwrites"
+
+if script -qec true /dev/null >/dev/null 2>&1; then
+    printf '%s\n' wizard-1 '' nonsense 4000 n >"$T/answers"
+    out=$(script -qec "$PEERIX init --home $T/wizard" /dev/null <"$T/answers")
+    has "$out" "listen: 'nonsense' is not"
+    has "$out" "peerix daemon --home $T/wizard"
+    line "$(cat "$T/wizard/config.yaml")" 'listen: "[::]:4000"'
+    line "$(cat "$T/wizard/config.yaml")" 'mode: "wan"'
+    lacks "$(cat "$T/wizard/config.yaml")" $'\nstore:'
+    run 0 config validate --home "$T/wizard"
+    run 0 nix-key --home "$T/wizard"
+    has "$out" "wizard-1:"
+    lacks "$(script -qec "$PEERIX init --home $T/wizard" /dev/null </dev/null)" "Enter takes"
+    lacks "$(script -qec "$PEERIX init --home $T/silent --non-interactive" /dev/null </dev/null)" "Enter takes"
+    verdict "init_asks_on_a_terminal_only_and_once"
+else
+    echo "skip - init_asks_on_a_terminal_only_and_once (script(1) cannot make a terminal)"
+fi
+
 chmod 644 "$A/identity.pem"
 run 4 whoami --home "$A"
 has "$err" "chmod 600 $A/identity.pem"
@@ -502,8 +534,10 @@ if command -v nix-store >/dev/null; then
     for _ in $(seq 200); do grep -q event=ready "$T/log" && break; sleep 0.05; done
     matches "$(grep event=ready "$T/log")" 'overlay=127\.0\.0\.1:[1-9][0-9]* http=127\.0\.0\.1:[1-9][0-9]* '
     http=$(sed -n 's/.*event=ready .*http=\([^ ]*\).*/\1/p' "$T/log")
-    run 6 daemon "${common[@]}" --listen 127.0.0.1:0 --http "$http"
+    run 6 daemon "${common[@]}" --home "$B" --listen 127.0.0.1:0 --http "$http"
     has "$err" "part=http subject=$http "
+    run 9 daemon "${common[@]}" --listen 127.0.0.1:0 --http 127.0.0.1:0
+    has "$err" "pid $daemon"
     began=$SECONDS
     kill -TERM "$daemon"
     wait "$daemon"
