@@ -196,9 +196,10 @@ static size_t json_depth(struct px_slice text)
         else if (c == '"')
             quoted = !quoted;
         else if (!quoted && (c == '{' || c == '['))
-            deepest = PX_MAX(deepest, ++depth);
+            depth++;
         else if (!quoted && (c == '}' || c == ']') && depth > 0)
             depth--;
+        deepest = PX_MAX(deepest, depth);
     }
     return deepest;
 }
