@@ -258,6 +258,16 @@ int px_pairing_read_done(struct px_pairing *p, struct px_slice body)
     return read_proved(p, body, PX_PAIRING_MSG_DONE, PX_PAIRING_DONE, PX_EPAIR_IMPOSTOR, NULL);
 }
 
+int px_pairing_read_refusal(struct px_pairing *p, struct px_slice body)
+{
+    struct px_pairing_message m;
+    uint8_t hash[PX_HASH_LEN];
+    int err = read_message(body, PX_PAIRING_MSG_REFUSE, &m, hash);
+    if (p->state != PX_PAIRING_FAILED)
+        set_state(p, PX_PAIRING_FAILED);
+    return err;
+}
+
 int px_pairing_read_hello(struct px_pairing *p, struct px_slice body, struct px_pairing_card *ret)
 {
     struct px_pairing_message m;

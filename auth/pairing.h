@@ -98,6 +98,8 @@ PX_MUST_CHECK int px_pairing_read_welcome(struct px_pairing *p, struct px_slice 
                                           struct px_pairing_card *ret);
 PX_MUST_CHECK int px_pairing_write_confirm(struct px_pairing *p, struct px_buf *out);
 PX_MUST_CHECK int px_pairing_read_done(struct px_pairing *p, struct px_slice body);
+/* Something came while it is not the other side's turn: what it refuses with, else PX_EPROTO. */
+PX_MUST_CHECK int px_pairing_read_refusal(struct px_pairing *p, struct px_slice body);
 
 /* Inviter: read hello, find the invite by p->id, check with its key. */
 PX_MUST_CHECK int px_pairing_read_hello(struct px_pairing *p, struct px_slice body,

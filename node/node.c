@@ -23,10 +23,12 @@
 #include "node/nix/nix_key_io.h"
 #include "node/nix/store.h"
 #include "node/nix/substituter.h"
+#include "node/pairing.h"
 #include "node/peers.h"
 #include "node/service_manager.h"
-#include "node/watchdog_io.h"
 #include "node/state_db.h"
+#include "node/trusted_keys.h"
+#include "node/watchdog_io.h"
 
 #define HOLD_WHOLE_MAX (1024u * 1024)     /* NARs up to this size are held until verified */
 #define HOLD_TOTAL_MAX (8u * 1024 * 1024) /* all of them together */
@@ -42,7 +44,8 @@ struct node {
     struct px_identity identity;
     struct px_nix_secret_key own_key;
     bool has_own_key;
-    struct px_nix_keys trusted, share;
+    struct px_nix_public_key own_public; /* of own_key */
+    struct px_nix_keys trusted, share;   /* as configured; those of paired peers come on top */
     struct px_allowlist *allowlist;
     struct px_sqlite *state;        /* NULL: nothing is remembered */
     struct px_net_monitor *monitor; /* NULL: changes of the network go unseen */
@@ -52,6 +55,7 @@ struct node {
     struct px_store *store;
     struct px_cache_service *service;
     struct px_peers *peers;
+    struct px_pairings *pairings;
     struct px_substituter *substituter;
     struct px_control *control;
     struct px_control_node view; /* what the control API sees of all this */
@@ -128,6 +132,8 @@ static int start_nix_key(struct node *n)
         px_log_event(n->log, PX_LOG_ERROR, "nix_key.unusable", PX_F_ERR(err),
                      PX_F_STR("hint", hint));
     n->has_own_key = err == 0;
+    if (n->has_own_key)
+        px_nix_secret_key_public(&n->own_key, &n->own_public);
     return err;
 }
 
@@ -158,11 +164,45 @@ static int start_share_keys(struct node *n)
     return err != 0 ? err : add_keys(n, &n->share, &n->config->share_keys);
 }
 
+/* What is configured and the keys of paired peers that are listed now. */
+static int all_trusted_keys(const struct node *n, struct px_nix_keys *ret)
+{
+    char path[PX_HOME_FILE_MAX];
+    struct px_nix_keys keys = {.count = n->trusted.count};
+    size_t size = PX_MAX(n->trusted.count, (size_t)1) * sizeof(*keys.keys);
+    keys.keys = malloc(size);
+    if (keys.keys == NULL)
+        return PX_ENOMEM;
+    if (keys.count > 0)
+        memcpy(keys.keys, n->trusted.keys, keys.count * sizeof(*keys.keys));
+    px_home_config_path(n->home, PX_HOME_TRUSTED_KEYS, path);
+    int err = px_trusted_keys_load(path, px_allowlist_keys(n->allowlist), n->log, &keys);
+    if (err != 0) /* those that were read stay */
+        px_log_event(n->log, PX_LOG_ERROR, "trusted_keys.unreadable", PX_F_STR("file", path),
+                     PX_F_ERR(err));
+    *ret = keys;
+    return 0;
+}
+
+static void reload_trusted_keys(struct node *n)
+{
+    struct px_nix_keys keys;
+    int err = all_trusted_keys(n, &keys);
+    if (err == 0) {
+        err = px_substituter_set_trusted_keys(n->substituter, keys.keys, keys.count);
+        px_nix_keys_deinit(&keys);
+    }
+    if (err != 0)
+        px_log_event(n->log, PX_LOG_ERROR, "trusted_keys.not_reloaded", PX_F_ERR(err));
+}
+
 static void on_allowlist_changed(void *ctx)
 {
     struct node *n = ctx;
     if (n->peers != NULL && !n->stopping)
         px_peers_reload(n->peers);
+    if (n->substituter != NULL)
+        reload_trusted_keys(n);
     if (n->discoveries != NULL)
         px_discoveries_keys_changed(n->discoveries);
 }
@@ -220,6 +260,12 @@ static void on_peer_ready(void *ctx, struct px_cache_peer *peer)
         px_substituter_peer_ready(n->substituter, peer);
 }
 
+static bool on_guest(void *ctx, const struct px_peer_id *id)
+{
+    const struct node *n = ctx;
+    return n->pairings != NULL && px_pairings_guest(n->pairings, id);
+}
+
 /* Neither is needed to serve or to fetch: without them the node goes on. */
 static int start_state_db(struct node *n)
 {
@@ -260,6 +306,7 @@ static int start_peers(struct node *n)
         .mode = mode_of(n->config->mode),
         .monitor = n->monitor,
         .state = n->state,
+        .guest = on_guest,
         .peer_gone = on_peer_gone,
         .peer_ready = on_peer_ready,
         .ctx = n,
@@ -273,6 +320,24 @@ static int start_peers(struct node *n)
         px_net_monitor_listen(n->monitor, &n->net_listener);
     }
     return err;
+}
+
+static int start_pairing(struct node *n)
+{
+    struct px_pairings_config c = {
+        .loop = &n->loop,
+        .log = n->log,
+        .home = n->home,
+        .identity = &n->identity,
+        .network = n->config->network,
+        .allowlist = n->allowlist,
+        .peers = n->peers,
+        .monitor = n->monitor,
+        .state = n->state,
+        .control = n->control,
+        .own_key = n->has_own_key ? &n->own_public : NULL,
+    };
+    return px_pairings_new(&c, &n->pairings);
 }
 
 static const struct px_authorized_keys *listed_peers(void *ctx)
@@ -330,8 +395,6 @@ static int start_substituter(struct node *n)
         .listen_fd = -1,
         .store_dir = px_store_dir(n->store),
         .priority = (unsigned)n->config->priority,
-        .trusted_keys = n->trusted.keys,
-        .trusted_key_count = n->trusted.count,
         .trust_peers = n->config->trust_peers,
         .own_key = n->config->sign_passed && n->has_own_key ? &n->own_key : NULL,
         .deadline = n->config->deadline_ms * PX_MSEC,
@@ -349,7 +412,10 @@ static int start_substituter(struct node *n)
     /* a copy: the original outlives restarts in place */
     if (n->env->listen_fd >= 0)
         c.listen_fd = fcntl(n->env->listen_fd, F_DUPFD_CLOEXEC, 3);
-    return px_substituter_new(&c, &n->substituter);
+    err = px_substituter_new(&c, &n->substituter);
+    if (err == 0)
+        reload_trusted_keys(n);
+    return err;
 }
 
 static int on_load_config(void *ctx, struct px_config **ret, char *ret_message, size_t size)
@@ -427,15 +493,25 @@ static void on_peers_closed(void *ctx)
     close_signals(n);
 }
 
+static void on_pairings_closed(void *ctx)
+{
+    struct node *n = ctx;
+    n->pairings = NULL;
+    if (n->peers != NULL)
+        px_peers_close(n->peers, on_peers_closed, n);
+    else
+        on_peers_closed(n);
+}
+
 static void on_control_closed(void *ctx)
 {
     struct node *n = ctx;
     px_config_reload_close(n->reload); /* the routes led there */
     n->reload = NULL;
-    if (n->peers != NULL)
-        px_peers_close(n->peers, on_peers_closed, n);
+    if (n->pairings != NULL)
+        px_pairings_close(n->pairings, on_pairings_closed, n);
     else
-        on_peers_closed(n);
+        on_pairings_closed(n);
 }
 
 static void on_substituter_closed(void *ctx)
@@ -564,6 +640,7 @@ static int start(struct node *n, const char **ret_part)
         {"state", start_state_db},
         {"network", start_net_monitor},
         {"listen", start_peers},
+        {"pairing", start_pairing},
         {"discovery", start_discovery},
         {"http", start_substituter},
         {"config", start_reload},

@@ -17,6 +17,13 @@ static const char *const steps[] = {
     " addr TEXT NOT NULL,"       /* IP:PORT */
     " good_at INTEGER NOT NULL," /* seconds since 1970 */
     " PRIMARY KEY (peer, addr)) WITHOUT ROWID;",
+    /* node/pairing_store.c; bytes as hex */
+    "CREATE TABLE pairing_invite (id TEXT PRIMARY KEY, state INTEGER, pair TEXT, joiner TEXT,"
+    " failures INTEGER, name TEXT, grants INTEGER, verify INTEGER, expires INTEGER,"
+    " ended INTEGER) WITHOUT ROWID;"
+    "CREATE TABLE pairing_join (inviter TEXT PRIMARY KEY, id TEXT, pair TEXT, name TEXT,"
+    " grants INTEGER, verify INTEGER, card_name TEXT, card_addrs TEXT, card_key TEXT,"
+    " dial_addrs TEXT, expires INTEGER) WITHOUT ROWID;",
 };
 #define VERSION ((int64_t)PX_ARRAY_LEN(steps))
 

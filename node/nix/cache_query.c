@@ -460,6 +460,13 @@ int px_cache_queries_new(const struct px_cache_queries_config *config,
     return 0;
 }
 
+void px_cache_queries_set_keys(struct px_cache_queries *q, const struct px_nix_public_key *keys,
+                               size_t count)
+{
+    q->config.policy.keys = keys;
+    q->config.policy.key_count = count;
+}
+
 void px_cache_queries_free(struct px_cache_queries *q)
 {
     if (q == NULL)

@@ -318,6 +318,20 @@ static int copy_config(struct px_substituter *s, const struct px_substituter_con
     return 0;
 }
 
+int px_substituter_set_trusted_keys(struct px_substituter *s, const struct px_nix_public_key *keys,
+                                    size_t count)
+{
+    struct px_nix_public_key *copy = calloc(count > 0 ? count : 1, sizeof(*copy));
+    if (copy == NULL)
+        return PX_ENOMEM;
+    if (count > 0)
+        memcpy(copy, keys, count * sizeof(*copy));
+    px_cache_queries_set_keys(s->queries, copy, count);
+    free(s->keys);
+    s->keys = copy;
+    return 0;
+}
+
 static int new_queries(struct px_substituter *s)
 {
     const struct px_substituter_config *c = &s->config;

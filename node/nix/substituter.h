@@ -49,6 +49,10 @@ PX_MUST_CHECK int px_substituter_new(const struct px_substituter_config *config,
  * latest after `drain`. The object is gone then. */
 void px_substituter_close(struct px_substituter *s, px_nsec drain, void (*done)(void *ctx),
                           void *ctx);
+/* Other trusted keys from here on (copied). PX_ENOMEM: those of before stay. */
+PX_MUST_CHECK int px_substituter_set_trusted_keys(struct px_substituter *s,
+                                                  const struct px_nix_public_key *keys,
+                                                  size_t count);
 /* The address bound. */
 const struct px_addr *px_substituter_local(const struct px_substituter *s);
 /* A peer's link ended: its fetches have ended already (`end` was called), nothing of it may be

@@ -1,0 +1,299 @@
+/* See pairing.h: the invites, their time, and the service's life. */
+#include "node/pairing.h"
+
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "node/pairing_addrs.h"
+#include "node/pairing_internal.h"
+
+enum { TICK_MS = 250, TICKS_PER_SEC = 1000 / TICK_MS };
+
+int64_t px_pairing_now(void)
+{
+    return (int64_t)time(NULL);
+}
+
+/* ---- what we say of ourselves ---- */
+
+/* The host name, reduced to what a name may hold; "" when nothing is left. */
+static void self_name(char ret[PX_AUTH_NAME_MAX + 1])
+{
+    char host[PX_AUTH_NAME_MAX + 1] = "";
+    size_t n = 0;
+    (void)gethostname(host, sizeof(host) - 1);
+    for (const char *c = host; *c != '\0' && *c != '.'; c++) {
+        char x = *c >= 'A' && *c <= 'Z' ? (char)(*c - 'A' + 'a') : *c;
+        bool ok = (x >= 'a' && x <= 'z') || (x >= '0' && x <= '9');
+        if (ok || n > 0)
+            ret[n++] = ok ? x : '-';
+    }
+    while (n > 0 && ret[n - 1] == '-')
+        n--;
+    ret[n] = '\0';
+}
+
+static size_t own_addrs(const struct px_pairings *p,
+                        char ret[PX_INVITE_ADDRS_MAX][PX_INVITE_ADDR_MAX])
+{
+    const struct px_pairings_config *c = &p->config;
+    size_t net_count = 0, n = 0;
+    if (c->announce != NULL && c->announce->count > 0) {
+        for (; n < c->announce->count && n < PX_INVITE_ADDRS_MAX; n++)
+            snprintf(ret[n], PX_INVITE_ADDR_MAX, "%s", c->announce->items[n]);
+        return n;
+    }
+    const struct px_net_addr *nets =
+        c->monitor != NULL ? px_net_monitor_addrs(c->monitor, &net_count) : NULL;
+    return px_pairing_addrs(px_peers_local(c->peers), nets, net_count, ret);
+}
+
+void px_pairings_card(const struct px_pairings *p, uint32_t grants, bool verify,
+                      struct px_pairing_card *ret)
+{
+    struct px_buf key;
+    memset(ret, 0, sizeof(*ret));
+    self_name(ret->name);
+    ret->grants = grants;
+    ret->verify = verify;
+    ret->addr_count = own_addrs(p, ret->addrs);
+    px_buf_init(&key, PX_PAIRING_KEY_MAX - 1);
+    if (p->config.own_key != NULL && px_nix_public_key_format(p->config.own_key, &key) == 0)
+        snprintf(ret->nix_key, sizeof(ret->nix_key), "%.*s", (int)key.len, (const char *)key.data);
+    px_buf_deinit(&key);
+}
+
+void px_pairings_seen(const struct px_link *link, char ret[PX_AUTH_ADDR_MAX])
+{
+    struct px_path path;
+    char text[PX_ADDR_TEXT_MAX];
+    px_link_path(link, &path);
+    if (path.remote.scope != 0 || path.remote.port == 0)
+        ret[0] = '\0';
+    else
+        snprintf(ret, PX_AUTH_ADDR_MAX, "%s", px_addr_format(&path.remote, text));
+}
+
+int px_pairings_commit(struct px_pairings *p, const struct px_peer_id *peer, const char *name,
+                       const struct px_pairing_card *card, const char *seen, uint32_t grants,
+                       struct px_pairing_written *ret)
+{
+    char id[PX_PEER_ID_TEXT_MAX];
+    const struct px_pairing_commit c = {
+        .home = p->config.home,
+        .peer = *peer,
+        .name = name,
+        .card = card,
+        .seen = seen,
+        .grants = grants,
+        .own_key = p->config.own_key,
+    };
+    int err = px_pairing_commit(&c, ret);
+    if (err == 0)
+        px_log_event(p->config.log, PX_LOG_INFO, "pairing.paired",
+                     PX_F_STR("peer", px_peer_id_format(peer, id)), PX_F_STR("name", ret->name));
+    else
+        px_log_event(p->config.log, PX_LOG_ERROR, "pairing.not_written",
+                     PX_F_STR("peer", px_peer_id_format(peer, id)), PX_F_ERR(err));
+    return err;
+}
+
+/* ---- invites ---- */
+
+struct px_pairing_invite *px_pairings_find(struct px_pairings *p,
+                                           const uint8_t id[PX_INVITE_ID_LEN])
+{
+    for (size_t i = 0; i < p->invite_count; i++)
+        if (memcmp(p->invites[i].id, id, PX_INVITE_ID_LEN) == 0)
+            return &p->invites[i];
+    return NULL;
+}
+
+int px_pairings_changed(struct px_pairings *p, const struct px_pairing_invite *i)
+{
+    int err = px_pairing_store_invite(p->config.state, i);
+    if (err != 0)
+        px_log_event(p->config.log, PX_LOG_ERROR, "pairing.not_stored", PX_F_ERR(err));
+    px_pairing_watchers_tell(p, i);
+    return err;
+}
+
+static void forget(struct px_pairings *p, size_t at)
+{
+    struct px_pairing_invite *i = &p->invites[at];
+    int err = px_pairing_forget_invite(p->config.state, i->id);
+    if (err != 0)
+        px_log_event(p->config.log, PX_LOG_WARN, "pairing.not_forgotten", PX_F_ERR(err));
+    memmove(i, i + 1, (--p->invite_count - at) * sizeof(*i));
+    px_wipe(&p->invites[p->invite_count], sizeof(*i));
+}
+
+static bool is_live(const struct px_pairing_invite *i)
+{
+    return i->state == PX_INVITE_OPEN || i->state == PX_INVITE_PENDING;
+}
+
+/* Room for one more: an ended one goes first. */
+static int make_room(struct px_pairings *p)
+{
+    if (p->invite_count < PX_PAIRING_INVITES_MAX)
+        return 0;
+    for (size_t at = 0; at < p->invite_count; at++) {
+        if (is_live(&p->invites[at]))
+            continue;
+        forget(p, at);
+        return 0;
+    }
+    return PX_ELIMIT;
+}
+
+int px_pairings_invite(struct px_pairings *p, const struct px_pairing_wish *wish,
+                       const struct px_pairing_invite **ret, struct px_invite *ret_code)
+{
+    int64_t now = px_pairing_now();
+    struct px_pairing_invite made;
+    int err = make_room(p);
+    if (err != 0)
+        return err;
+    do {
+        px_pairing_invite_new(&p->config.identity->id, &px_system_rng, now + wish->ttl, &made,
+                              ret_code);
+    } while (px_pairings_find(p, made.id) != NULL);
+    snprintf(made.name, sizeof(made.name), "%s", wish->name);
+    made.grants = wish->grants;
+    made.verify = wish->verify;
+    if (strcmp(p->config.network, "default") != 0)
+        snprintf(ret_code->network, sizeof(ret_code->network), "%s", p->config.network);
+    ret_code->addr_count = wish->addr_count;
+    memcpy(ret_code->addrs, wish->addrs, sizeof(ret_code->addrs));
+    if (wish->addr_count == 0)
+        ret_code->addr_count = own_addrs(p, ret_code->addrs);
+    err = px_pairing_store_invite(p->config.state, &made);
+    if (err == 0) {
+        memcpy(&p->invites[p->invite_count], &made, sizeof(made));
+        *ret = &p->invites[p->invite_count++];
+    }
+    px_wipe(&made, sizeof(made));
+    return err;
+}
+
+int px_pairings_withdraw(struct px_pairings *p, struct px_pairing_invite *i)
+{
+    int err = px_pairing_invite_withdraw(i, px_pairing_now());
+    return err != 0 ? err : px_pairings_changed(p, i);
+}
+
+bool px_pairings_guest(void *pairings, const struct px_peer_id *id)
+{
+    const struct px_pairings *p = pairings;
+    (void)id;
+    return p->invite_count > 0 && !p->closing;
+}
+
+/* ---- time and life ---- */
+
+static void tick_invites(struct px_pairings *p)
+{
+    int64_t now = px_pairing_now();
+    for (size_t at = p->invite_count; at-- > 0;) {
+        struct px_pairing_invite *i = &p->invites[at];
+        if (px_pairing_invite_tick(i, now))
+            (void)px_pairings_changed(p, i); /* logged; the time is over either way */
+        if (px_pairing_invite_is_over(i, now))
+            forget(p, at);
+    }
+}
+
+static void on_tick(uv_timer_t *t)
+{
+    struct px_pairings *p = t->data;
+    tick_invites(p);
+    px_pairing_go_tick(p);
+    if (++p->ticks >= PX_PAIRING_JOIN_PAUSE * TICKS_PER_SEC) {
+        p->ticks = 0;
+        px_pairing_go_resume(p);
+    }
+}
+
+/* The clock may have been set back: no invite lives longer than it was made to. */
+static int load_invite(void *ctx, const struct px_pairing_invite *i)
+{
+    struct px_pairings *p = ctx;
+    if (p->invite_count == PX_PAIRING_INVITES_MAX)
+        return 0;
+    struct px_pairing_invite *to = &p->invites[p->invite_count++];
+    memcpy(to, i, sizeof(*to));
+    to->expires = PX_MIN(to->expires, px_pairing_now() + PX_PAIRING_TTL_MAX);
+    return 0;
+}
+
+static int start(struct px_pairings *p)
+{
+    const struct px_peer_handler handler = {
+        .type = PX_STREAM_PAIRING,
+        .guests = true,
+        .stream = px_pairing_guest_stream,
+        .ctx = p,
+    };
+    int err = px_pairing_each_invite(p->config.state, load_invite, p);
+    if (err == 0)
+        err = px_peers_add_handler(p->config.peers, &handler);
+    if (err == 0 && p->config.control != NULL)
+        err = px_pairing_control_routes(p);
+    if (err == 0 && uv_timer_start(&p->tick, on_tick, TICK_MS, TICK_MS) != 0)
+        err = PX_EIO;
+    /* stored joins are tried soon, when the socket and the rest are up */
+    p->ticks = (PX_PAIRING_JOIN_PAUSE - 1) * TICKS_PER_SEC;
+    return err;
+}
+
+int px_pairings_new(const struct px_pairings_config *config, struct px_pairings **ret)
+{
+    struct px_pairings *p = calloc(1, sizeof(*p));
+    if (p == NULL)
+        return PX_ENOMEM;
+    p->config = *config;
+    if (uv_timer_init(config->loop, &p->tick) != 0) {
+        free(p);
+        return PX_EIO;
+    }
+    p->tick.data = p;
+    int err = start(p);
+    if (err != 0) {
+        px_pairings_close(p, NULL, NULL);
+        return err;
+    }
+    *ret = p;
+    return 0;
+}
+
+void px_pairings_check_closed(struct px_pairings *p)
+{
+    if (!p->closing || !p->tick_closed || p->guests != NULL || p->going != NULL)
+        return;
+    void (*done)(void *ctx) = p->done;
+    void *ctx = p->done_ctx;
+    px_wipe(p->invites, sizeof(p->invites));
+    free(p);
+    if (done != NULL)
+        done(ctx);
+}
+
+static void on_tick_closed(uv_handle_t *h)
+{
+    struct px_pairings *p = h->data;
+    p->tick_closed = true;
+    px_pairings_check_closed(p);
+}
+
+void px_pairings_close(struct px_pairings *p, void (*done)(void *ctx), void *ctx)
+{
+    p->closing = true;
+    p->done = done;
+    p->done_ctx = ctx;
+    px_pairing_watchers_abort(p);
+    px_pairing_guests_abort(p);
+    px_pairing_go_abort(p);
+    uv_close((uv_handle_t *)&p->tick, on_tick_closed);
+}

@@ -1,0 +1,345 @@
+/* The joiner's side (docs/spec/pairing.md §4 to §6): dials the inviter, says hello, stores the
+ * join, confirms, and writes the inviter down once it is done. */
+#include <stdlib.h>
+
+#include "node/allowlist.h"
+#include "node/fault_point.h"
+#include "node/pairing_internal.h"
+
+enum { LINGER_TICKS = 8 }; /* for the allowlist to be read again */
+
+/* ---- ends ---- */
+
+static void free_if_over(struct px_pairing_going *g)
+{
+    struct px_pairings *p = g->p;
+    struct px_pairing_going **at = &p->going;
+    if (!g->over || g->dialled || g->wire_open)
+        return;
+    while (*at != g)
+        at = &(*at)->next;
+    *at = g->next;
+    px_pairing_deinit(&g->core);
+    px_wipe(&g->join, sizeof(g->join));
+    free(g);
+    px_pairings_check_closed(p);
+}
+
+static void hand_back(struct px_pairing_going *g)
+{
+    if (g->dialled)
+        px_peers_end_guest(g->p->config.peers, g);
+    g->dialled = false;
+    free_if_over(g);
+}
+
+/* A join that cannot succeed any more is not tried again. */
+static bool is_final(int err)
+{
+    return err == PX_EINVITE_UNKNOWN || err == PX_EINVITE_EXPIRED || err == PX_EINVITE_USED ||
+           err == PX_EINVITE_BURNT || err == PX_EINVITE_TOKEN || err == PX_EINVITE_WITHDRAWN ||
+           err == PX_EPAIR_REJECTED || err == PX_EPAIR_IMPOSTOR;
+}
+
+static void forget(struct px_pairing_going *g)
+{
+    int err = px_pairing_forget_join(g->p->config.state, &g->join.inviter);
+    if (err != 0)
+        px_log_event(g->p->config.log, PX_LOG_WARN, "pairing.not_forgotten", PX_F_ERR(err));
+}
+
+static void fail(struct px_pairing_going *g, int err)
+{
+    char id[PX_PEER_ID_TEXT_MAX];
+    if (g->over)
+        return;
+    g->over = true;
+    px_log_event(g->p->config.log, PX_LOG_INFO, "pairing.failed",
+                 PX_F_STR("peer", px_peer_id_format(&g->join.inviter, id)), PX_F_ERR(err));
+    if (is_final(err))
+        forget(g);
+    px_pairing_say_failed(g, err);
+    if (g->wire_open)
+        px_pairing_wire_abort(&g->wire, err);
+    hand_back(g);
+}
+
+/* What the end of the stream or the link means for the people here. */
+static int lost(const struct px_pairing_going *g, int err)
+{
+    bool greeted = g->core.state != PX_PAIRING_START;
+    if (err == PX_ETIMEDOUT || err == PX_EPROTO || err == PX_ENOMEM)
+        return err;
+    return greeted ? PX_EPAIR_HALF : err != 0 ? err : PX_ECLOSED;
+}
+
+/* ---- messages ---- */
+
+static int send_out(struct px_pairing_going *g, int err, struct px_buf *out)
+{
+    if (err == 0)
+        err = px_pairing_wire_send(&g->wire, px_buf_slice(out));
+    px_buf_deinit(out);
+    return err;
+}
+
+static int send_hello(struct px_pairing_going *g)
+{
+    struct px_pairing_card card;
+    struct px_buf out;
+    px_pairings_card(g->p, g->join.grants, g->join.verify, &card);
+    px_buf_init(&out, PX_PAIRING_MESSAGE_MAX);
+    return send_out(g, px_pairing_write_hello(&g->core, g->join.id, &g->join.pair, &card, &out),
+                    &out);
+}
+
+static int send_confirm(struct px_pairing_going *g)
+{
+    struct px_buf out;
+    px_buf_init(&out, PX_PAIRING_MESSAGE_MAX);
+    return send_out(g, px_pairing_write_confirm(&g->core, &out), &out);
+}
+
+/* SPEC pairing §5: the join is stored before `confirm`, so that this side can always finish. */
+static void confirm(struct px_pairing_going *g)
+{
+    int err = px_pairing_store_join(g->p->config.state, &g->join);
+    px_fault_point("joiner-stored");
+    if (err == 0)
+        err = send_confirm(g);
+    if (err != 0)
+        fail(g, err);
+    else
+        px_pairing_say(g, "confirmed", NULL);
+}
+
+static void on_welcome(struct px_pairing_going *g, struct px_slice body)
+{
+    char sas[PX_PAIRING_SAS_MAX];
+    struct px_pairing_card card;
+    int err = px_pairing_read_welcome(&g->core, body, &card);
+    px_fault_point("joiner-welcome");
+    if (err != 0) {
+        fail(g, err);
+        return;
+    }
+    g->join.card = card;
+    g->verify = card.verify || g->join.verify;
+    if (!g->verify || g->approved) {
+        confirm(g);
+        return;
+    }
+    px_pairing_wire_set_time(&g->wire, PX_PAIRING_VERIFY_TIME);
+    px_pairing_say(g, "verify", json_pack("{s:s}", "sas", px_pairing_sas(&g->core, sas)));
+    if (g->call == NULL)
+        fail(g, PX_EPAIR_REJECTED); /* nobody is there to compare */
+}
+
+static void on_done(struct px_pairing_going *g, struct px_slice body)
+{
+    struct px_pairing_written written;
+    int err = px_pairing_read_done(&g->core, body);
+    px_fault_point("joiner-done");
+    if (err == 0)
+        err = px_pairings_commit(g->p, &g->join.inviter, g->join.name, &g->join.card, g->seen,
+                                 g->join.grants, &written);
+    px_fault_point("joiner-written");
+    if (err != 0) {
+        fail(g, err);
+        return;
+    }
+    g->over = g->paired = true;
+    forget(g);
+    px_pairing_say_paired(g, &written);
+    px_pairing_wire_end(&g->wire);
+    g->linger = LINGER_TICKS; /* the link becomes that of a listed peer */
+}
+
+static void on_message(void *ctx, struct px_slice body)
+{
+    struct px_pairing_going *g = ctx;
+    switch (g->core.state) {
+    case PX_PAIRING_HELLO:
+        on_welcome(g, body);
+        return;
+    case PX_PAIRING_WELCOME: /* they said no while our people compare */
+        fail(g, px_pairing_read_refusal(&g->core, body));
+        return;
+    case PX_PAIRING_CONFIRM:
+        on_done(g, body);
+        return;
+    case PX_PAIRING_START:
+    case PX_PAIRING_DONE:
+    case PX_PAIRING_FAILED:
+        break;
+    }
+    fail(g, PX_EPROTO);
+}
+
+static void on_ended(void *ctx, int err)
+{
+    struct px_pairing_going *g = ctx;
+    g->wire_open = false;
+    fail(g, lost(g, err)); /* does nothing once it is over */
+    free_if_over(g);
+}
+
+static const struct px_pairing_wire_ops wire_ops = {on_message, on_ended};
+
+/* ---- the link ---- */
+
+static void on_up(void *ctx, struct px_link *link)
+{
+    struct px_pairing_going *g = ctx;
+    uint8_t binding[PX_LINK_BINDING_LEN];
+    if (g->over || g->wire_open)
+        return;
+    px_link_binding(link, binding);
+    px_pairing_init(&g->core, PX_PAIRING_JOINER, &g->join.inviter, &g->p->config.identity->id,
+                    binding);
+    px_wipe(binding, sizeof(binding));
+    px_pairings_seen(link, g->seen);
+    px_pairing_say(g, "connected", NULL);
+    int err = px_pairing_wire_open(&g->wire, g->p->config.loop, link, &wire_ops, g);
+    g->wire_open = err == 0;
+    if (err == 0 && g->wire.stream != NULL) {
+        err = send_hello(g);
+        px_fault_point("joiner-hello");
+    }
+    if (err != 0)
+        fail(g, err);
+}
+
+/* A guest that no invite waits for is not told more than that it is not listed. */
+static void on_failed(void *ctx, int err)
+{
+    struct px_pairing_going *g = ctx;
+    g->dialled = false;
+    fail(g, err == PX_EREFUSED ? PX_EINVITE_UNKNOWN : err);
+    free_if_over(g);
+}
+
+static void on_down(void *ctx, int err)
+{
+    struct px_pairing_going *g = ctx;
+    g->dialled = false;
+    if (!g->wire_open)
+        fail(g, lost(g, err));
+    free_if_over(g);
+}
+
+static const struct px_guest_ops guest_ops = {on_up, on_failed, on_down};
+
+/* ---- going ---- */
+
+static struct px_pairing_going *find(struct px_pairings *p, const struct px_peer_id *inviter)
+{
+    struct px_pairing_going *g = p->going;
+    while (g != NULL && (g->over || !px_peer_id_eq(&g->join.inviter, inviter)))
+        g = g->next;
+    return g;
+}
+
+int px_pairing_go(struct px_pairings *p, const struct px_pairing_join *join, bool resumed,
+                  struct px_control_call *call)
+{
+    const char *addrs[PX_INVITE_ADDRS_MAX];
+    size_t count = 0;
+    for (const struct px_pairing_going *g = p->going; g != NULL; g = g->next)
+        count++;
+    if (p->closing || count >= PX_PAIRING_JOINS_MAX || find(p, &join->inviter) != NULL)
+        return PX_EBUSY;
+    struct px_pairing_going *g = calloc(1, sizeof(*g));
+    if (g == NULL)
+        return PX_ENOMEM;
+    g->p = p;
+    memcpy(&g->join, join, sizeof(g->join));
+    g->approved = resumed; /* it was confirmed already, or would not be stored */
+    for (size_t i = 0; i < join->addr_count; i++)
+        addrs[i] = g->join.addrs[i];
+    int err = px_peers_dial_guest(p->config.peers, &join->inviter, addrs, join->addr_count,
+                                  &guest_ops, g);
+    if (err != 0) {
+        px_wipe(&g->join, sizeof(g->join));
+        free(g);
+        return err;
+    }
+    g->dialled = true;
+    g->call = call;
+    g->next = p->going;
+    p->going = g;
+    return 0;
+}
+
+int px_pairing_go_answer(struct px_pairings *p, const uint8_t id[PX_INVITE_ID_LEN], bool yes)
+{
+    struct px_buf out;
+    struct px_pairing_going *g = p->going;
+    while (g != NULL && (g->over || memcmp(g->join.id, id, PX_INVITE_ID_LEN) != 0))
+        g = g->next;
+    if (g == NULL)
+        return PX_ENOENT;
+    if (!g->verify || g->approved || g->core.state != PX_PAIRING_WELCOME)
+        return PX_ESTATE;
+    g->approved = yes;
+    if (yes) {
+        confirm(g);
+        return 0;
+    }
+    px_buf_init(&out, PX_PAIRING_MESSAGE_MAX);
+    int err = send_out(g, px_pairing_write_refuse(&g->core, PX_PAIRING_REJECTED, &out), &out);
+    if (err == 0)
+        px_pairing_wire_end(&g->wire);
+    g->over = true;
+    forget(g);
+    px_pairing_say_failed(g, PX_EPAIR_REJECTED);
+    g->linger = LINGER_TICKS; /* for the word to arrive */
+    return 0;
+}
+
+void px_pairing_go_tick(struct px_pairings *p)
+{
+    struct px_pairing_going *next;
+    for (struct px_pairing_going *g = p->going; g != NULL; g = next) {
+        next = g->next;
+        bool listed = px_authorized_keys_find(px_allowlist_keys(p->config.allowlist),
+                                              &g->join.inviter) != NULL;
+        if (g->over && g->dialled && (--g->linger <= 0 || (listed && g->paired)))
+            hand_back(g);
+    }
+}
+
+void px_pairing_go_abort(struct px_pairings *p)
+{
+    struct px_pairing_going *next;
+    for (struct px_pairing_going *g = p->going; g != NULL; g = next) {
+        next = g->next;
+        if (g->over)
+            hand_back(g);
+        else
+            fail(g, PX_ECANCELED);
+    }
+}
+
+static int resume(void *ctx, const struct px_pairing_join *join)
+{
+    struct px_pairings *p = ctx;
+    char id[PX_PEER_ID_TEXT_MAX];
+    int64_t left = join->expires - px_pairing_now();
+    if (left <= 0 || left > PX_PAIRING_JOIN_TIME) {
+        return px_pairing_forget_join(p->config.state, &join->inviter);
+    }
+    px_log_event(p->config.log, PX_LOG_INFO, "pairing.resumed",
+                 PX_F_STR("peer", px_peer_id_format(&join->inviter, id)));
+    int err = px_pairing_go(p, join, true, NULL);
+    if (err != 0)
+        px_log_event(p->config.log, PX_LOG_DEBUG, "pairing.not_resumed", PX_F_ERR(err));
+    return 0;
+}
+
+void px_pairing_go_resume(struct px_pairings *p)
+{
+    int err = px_pairing_each_join(p->config.state, resume, p);
+    if (err != 0)
+        px_log_event(p->config.log, PX_LOG_WARN, "pairing.not_read", PX_F_ERR(err));
+}
