@@ -1,8 +1,10 @@
 /* The argument parser, messages, and what most commands do first. */
 #include "cmd/cli.h"
 
+#include <grp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "auth/file_io.h"
@@ -265,6 +267,22 @@ const char *px_cli_home_words(const struct px_cli *cli, char *out, size_t size)
     return out;
 }
 
+/* Root at work on another user's home, as with --system, becomes that user for good: what it makes
+ * there must be readable for the daemon, and that user's files get no say over root. The daemon
+ * itself stays who it was started as. */
+static int become_owner(const struct px_cli *cli, const struct px_home *home)
+{
+    struct stat st;
+    if (geteuid() != 0 || stat(home->config_dir, &st) != 0 || st.st_uid == 0 ||
+        (cli->command != NULL && cli->command->run == px_cmd_daemon))
+        return 0;
+    if (setgroups(0, NULL) == 0 && setresgid(st.st_gid, st.st_gid, st.st_gid) == 0 &&
+        setresuid(st.st_uid, st.st_uid, st.st_uid) == 0)
+        return 0;
+    px_cli_error(cli, "cannot act as the owner of %s", home->config_dir);
+    return PX_EXIT_PERMISSION;
+}
+
 int px_cli_home(const struct px_cli *cli, struct px_home *ret)
 {
     const char *home = px_cli_get(cli, "home");
@@ -279,7 +297,7 @@ int px_cli_home(const struct px_cli *cli, struct px_home *ret)
     if (err != 0)
         return px_cli_usage(cli, "the path of the home is longer than %d bytes",
                             PX_HOME_PATH_MAX - 1);
-    return 0;
+    return become_owner(cli, ret);
 }
 
 /* A home without config.yaml runs on the defaults. */

@@ -62,7 +62,8 @@ char px_cli_letter(const struct px_command *command, const char *name);
  * to people. Returns out. */
 const char *px_cli_home_words(const struct px_cli *cli, char *out, size_t size);
 
-/* Resolves --home / --system. 0, or an exit code after telling people. */
+/* Resolves --home / --system; root becomes the owner of a home that is another user's, except for
+ * `daemon`. 0, or an exit code after telling people. */
 PX_MUST_CHECK int px_cli_home(const struct px_cli *cli, struct px_home *ret);
 /* Defaults, then HOME/config.yaml if there is one, then the flags. 0, or an exit code. */
 PX_MUST_CHECK int px_cli_config(const struct px_cli *cli, const struct px_home *home,

@@ -4,7 +4,6 @@
  * read them. So a change works the same with and without one. */
 #include <inttypes.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -105,31 +104,17 @@ static int fail(const struct px_cli *cli, int err)
     return err == PX_EPERM ? PX_EXIT_PERMISSION : PX_EXIT_FAILURE;
 }
 
-/* Root acting for a service's home must leave nothing there that the service cannot read. */
-static int act_as_owner(const struct px_cli *cli, const struct px_home *home)
-{
-    struct stat st;
-    if (stat(home->state_dir, &st) != 0 || stat(home->config_dir, &st) != 0) {
-        px_cli_error(cli, "there is no home at %s yet: run `peerix init`", home->config_dir);
-        return PX_EXIT_NOT_INITIALISED;
-    }
-    if (geteuid() != 0 || st.st_uid == 0)
-        return 0;
-    if (setegid(st.st_gid) == 0 && seteuid(st.st_uid) == 0)
-        return 0;
-    px_cli_error(cli, "cannot act as the owner of %s", home->config_dir);
-    return PX_EXIT_PERMISSION;
-}
-
 /* Resolves the home and finishes what is overdue there. */
 static int begin(const struct px_cli *cli, struct px_home *home, struct px_config_clock *now,
                  struct px_config_state *state)
 {
     int code = px_cli_home(cli, home);
-    if (code == 0)
-        code = act_as_owner(cli, home);
     if (code != 0)
         return code;
+    if (access(home->config_dir, X_OK) != 0 || access(home->state_dir, X_OK) != 0) {
+        px_cli_error(cli, "there is no home at %s yet: run `peerix init`", home->config_dir);
+        return PX_EXIT_NOT_INITIALISED;
+    }
     int err = px_config_clock_now(now);
     if (err == 0)
         err = px_config_recover(home, false, now, state);
@@ -255,7 +240,7 @@ int px_cmd_config_apply(const struct px_cli *cli)
     uint64_t timeout_ms;
     px_buf_init(&text, PX_CONFIG_FILE_MAX);
     int code = confirm_timeout(cli, &timeout_ms);
-    if (code == 0) /* before root takes on the owner's rights */
+    if (code == 0) /* root may read it, the owner of the home perhaps not */
         code = read_and_check(cli, cli->operands[0], &text);
     if (code == 0)
         code = begin(cli, &home, &now, &state);

@@ -1,0 +1,120 @@
+#!/usr/bin/env bash
+# deploy/install.sh: into a directory as a package is made, and for real, in a copy-on-write view of this
+# machine's root that only this test sees. What it leaves is compared with what was there before.
+. "$(dirname "$0")/lib.sh"
+TOP=$(cd "$HERE/../.." && pwd)
+install_sh=$TOP/deploy/install.sh
+
+# ---- the units ----
+check "exposure of the service is at most 2.0" systemd-analyze security --offline=true --threshold=20 --no-pager \
+    "$TOP/deploy/systemd/peerix.service"
+mkdir -p "$T/loose" && sed 's/PrivateDevices=yes//; s/ProtectSystem=strict//; s/CapabilityBoundingSet=//; s/PrivateUsers=yes//; s/SystemCallFilter=.*//' \
+    "$TOP/deploy/systemd/peerix.service" >"$T/loose/peerix.service"
+check "the check can tell: a looser unit is refused" bash -c "! systemd-analyze security --offline=true --threshold=20 --no-pager '$T/loose/peerix.service'"
+check "the socket unit has the substituter's default address" grep -qx "ListenStream=$("$PEERIX" config sample | sed -n 's/^#http: "\(.*\)"/\1/p')" \
+    "$TOP/deploy/systemd/peerix.socket"
+check "SIGTERM is given longer than the drain" bash -c "[ \$(sed -n 's/^TimeoutStopSec=//p' '$TOP/deploy/systemd/peerix.service') -ge 5 ]"
+
+# ---- into a directory ----
+listing() { (cd "$1" && find . -printf '%p %y %m %s\n' | sort); }
+R=$T/dest
+mkdir -p "$R/usr/share/man" "$R/etc" && echo kept >"$R/etc/other"
+listing "$R" >"$T/before"
+pack() { "$install_sh" "$1" --root "$R" --prefix /usr "${@:2}"; }
+check "install into a directory" pack install --binary "$PEERIX"
+for f in bin/peerix lib/systemd/system/peerix.service lib/systemd/system/peerix.socket lib/systemd/user/peerix.service \
+    share/man/man1/peerix.1 share/bash-completion/completions/peerix share/zsh/site-functions/_peerix \
+    share/fish/vendor_completions.d/peerix.fish share/peerix/config.sample.yaml lib/sysusers.d/peerix.conf lib/tmpfiles.d/peerix.conf; do
+    [ -s "$R/usr/$f" ] || not_ok "$f is installed"
+done
+check "units name the prefix" grep -qx 'ExecStart=/usr/bin/peerix daemon --system' "$R/usr/lib/systemd/system/peerix.service"
+check "nothing is made outside the directory's prefix" bash -c "[ ! -e '$R/etc/peerix' ] && [ ! -e '$R/var' ]"
+check "verify finds it in order" pack verify
+check "installing again changes nothing" bash -c "cp '$R/usr/share/peerix/manifest' '$T/m1' && '$install_sh' install --root '$R' --prefix /usr --binary '$PEERIX' && diff <(sort '$T/m1') <(sort '$R/usr/share/peerix/manifest')"
+chmod 777 "$R/usr/bin/peerix"
+check "verify tells a changed mode" bash -c "! '$install_sh' verify --root '$R' --prefix /usr >'$T/out' 2>&1 && grep -q '^WRONG.*/usr/bin/peerix' '$T/out'"
+chmod 755 "$R/usr/bin/peerix"
+echo 'Nonsense' >>"$R/usr/lib/systemd/system/peerix.socket"
+check "verify tells a changed unit" bash -c "! '$install_sh' verify --root '$R' --prefix /usr >'$T/out' 2>&1 && grep -q '^WRONG.*peerix.socket' '$T/out'"
+check "uninstall" pack uninstall
+check "nothing is left, and nothing else is gone" bash -c "diff '$T/before' <(cd '$R' && find . -printf '%p %y %m %s\n' | sort)"
+check "uninstalling what is not there fails" bash -c "! '$install_sh' uninstall --root '$R' --prefix /usr 2>/dev/null"
+check "a path with blanks is refused" bash -c "! '$install_sh' install --root '$T/a b' --binary '$PEERIX' 2>/dev/null"
+
+# ---- for real ----
+# An overlay over / in a mount namespace: all that is written lands in $T/view/up. A network namespace gives us
+# port 12304.
+if [ "$(id -u)" != 0 ] || ! unshare -mnpf --mount-proc true 2>/dev/null; then
+    skip "the real install: needs root and namespaces"
+    finish
+fi
+cat >"$T/real.sh" <<'REAL'
+set -uo pipefail
+T=$1 PEERIX=$2 install_sh=$3
+ip link set lo up
+mkdir -p "$T/view" && mount -t tmpfs view "$T/view" && mkdir "$T/view/up" "$T/view/work" "$T/view/root" || exit 99
+mount -t overlay overlay -o "lowerdir=/,upperdir=$T/view/up,workdir=$T/view/work" "$T/view/root" || exit 99
+for d in dev proc tmp; do mount --rbind "/$d" "$T/view/root/$d" || exit 99; done
+inside() { chroot "$T/view/root" "$@"; }
+say() { if [ "$1" = 0 ]; then echo "ok - e2e_install: $2"; else echo "not ok - e2e_install: $2"; tail -n 20 "$T/step"; fi; }
+try() { # NAME COMMAND…
+    local name=$1
+    shift
+    [ ! -e "$T/step" ] || cp "$T/step" "$T/last" # what the step before said
+    "$@" >"$T/step" 2>&1
+    say $? "$name"
+}
+# What is there now that was not, or differs: the upper layer, without directories that were only touched and
+# without what the user database keeps as its own backup.
+residue() {
+    (cd "$T/view/up" && find . ! -type d -print | sed 's/^\.//' | grep -vE '^/etc/((passwd|group|g?shadow|sub[ug]id)-|\.pwd\.lock)$' |
+        while read -r f; do [ -f "/$f" ] && [ ! -c "$T/view/up$f" ] && cmp -s "/$f" "$T/view/up$f" || echo "$f"; done
+    find . -type d | sed 's/^\.//' | while read -r d; do [ -z "$d" ] || [ -d "$d" ] || echo "$d/"; done) | sort
+}
+cd /tmp
+# root's commands become the owner of the home; the leak checker cannot follow them there
+export ASAN_OPTIONS=detect_leaks=0
+try "a real install" inside "$install_sh" install --binary "$PEERIX"
+try "it names the peer ID and the nix.conf lines" bash -c "grep -q '^peer ID  *12D3KooW' '$T/last' && grep -q 'extra-substituters = http://127.0.0.1:12304' '$T/last'"
+try "keys belong to the user peerix alone" bash -c "[ \"\$(chroot '$T/view/root' stat -c '%U %a' /etc/peerix/identity.pem)\" = 'peerix 600' ]"
+try "verify finds it in order" inside "$install_sh" verify
+
+# The daemon as the unit would run it: that user, no privilege, nothing else readable.
+chroot "$T/view/root" setpriv --reuid peerix --regid peerix --clear-groups --bounding-set=-all --no-new-privs -- \
+    /usr/local/bin/peerix daemon --system --store auto --nix-conf "" 2>"$T/real.log" &
+daemon=$!
+for _ in $(seq 200); do grep -q -e event=ready -e event=daemon.failed "$T/real.log" && break; sleep 0.05; done
+store=$(sed -n 's/.*event=ready .* store=\("[^"]*"\|[^ ]*\).*/\1/p' "$T/real.log")
+cp "$T/real.log" "$T/step"
+[ -n "$store" ]; say $? "an unprivileged daemon reads the machine's store ($store)"
+inside "$install_sh" verify >"$T/step" 2>&1
+say $? "verify finds the running daemon in order"
+try "and says that it answers" grep -q '^ok .*substituter answers' "$T/last"
+try "a change by root leaves the user's files the user's" bash -c "
+    echo 'priority: 31' >'$T/new.yaml' && chroot '$T/view/root' /usr/local/bin/peerix config apply --system '$T/new.yaml' &&
+    [ -z \"\$(chroot '$T/view/root' find /etc/peerix /var/lib/peerix ! -user peerix)\" ]"
+inside "$install_sh" uninstall --backup /tmp/never.tar.gz >"$T/step" 2>&1
+[ $? != 0 ] && grep -q 'still run' "$T/step" && [ -d "$T/view/root/etc/peerix" ]
+say $? "uninstall refuses while a daemon runs that it cannot stop"
+kill "$daemon" && wait "$daemon"
+id=$(inside /usr/local/bin/peerix whoami --system)
+try "uninstall" inside "$install_sh" uninstall --backup "$T/backup.tar.gz"
+try "it names the backup of the keys" grep -q "^backup  *$T/backup.tar.gz" "$T/last"
+residue >"$T/step"
+[ ! -s "$T/step" ]; say $? "nothing is left: files, user, state, locks"
+[ "$(stat -c %a "$T/backup.tar.gz")" = 600 ]; say $? "the backup is for its owner only"
+mkdir "$T/unpacked" && tar -C "$T/unpacked" -xzf "$T/backup.tar.gz" && chown -R 0:0 "$T/unpacked"
+[ "$("$PEERIX" whoami --home "$T/unpacked/peerix")" = "$id" ]; say $? "and holds the identity"
+try "purge makes no backup" bash -c "cd '$T/unpacked' && chroot '$T/view/root' '$install_sh' install --binary '$PEERIX' >/dev/null && chroot '$T/view/root' '$install_sh' uninstall --purge"
+residue >"$T/step"
+[ ! -s "$T/step" ]; say $? "nothing is left after it either"
+umount -R "$T/view/root"; umount "$T/view"
+REAL
+unshare -mnpf --kill-child --mount-proc bash "$T/real.sh" "$T" "$PEERIX" "$install_sh" >"$T/real.out" 2>&1
+rc=$?
+if [ "$rc" = 99 ]; then skip "the real install: no overlay file system here"; else
+    cat "$T/real.out"
+    ! grep -q '^not ok' "$T/real.out" || FAILED=1
+    check "the real part came to its end" test "$rc" = 0
+fi
+finish
