@@ -3,14 +3,17 @@
  * Locking and atomic writing are auth/authorized_keys_io's. A running daemon watches the file. */
 #include <errno.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "auth/authorized_keys_io.h"
 #include "auth/names_io.h"
-#include "cmd/cli.h"
+#include "cmd/control_client.h"
 #include "cmd/json.h"
 #include "cmd/table.h"
 #include "proto/addr.h"
+
+enum { SEEN_TRIES = 60, SEEN_PAUSE_MS = 50 };
 
 #define DEFAULT_GRANTS (PX_GRANT_CACHE | PX_GRANT_CACHE_OWN)
 
@@ -181,6 +184,32 @@ static int store_entry(const struct px_cli *cli, const struct list *l,
     return err == 0 ? PX_EXIT_OK : file_error(cli, l, err);
 }
 
+static bool is_listed(const json_t *answer, const char *id)
+{
+    const json_t *peers = px_json_at(answer, "peers");
+    for (size_t i = 0; i < json_array_size(peers); i++)
+        if (strcmp(px_json_text(json_array_get(peers, i), "peer"), id) == 0)
+            return true;
+    return false;
+}
+
+/* Until a running daemon, which watches the file, has seen the new peer: the next command may be
+ * about it. */
+static void wait_until_listed(const struct px_cli *cli, const struct list *l, const char *id)
+{
+    const struct timespec pause = {.tv_nsec = SEEN_PAUSE_MS * 1000000L};
+    for (int i = 0; i < SEEN_TRIES && px_control_is_running(&l->home); i++) {
+        json_t *answer = NULL;
+        if (px_control_call(cli, "GET", "/v1/auth", NULL, &answer) != 0)
+            return;
+        bool listed = is_listed(answer, id);
+        json_decref(answer);
+        if (listed)
+            return;
+        nanosleep(&pause, NULL);
+    }
+}
+
 static int add_to(const struct px_cli *cli, const struct list *l, const struct px_peer_id *id)
 {
     char text[PX_PEER_ID_TEXT_MAX];
@@ -195,8 +224,10 @@ static int add_to(const struct px_cli *cli, const struct list *l, const struct p
         code = check_names(cli, l, &k);
     if (code == 0)
         code = store_entry(cli, l, &k);
-    if (code == 0)
-        printf("%s %s\n", old != NULL ? "updated" : "added", px_peer_id_format(id, text));
+    if (code != 0)
+        return code;
+    printf("%s %s\n", old != NULL ? "updated" : "added", px_peer_id_format(id, text));
+    wait_until_listed(cli, l, text);
     return code;
 }
 
@@ -226,14 +257,23 @@ int px_cmd_auth_add(const struct px_cli *cli)
 
 /* ---- remove ---- */
 
+/* With a daemon running it is asked to, and answers when the peer is gone. */
 static int remove_entry(const struct px_cli *cli, const struct list *l,
                         const struct px_authorized_key *k)
 {
-    char id[PX_PEER_ID_TEXT_MAX];
-    int err = px_authorized_keys_file_remove(l->path, &k->id);
-    if (err != 0)
-        return file_error(cli, l, err);
-    printf("removed %s\n", px_peer_id_format(&k->id, id));
+    char id[PX_PEER_ID_TEXT_MAX], path[128];
+    px_peer_id_format(&k->id, id);
+    snprintf(path, sizeof(path), "/v1/auth/%s", id);
+    if (px_control_is_running(&l->home)) {
+        int code = px_control_call(cli, "DELETE", path, NULL, NULL);
+        if (code != 0)
+            return code;
+    } else {
+        int err = px_authorized_keys_file_remove(l->path, &k->id);
+        if (err != 0)
+            return file_error(cli, l, err);
+    }
+    printf("removed %s\n", id);
     return PX_EXIT_OK;
 }
 

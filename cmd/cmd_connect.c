@@ -1,10 +1,14 @@
 /* peerix connect PEER [ADDR], peerix disconnect PEER: dial and hang up. */
+#include <time.h>
+
 #include "cmd/control_client.h"
 #include "cmd/json.h"
 #include "proto/addr.h"
 
 /* A dial with its retries may take longer than other calls. */
 #define CONNECT_TIME (60 * PX_SEC)
+
+enum { GONE_TRIES = 60, GONE_PAUSE_MS = 50 };
 
 /* POST /v1/peers/ID/<verb>; the peer is resolved first. */
 static int post(const struct px_cli *cli, const char *verb, const json_t *body,
@@ -50,10 +54,29 @@ int px_cmd_connect(const struct px_cli *cli)
     return code != 0 ? code : report(cli, "connected", id, answer);
 }
 
+/* The daemon answers when it has begun to hang up; *answer becomes the peer without its connection.
+ */
+static int wait_until_gone(const struct px_cli *cli, const char *id, json_t **answer)
+{
+    const struct timespec pause = {.tv_nsec = GONE_PAUSE_MS * 1000000L};
+    char path[128];
+    int code = 0;
+    snprintf(path, sizeof(path), "/v1/peers/%s", id);
+    for (int i = 0; i < GONE_TRIES && json_is_object(px_json_at(*answer, "connection")); i++) {
+        nanosleep(&pause, NULL);
+        json_decref(*answer);
+        *answer = NULL;
+        code = px_control_call(cli, "GET", path, NULL, answer);
+    }
+    return code;
+}
+
 int px_cmd_disconnect(const struct px_cli *cli)
 {
     char id[PX_PEER_ID_TEXT_MAX];
     json_t *answer = NULL;
     int code = post(cli, "disconnect", NULL, id, &answer);
+    if (code == 0)
+        code = wait_until_gone(cli, id, &answer);
     return code != 0 ? code : report(cli, "disconnected", id, answer);
 }

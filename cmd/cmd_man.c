@@ -1,5 +1,6 @@
 /* peerix man: the manual page peerix(1) in groff's man macros, from the same tables as --help. */
 #include "cmd/cli.h"
+#include "node/control.h"
 
 /* groff takes a leading dot or quote for a request, and backslash and dash for more than they are.
  */
@@ -106,6 +107,10 @@ static void put_files(void)
          "# comment, one peer a line. Without grant= a peer may connect and gets nothing. Watched "
          "by the daemon."},
         {PX_HOME_NAMES, "Further names of peers: NAME PEER-ID # comment, one a line."},
+        {PX_HOME_CONTROL_SOCKET, "Where the running daemon answers the other commands, and local "
+                                 "programs over HTTP; mode 0600. In the directory of the state."},
+        {PX_HOME_CONTROL_COOKIE, "What a program shows there as a bearer token; mode 0600, new at "
+                                 "each start."},
         {PX_HOME_NIX_KEY, "The secret key that signs this machine's own builds; mode 0600."},
     };
     puts(".SH FILES");
@@ -126,6 +131,7 @@ static void put_environment(void)
         {"CREDENTIALS_DIRECTORY", "Its file nix-key is used after the two above."},
         {"XDG_CONFIG_HOME, XDG_STATE_HOME", "Base directories of the default home."},
         {"NO_COLOR", "When set and not empty, nothing is coloured."},
+        {"TERM", "When unset or \"dumb\", nothing is coloured."},
         {"NOTIFY_SOCKET, LISTEN_FDS", "Understood by the daemon as systemd sets them."},
     };
     puts(".SH ENVIRONMENT");
@@ -143,6 +149,25 @@ static void put_signals(void)
         {"SIGUSR1", "The daemon logs the counters of the substituter and of every connected peer."},
     };
     puts(".SH SIGNALS");
+    for (size_t i = 0; i < PX_ARRAY_LEN(rows); i++) {
+        put_term("", rows[i][0], NULL);
+        put_line(rows[i][1]);
+    }
+}
+
+static void put_examples(void)
+{
+    static const char *const rows[][2] = {
+        {"peerix init && peerix daemon", "A new node with the defaults."},
+        {"peerix auth add 12D3KooW... --name desk --addr desk.example:12303",
+         "Let another machine in, and dial it there."},
+        {"peerix peers desk", "Is it connected, how, and if not, why."},
+        {"peerix ping desk -c 5", "How far it is; exit status 11 when it is not connected."},
+        {"peerix status --json | jq .peers", "The same numbers for scripts."},
+        {"peerix auth remove desk", "Keep it out from now on; its transfers end at once."},
+        {"eval \"$(peerix completion bash)\"", "Completion in the running shell."},
+    };
+    puts(".SH EXAMPLES");
     for (size_t i = 0; i < PX_ARRAY_LEN(rows); i++) {
         put_term("", rows[i][0], NULL);
         put_line(rows[i][1]);
@@ -179,6 +204,7 @@ int px_cmd_man(const struct px_cli *cli)
     put_environment();
     put_signals();
     put_exit_codes();
+    put_examples();
     puts(".SH SEE ALSO\n.BR nix.conf (5)");
     return PX_EXIT_OK;
 }

@@ -1,6 +1,9 @@
 /* Printing and reading JSON by jansson. */
 #include "cmd/json.h"
 
+/* Seconds to the nanosecond, without the noise of a double behind them. */
+#define DIGITS JSON_REAL_PRECISION(12)
+
 static int out_of_memory(const struct px_cli *cli)
 {
     px_cli_error(cli, "cannot print JSON: %s", px_strerror(PX_ENOMEM));
@@ -9,7 +12,7 @@ static int out_of_memory(const struct px_cli *cli)
 
 int px_json_print(const struct px_cli *cli, json_t *owned_value)
 {
-    int err = owned_value == NULL ? -1 : json_dumpf(owned_value, stdout, JSON_INDENT(2));
+    int err = owned_value == NULL ? -1 : json_dumpf(owned_value, stdout, JSON_INDENT(2) | DIGITS);
     json_decref(owned_value);
     if (err != 0)
         return out_of_memory(cli);
@@ -19,7 +22,7 @@ int px_json_print(const struct px_cli *cli, json_t *owned_value)
 
 int px_json_print_line(const struct px_cli *cli, const json_t *value)
 {
-    if (value == NULL || json_dumpf(value, stdout, JSON_COMPACT) != 0)
+    if (value == NULL || json_dumpf(value, stdout, JSON_COMPACT | DIGITS) != 0)
         return out_of_memory(cli);
     putchar('\n');
     if (fflush(stdout) == 0)

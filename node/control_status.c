@@ -12,9 +12,18 @@ static json_t *listed_count(const struct px_control_node *n)
                                                    px_allowlist_keys(n->allowlist)));
 }
 
+static void count_connected(void *ctx, const struct px_peer_info *info)
+{
+    json_int_t *count = ctx;
+    *count += info->state == PX_PEER_CONNECTED;
+}
+
 static json_t *peers_json(const struct px_control_node *n)
 {
-    return json_pack("{s:o}", "listed", listed_count(n));
+    json_int_t connected = 0;
+    if (n->peers != NULL)
+        px_peers_each(n->peers, count_connected, &connected);
+    return json_pack("{s:o, s:I}", "listed", listed_count(n), "connected", connected);
 }
 
 static json_t *substituter_json(const struct px_control_node *n)

@@ -419,6 +419,35 @@ has "$err" "error, warn, info or debug"
 run 2 daemon --home "$A" --trust-peers=maybe
 verdict "usage_errors_exit_2_and_name_the_nearest_word"
 
+for command in status peers 'peers x' services 'ping x' 'traceroute x' 'connect x' 'disconnect x' stop events; do
+    # shellcheck disable=SC2086
+    run $([[ $command = *x ]] && echo 10 || echo 8) $command --home "$A"
+    equal "$out" ""
+done
+run 8 status --home "$A"
+equal "$err" "peerix status: the daemon is not running: start it with \`peerix daemon --home $A\`"
+run 8 status --home "$T/none"
+run 8 ping "$id_b" --home "$A" -c 3 -i0.5 -W1
+run 8 ping -c3 "$id_b" --home "$A"
+run 2 ping "$id_b" --home "$A" -c
+has "$err" "'--count' needs a value"
+run 2 ping "$id_b" --home "$A" -q
+run 2 ping "$id_b" --home "$A" -c 0
+run 2 connect "$id_b" nonsense --home "$A"
+has "$err" "HOST:PORT"
+run 2 status x --home "$A"
+run 0 resolve "$id_b" --home "$A"
+equal "$out" "$id_b"
+run 10 resolve nobody --home "$A"
+run 0 ping -h
+has "$out" "-c, --count N"
+long=$(printf 'd%.0s' {1..120})
+run 2 status --home "$T/$long"
+has "$err" "shorter --home"
+touch "$T/c/control.sock"
+run 8 status --home "$T/c"
+verdict "without_a_daemon_every_command_says_how_to_start_it"
+
 run 0 version
 matches "$out" '^peerix [0-9]+\.[0-9]+\.[0-9]+$'
 version=$out
@@ -429,10 +458,12 @@ line "$out" "  \"version\": \"${version#peerix }\""
 verdict "version_is_one_line_or_json"
 
 run 0 man
-for word in '.TH PEERIX 1' '.SH COMMANDS' '.SH SIGNALS' '.SH "EXIT STATUS"' 'trusted\-public\-key' 'PEERIX_NIX_KEY_FILE'; do
+for word in '.TH PEERIX 1' '.SH COMMANDS' '.SH EXAMPLES' '\-c, \-\-count' control.cookie '.SH SIGNALS' '.SH "EXIT STATUS"' 'trusted\-public\-key' 'PEERIX_NIX_KEY_FILE'; do
     has "${out//.SH EXIT STATUS/.SH \"EXIT STATUS\"}" "$word"
 done
 ! command -v groff >/dev/null || equal "$(groff -ww -man -Tascii -z "$T/out" 2>&1)" ""
+# the date is left out, so that the page is the same wherever it is built
+! command -v mandoc >/dev/null || equal "$(mandoc -T lint -W warning "$T/out" 2>&1 | grep -v 'missing date')" ""
 verdict "the_man_page_is_clean_groff"
 
 mkdir "$T/bin" && ln -s "$PEERIX" "$T/bin/peerix"
@@ -505,6 +536,7 @@ if script -qec true /dev/null >/dev/null 2>&1; then
     on_tty() { script -qec "$1" /dev/null </dev/null; }
     has "$(NO_COLOR='' on_tty "$PEERIX --help")" $'\e[1m'
     lacks "$(NO_COLOR=1 on_tty "$PEERIX --help")" $'\e['
+    lacks "$(NO_COLOR='' TERM=dumb on_tty "$PEERIX --help")" $'\e['
     lacks "$("$PEERIX" --help)" $'\e['
     verdict "colour_needs_a_terminal_and_no_NO_COLOR"
 else
