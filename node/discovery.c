@@ -32,7 +32,7 @@ static void add(struct px_discoveries *d, const struct px_discovery_env *env, en
     if (err == 0)
         d->backends[d->count++] = backend;
     else
-        px_log_event(env->log, PX_LOG_WARN, "discovery.off",
+        px_log_event(env->log, err == PX_EUNSUPPORTED ? PX_LOG_INFO : PX_LOG_WARN, "discovery.off",
                      PX_F_STR("backend", px_source_name(source)), PX_F_ERR(err));
 }
 
