@@ -24,7 +24,7 @@ static int free_name(const struct px_authorized_keys *keys, const struct px_peer
     for (int i = 2; !name_is_free(keys, peer, ret); i++) {
         if (i > NAME_TRIES)
             return PX_ELIMIT;
-        snprintf(ret, PX_AUTH_NAME_MAX + 1, "%.*s-%d", PX_AUTH_NAME_MAX - 3, wanted, i);
+        snprintf(ret, PX_AUTH_NAME_MAX + 1, "%.*s-%u", PX_AUTH_NAME_MAX - 4, wanted, (uint8_t)i);
     }
     return 0;
 }
