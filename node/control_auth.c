@@ -90,7 +90,7 @@ static void run_edit(uv_work_t *work)
 static void tell_failure(struct px_control_call *call, const struct edit *e, int err)
 {
     if (err == PX_ENOENT)
-        px_control_fail(call, err, "the peer is not listed; GET /v1/auth shows who is");
+        px_control_fail(call, err, "the peer is not listed; `peerix auth list` shows who is");
     else if (err == PX_EEXIST)
         px_control_fail(call, err, "another peer has the name '%s'; choose another", e->key.name);
     else if (err == PX_EPARSE)

@@ -24,6 +24,7 @@ struct px_control_node {
     struct px_peers *peers;
     struct px_cache_service *service;
     struct px_substituter *substituter;
+    struct px_discoveries *discoveries;
     px_nsec started; /* px_now_io */
     bool stopping;
     void (*stop)(void *ctx); /* begins the drain */

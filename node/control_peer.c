@@ -35,7 +35,7 @@ bool px_control_take_peer(const struct px_control_node *n, struct px_control_cal
         px_control_fail(call, PX_EINVAL,
                         "'%s' is the beginning of several peer IDs; give more of it", word);
     else if (err == PX_ENOENT)
-        px_control_fail(call, err, "there is no peer '%s'; GET /v1/peers lists them", word);
+        px_control_fail(call, err, "there is no peer '%s'; `peerix peers` lists them", word);
     else if (err != 0)
         px_control_fail(call, err, "%s", px_strerror(err));
     return err == 0;

@@ -7,7 +7,7 @@
 static int no_such_peer(struct px_control_call *call, int err)
 {
     if (err == PX_ENOENT)
-        px_control_fail(call, err, "the peer is not listed; POST /v1/auth lists it");
+        px_control_fail(call, err, "the peer is not listed; `peerix auth add` lists it");
     else if (err != 0)
         px_control_fail(call, err, "%s", px_strerror(err));
     return err;

@@ -159,7 +159,7 @@ static bool is_connected(const struct px_control_node *n, struct px_control_call
                         "the peer is not connected; dial it with "
                         "`peerix connect`, or see `peerix peers`");
     else
-        px_control_fail(call, err, "the peer is not listed; POST /v1/auth lists it");
+        px_control_fail(call, err, "the peer is not listed; `peerix auth add` lists it");
     return false;
 }
 

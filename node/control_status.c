@@ -12,18 +12,54 @@ static json_t *listed_count(const struct px_control_node *n)
                                                    px_allowlist_keys(n->allowlist)));
 }
 
-static void count_connected(void *ctx, const struct px_peer_info *info)
+struct census {
+    json_int_t states[PX_PEER_HELD + 1];
+};
+
+static void count_peer(void *ctx, const struct px_peer_info *i)
 {
-    json_int_t *count = ctx;
-    *count += info->state == PX_PEER_CONNECTED;
+    struct census *c = ctx;
+    c->states[i->state]++;
 }
 
 static json_t *peers_json(const struct px_control_node *n)
 {
-    json_int_t connected = 0;
+    struct census c = {0};
+    json_t *counts = json_pack("{s:o}", "listed", listed_count(n));
     if (n->peers != NULL)
-        px_peers_each(n->peers, count_connected, &connected);
-    return json_pack("{s:o, s:I}", "listed", listed_count(n), "connected", connected);
+        px_peers_each(n->peers, count_peer, &c);
+    for (size_t s = 0; s < PX_ARRAY_LEN(c.states); s++)
+        (void)json_object_set_new(counts, px_peer_state_name((enum px_peer_state)s),
+                                  json_integer(c.states[s]));
+    return counts;
+}
+
+static json_t *cache_json(const struct px_control_node *n)
+{
+    struct px_cache_service_stats s = {0};
+    if (n->service != NULL)
+        px_cache_service_stats(n->service, &s);
+    return json_pack("{s:I, s:I, s:I, s:I, s:I}", "narinfos", (json_int_t)s.narinfos, "unknown",
+                     (json_int_t)s.unknown, "busy", (json_int_t)s.busy, "nars", (json_int_t)s.nars,
+                     "nars_cut", (json_int_t)s.nars_cut);
+}
+
+static void add_counter(void *ctx, enum px_source source, const char *name, uint64_t value)
+{
+    json_t *all = ctx, *one = json_object_get(all, px_source_name(source));
+    if (one == NULL) {
+        one = json_object();
+        (void)json_object_set_new(all, px_source_name(source), one);
+    }
+    (void)json_object_set_new(one, name, json_integer((json_int_t)value));
+}
+
+static json_t *discovery_json(const struct px_control_node *n)
+{
+    json_t *all = json_object();
+    if (n->discoveries != NULL)
+        px_discoveries_stats(n->discoveries, add_counter, all);
+    return all;
 }
 
 static json_t *substituter_json(const struct px_control_node *n)
@@ -64,16 +100,19 @@ static void handle_status(void *ctx, struct px_control_call *call)
                   "version", PX_VERSION, "agent", "peerix/" PX_VERSION, "pid", (int)getpid(),
                   "uptime", (double)(px_now_io() - n->started) / (double)PX_SEC, "state",
                   n->stopping ? "stopping" : "running");
-    if (reply != NULL)
-        (void)json_object_update_new(
-            reply, json_pack("{s:s, s:o, s:o, s:s, s:{s:s, s:s, s:s}}", "network",
-                             n->config->network, "listen", listen_json(n), "http", http_json(n),
-                             "store", n->store != NULL ? px_store_describe(n->store) : "", "home",
-                             "config", n->home->config_dir, "state", n->home->state_dir, "socket",
-                             px_control_path(n->control)));
-    if (reply != NULL)
-        (void)json_object_update_new(reply, json_pack("{s:o, s:o}", "peers", peers_json(n),
-                                                      "substituter", substituter_json(n)));
+    json_t *setup = json_pack(
+        "{s:s, s:s, s:o, s:o, s:s, s:{s:s, s:s, s:s}}", "network", n->config->network, "mode",
+        n->config->mode, "listen", listen_json(n), "http", http_json(n), "store",
+        n->store != NULL ? px_store_describe(n->store) : "", "home", "config", n->home->config_dir,
+        "state", n->home->state_dir, "socket", px_control_path(n->control));
+    json_t *counts =
+        json_pack("{s:o, s:o, s:o, s:o}", "peers", peers_json(n), "substituter",
+                  substituter_json(n), "cache", cache_json(n), "discovery", discovery_json(n));
+    if (reply == NULL || json_object_update_new(reply, setup) != 0 ||
+        json_object_update_new(reply, counts) != 0) {
+        json_decref(reply);
+        reply = NULL;
+    }
     px_control_reply(call, 200, reply);
 }
 

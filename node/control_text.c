@@ -60,7 +60,7 @@ static int put_scalar(struct px_buf *out, const json_t *v)
     case JSON_INTEGER:
         return px_buf_printf(out, "%lld", (long long)json_integer_value(v));
     case JSON_REAL:
-        return px_buf_printf(out, "%.3f", json_real_value(v));
+        return px_buf_printf(out, "%.6g", json_real_value(v));
     case JSON_TRUE:
         return px_buf_put_cstr(out, "yes");
     case JSON_FALSE:

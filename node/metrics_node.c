@@ -94,6 +94,23 @@ static void put_service(struct px_metrics *m, const struct px_control_node *n)
         "NARs to peers that ended early because the store failed.", s.nars_cut);
 }
 
+static void put_discovery_counter(void *ctx, enum px_source source, const char *name,
+                                  uint64_t value)
+{
+    const struct px_metric_label labels[] = {{"source", px_source_name(source)}, {"event", name}};
+    if (strcmp(name, "addresses") != 0) /* how many there are now: no counter */
+        px_metrics_u64(ctx, labels, PX_ARRAY_LEN(labels), value);
+}
+
+static void put_discovery(struct px_metrics *m, const struct px_control_node *n)
+{
+    if (n->discoveries == NULL)
+        return;
+    px_metrics_family(m, "peerix_discovery_events_total", PX_METRIC_COUNTER,
+                      "What finding peers on the link came to, by backend.");
+    px_discoveries_stats(n->discoveries, put_discovery_counter, m);
+}
+
 /* --- peers --- */
 
 /* A snapshot of what is connected: a family's samples must stand together. */
@@ -171,6 +188,7 @@ int px_metrics_node(const struct px_control_node *n, struct px_buf *out)
     put_process(&m, n);
     put_substituter(&m, n);
     put_service(&m, n);
+    put_discovery(&m, n);
     int err = put_peers(&m, n);
     return err != 0 ? err : out->err;
 }

@@ -117,6 +117,7 @@ static void update_view(struct node *n)
     n->view.peers = n->peers;
     n->view.service = n->service;
     n->view.substituter = n->substituter;
+    n->view.discoveries = n->stopping ? NULL : n->discoveries;
     n->view.stopping = n->stopping;
 }
 

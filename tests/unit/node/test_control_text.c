@@ -51,7 +51,7 @@ TEST(objects_are_a_line_a_member)
                      "\"f\": [], \"g\": [{\"h\": 2.5}], \"k\\n\": \"v\\n\"}");
     px_buf_init(&out, 4096);
     CHECK_OK(px_control_put_object(&out, v));
-    CHECK_STR(text(), "a: 1\nb.c: yes\nb.d: -\ne: x,y\nf: -\ng.0.h: 2.500\nk\\x0a: v\\x0a\n");
+    CHECK_STR(text(), "a: 1\nb.c: yes\nb.d: -\ne: x,y\nf: -\ng.0.h: 2.5\nk\\x0a: v\\x0a\n");
     px_buf_deinit(&out);
     json_decref(v);
 }
@@ -74,9 +74,9 @@ TEST(columns_line_up)
                      " {\"name\": \"a-longer-name\", \"link\": null}]");
     px_buf_init(&out, 4096);
     CHECK_OK(px_control_put_table(&out, v, columns, PX_ARRAY_LEN(columns)));
-    CHECK_STR(text(), "NAME           RTT    LAST\n"
-                      "h\xc3\xa9ron          0.500  x\n"
-                      "a-longer-name  -      -\n");
+    CHECK_STR(text(), "NAME           RTT  LAST\n"
+                      "h\xc3\xa9ron          0.5  x\n"
+                      "a-longer-name  -    -\n");
     px_buf_deinit(&out);
     json_decref(v);
 }
