@@ -105,7 +105,7 @@ static int move(const char *path, const char *aside, const char *suffix)
 /* Under the first free name "<path>.unusable-<n>". */
 static int put_aside(const char *path, const struct px_log *log)
 {
-    char aside[PX_HOME_FILE_MAX + 16];
+    char aside[PX_HOME_FILE_MAX + 32];
     int err = PX_EEXIST;
     for (int n = 1; n <= ASIDE_MAX && err == PX_EEXIST; n++) {
         snprintf(aside, sizeof(aside), "%s.unusable-%d", path, n);
