@@ -226,7 +226,7 @@ static int add_to(const struct px_cli *cli, const struct list *l, const struct p
         code = store_entry(cli, l, &k);
     if (code != 0)
         return code;
-    printf("%s %s\n", old != NULL ? "updated" : "added", px_peer_id_format(id, text));
+    code = px_json_result(cli, old != NULL ? "updated" : "added", px_peer_id_format(id, text));
     wait_until_listed(cli, l, text);
     return code;
 }
@@ -273,8 +273,7 @@ static int remove_entry(const struct px_cli *cli, const struct list *l,
         if (err != 0)
             return file_error(cli, l, err);
     }
-    printf("removed %s\n", id);
-    return PX_EXIT_OK;
+    return px_json_result(cli, "removed", id);
 }
 
 int px_cmd_auth_remove(const struct px_cli *cli)
@@ -373,7 +372,7 @@ static json_t *entry_json(const struct px_authorized_key *k)
 {
     char id[PX_PEER_ID_TEXT_MAX];
     json_t *comment = json_string(k->comment);
-    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:I}", "peer_id", px_peer_id_format(&k->id, id),
+    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:I}", "peer", px_peer_id_format(&k->id, id),
                      "name", k->name, "grants", words_json(grants_text(k->grants)), "addrs",
                      words_json(addrs_text(k)), "comment", comment != NULL ? comment : json_null(),
                      "line", (json_int_t)k->line);
@@ -404,27 +403,64 @@ int px_cmd_auth_list(const struct px_cli *cli)
 
 /* ---- validate ---- */
 
-int px_cmd_auth_validate(const struct px_cli *cli)
+static const char unused[] = "may connect but use nothing; add grant=cache";
+
+static void validate_text(const struct list *l)
 {
-    struct list l;
     char id[PX_PEER_ID_TEXT_MAX];
-    int code = open_list(cli, &l);
-    if (code != 0)
-        return code;
-    size_t bad = px_authorized_keys_error_count(l.keys);
+    size_t bad = px_authorized_keys_error_count(l->keys);
     for (size_t i = 0; i < bad; i++) {
-        const struct px_auth_error *e = px_authorized_keys_error_at(l.keys, i);
+        const struct px_auth_error *e = px_authorized_keys_error_at(l->keys, i);
         printf("%s:%zu: ", PX_HOME_AUTHORIZED_KEYS, e->line);
         px_cli_put_safe(stdout, e->message);
         putchar('\n');
     }
-    for (size_t i = 0; i < px_authorized_keys_count(l.keys); i++) {
-        const struct px_authorized_key *k = px_authorized_keys_at(l.keys, i);
+    for (size_t i = 0; i < px_authorized_keys_count(l->keys); i++) {
+        const struct px_authorized_key *k = px_authorized_keys_at(l->keys, i);
         if (k->grants == 0)
-            printf("%s:%zu: warning: %s may connect but use nothing; add grant=cache\n",
-                   PX_HOME_AUTHORIZED_KEYS, k->line, px_peer_id_format(&k->id, id));
+            printf("%s:%zu: warning: %s %s\n", PX_HOME_AUTHORIZED_KEYS, k->line,
+                   px_peer_id_format(&k->id, id), unused);
     }
-    printf("%zu good, %zu bad\n", px_authorized_keys_count(l.keys), bad);
+    printf("%zu good, %zu bad\n", px_authorized_keys_count(l->keys), bad);
+}
+
+/* A message may quote bytes that are no UTF-8. */
+static json_t *finding(size_t line, const char *level, const char *message)
+{
+    json_t *text = json_string(message);
+    return json_pack("{s:I, s:s, s:o}", "line", (json_int_t)line, "level", level, "message",
+                     text != NULL ? text : json_string("malformed"));
+}
+
+static json_t *validate_json(const struct list *l)
+{
+    json_t *findings = json_array();
+    size_t bad = px_authorized_keys_error_count(l->keys);
+    for (size_t i = 0; i < bad; i++) {
+        const struct px_auth_error *e = px_authorized_keys_error_at(l->keys, i);
+        (void)json_array_append_new(findings, finding(e->line, "error", e->message));
+    }
+    for (size_t i = 0; i < px_authorized_keys_count(l->keys); i++) {
+        const struct px_authorized_key *k = px_authorized_keys_at(l->keys, i);
+        if (k->grants == 0)
+            (void)json_array_append_new(findings, finding(k->line, "warning", unused));
+    }
+    return json_pack("{s:I, s:I, s:o}", "good", (json_int_t)px_authorized_keys_count(l->keys),
+                     "bad", (json_int_t)bad, "findings", findings);
+}
+
+int px_cmd_auth_validate(const struct px_cli *cli)
+{
+    struct list l;
+    int code = open_list(cli, &l);
+    if (code != 0)
+        return code;
+    if (px_cli_has(cli, "json"))
+        code = px_json_print(cli, validate_json(&l));
+    else
+        validate_text(&l);
+    if (code == 0 && px_authorized_keys_error_count(l.keys) > 0)
+        code = PX_EXIT_FAILURE;
     px_authorized_keys_free(l.keys);
-    return bad > 0 ? PX_EXIT_FAILURE : PX_EXIT_OK;
+    return code;
 }

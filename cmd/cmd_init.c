@@ -7,10 +7,15 @@
 #include "cmd/cli.h"
 #include "cmd/help.h"
 #include "cmd/init_answers.h"
+#include "cmd/json.h"
 
+/* ctx is the list of --json, NULL without. */
 static void made(void *ctx, const char *path)
 {
-    (void)ctx;
+    if (ctx != NULL) {
+        (void)json_array_append_new(ctx, json_string(path));
+        return;
+    }
     fputs("created    ", stdout);
     px_cli_put_safe(stdout, path);
     putchar('\n');
@@ -45,10 +50,10 @@ static int write_answers(const struct px_cli *cli, const struct px_home *home,
 }
 
 static int create(const struct px_cli *cli, const struct px_home *home,
-                  const struct px_init_answers *a, bool had_config)
+                  const struct px_init_answers *a, bool had_config, json_t *created)
 {
     char hint[1024] = "";
-    int err = px_home_init(home, a->key_name, made, NULL, hint, sizeof(hint));
+    int err = px_home_init(home, a->key_name, made, created, hint, sizeof(hint));
     if (err == PX_EINVAL)
         return px_cli_usage(cli, "%s", hint);
     if (err != 0) {
@@ -104,25 +109,44 @@ static void print_next_steps(const struct px_cli *cli, const struct px_home *hom
          "  extra-trusted-public-keys = OTHER-NAME:OTHER-KEY");
 }
 
+static int report(const struct px_cli *cli, const struct px_home *home, json_t *created)
+{
+    char text[PX_PEER_ID_TEXT_MAX];
+    struct px_peer_id id;
+    int code = px_cli_peer_id(cli, home, &id);
+    if (code != 0)
+        return code;
+    px_peer_id_format(&id, text);
+    if (created != NULL)
+        return px_json_print(cli, json_pack("{s:s, s:s, s:O}", "peer", text, "home",
+                                            home->config_dir, "created", created));
+    print_next_steps(cli, home, text);
+    return PX_EXIT_OK;
+}
+
+/* A script that wants JSON answers no questions. */
+static bool may_ask(const struct px_cli *cli)
+{
+    return !px_cli_has(cli, "non-interactive") && !px_cli_has(cli, "json") &&
+           isatty(STDIN_FILENO) != 0 && isatty(STDOUT_FILENO) != 0;
+}
+
 int px_cmd_init(const struct px_cli *cli)
 {
-    char id_text[PX_PEER_ID_TEXT_MAX];
     struct px_home home;
-    struct px_peer_id id;
     struct px_init_answers answers;
     int code = px_cli_home(cli, &home);
     if (code != 0)
         return code;
     bool had_config = has(&home, PX_HOME_CONFIG);
-    bool ask = !px_cli_has(cli, "non-interactive") && isatty(STDIN_FILENO) != 0 &&
-               isatty(STDOUT_FILENO) != 0;
-    code = px_init_answers_take(cli, ask, !has(&home, PX_HOME_NIX_KEY), !had_config, &answers);
+    json_t *created = px_cli_has(cli, "json") ? json_array() : NULL;
+    code = px_init_answers_take(cli, may_ask(cli), !has(&home, PX_HOME_NIX_KEY), !had_config,
+                                &answers);
     if (code == 0)
-        code = create(cli, &home, &answers, had_config);
+        code = create(cli, &home, &answers, had_config, created);
     px_init_answers_deinit(&answers);
     if (code == 0)
-        code = px_cli_peer_id(cli, &home, &id);
-    if (code == 0)
-        print_next_steps(cli, &home, px_peer_id_format(&id, id_text));
+        code = report(cli, &home, created);
+    json_decref(created);
     return code;
 }

@@ -147,7 +147,12 @@ static int add(const struct px_cli *cli, const struct lists *l)
     }
     if (err != 0)
         return file_error(cli, l, l->path, err);
-    printf("%s %s %s\n", old != NULL ? "updated" : "added", n.name, px_peer_id_format(&n.id, id));
+    const char *result = old != NULL ? "updated" : "added";
+    px_peer_id_format(&n.id, id);
+    if (px_cli_has(cli, "json"))
+        return px_json_print(
+            cli, json_pack("{s:s, s:s, s:s}", "name", n.name, "peer", id, "result", result));
+    printf("%s %s %s\n", result, n.name, id);
     return PX_EXIT_OK;
 }
 
@@ -180,6 +185,9 @@ int px_cmd_name_remove(const struct px_cli *cli)
         code = PX_EXIT_NO_PEER;
     } else if (err != 0) {
         code = file_error(cli, &l, l.path, err);
+    } else if (px_cli_has(cli, "json")) {
+        code = px_json_print(
+            cli, json_pack("{s:s, s:s}", "name", cli->operands[0], "result", "removed"));
     } else {
         printf("removed %s\n", cli->operands[0]);
     }
@@ -222,7 +230,7 @@ static int append(json_t *array, const char *name, const struct px_peer_id *id,
                   enum px_resolved from, const char *comment)
 {
     char text[PX_PEER_ID_TEXT_MAX];
-    return json_array_append_new(array, json_pack("{s:s, s:s, s:s, s:s}", "name", name, "peer_id",
+    return json_array_append_new(array, json_pack("{s:s, s:s, s:s, s:s}", "name", name, "peer",
                                                   px_peer_id_format(id, text), "from",
                                                   px_resolved_name(from), "comment", comment));
 }

@@ -1,5 +1,6 @@
 /* peerix nix-key: the public half of the key that signs this machine's own builds. */
 #include "cmd/cli.h"
+#include "cmd/json.h"
 #include "node/nix/nix_key_io.h"
 
 static int print_public(const struct px_cli *cli, const struct px_nix_secret_key *secret)
@@ -9,12 +10,16 @@ static int print_public(const struct px_cli *cli, const struct px_nix_secret_key
     px_nix_secret_key_public(secret, &key);
     px_buf_init(&text, PX_NIX_KEY_TEXT_MAX);
     int err = px_nix_public_key_format(&key, &text);
-    if (err == 0)
-        printf("%.*s\n", (int)text.len, (const char *)text.data);
-    else
+    int code = err == 0 ? PX_EXIT_OK : PX_EXIT_FAILURE;
+    if (err != 0)
         px_cli_error(cli, "%s", px_strerror(err));
+    else if (px_cli_has(cli, "json"))
+        code = px_json_print(
+            cli, json_pack("{s:o}", "nix_key", json_stringn((const char *)text.data, text.len)));
+    else
+        printf("%.*s\n", (int)text.len, (const char *)text.data);
     px_buf_deinit(&text);
-    return err == 0 ? PX_EXIT_OK : PX_EXIT_FAILURE;
+    return code;
 }
 
 int px_cmd_nix_key(const struct px_cli *cli)

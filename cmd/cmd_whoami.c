@@ -14,7 +14,7 @@ int px_cmd_whoami(const struct px_cli *cli)
         return code;
     px_peer_id_format(&id, text);
     if (px_cli_has(cli, "json"))
-        return px_json_print(cli, json_pack("{s:s}", "peer_id", text));
+        return px_json_print(cli, json_pack("{s:s}", "peer", text));
     puts(text);
     return PX_EXIT_OK;
 }

@@ -13,6 +13,7 @@ const size_t px_common_option_count = PX_ARRAY_LEN(px_common_options);
 static const struct px_cli_option init_options[] = {
     {"non-interactive", NULL, "never ask, take the defaults"},
     {"nix-key-name", "NAME", "name of the signing key (default: HOSTNAME-peerix-1)"},
+    {"json", NULL, "print JSON"},
 };
 static const struct px_cli_option json_option[] = {
     {"json", NULL, "print JSON"},
@@ -39,12 +40,15 @@ static const struct px_cli_option auth_add_options[] = {
      "what the peer may have: cache (paths signed by a share key), cache-own (own builds); "
      "default: both"},
     {"comment", "TEXT", "a remark for people"},
+    {"json", NULL, "print JSON"},
 };
 static const struct px_cli_option name_add_options[] = {
     {"comment", "TEXT", "a remark for people"},
+    {"json", NULL, "print JSON"},
 };
 static const struct px_cli_option nix_key_options[] = {
     {"nix-key", "FILE", "the secret key (default: as the daemon finds it)"},
+    {"json", NULL, "print JSON"},
 };
 static const struct px_cli_option config_apply_options[] = {
     {"confirm-timeout", "TIME", "take it back after TIME (1s to 24h) unless confirmed"},
@@ -101,10 +105,10 @@ const struct px_command px_commands[] = {
                 "daemon takes it up by itself."},
     {.name = "auth list", OPTIONS(json_option), .operands = "", .run = px_cmd_auth_list,
      .summary = "list authorized peers"},
-    {.name = "auth remove", .operands = "PEER", .operands_min = 1, .operands_max = 1,
+    {.name = "auth remove", OPTIONS(json_option), .operands = "PEER", .operands_min = 1, .operands_max = 1,
      .run = px_cmd_auth_remove,
      .summary = "remove a peer; a running daemon ends its connection"},
-    {.name = "auth validate", .operands = "", .run = px_cmd_auth_validate,
+    {.name = "auth validate", OPTIONS(json_option), .operands = "", .run = px_cmd_auth_validate,
      .summary = "check authorized_keys, printing every bad line with its number"},
     {.name = "name add", OPTIONS(name_add_options), .operands = "NAME PEER", .operands_min = 2,
      .operands_max = 2, .run = px_cmd_name_add,
@@ -114,7 +118,7 @@ const struct px_command px_commands[] = {
                 "peer's ID (12 characters or more)."},
     {.name = "name list", OPTIONS(json_option), .operands = "", .run = px_cmd_name_list,
      .summary = "list all names, those of authorized_keys first"},
-    {.name = "name remove", .operands = "NAME", .operands_min = 1, .operands_max = 1,
+    {.name = "name remove", OPTIONS(json_option), .operands = "NAME", .operands_min = 1, .operands_max = 1,
      .run = px_cmd_name_remove, .summary = "remove a name that `name add` gave"},
     {.name = "resolve", OPTIONS(json_option), .operands = "PEER", .operands_min = 1,
      .operands_max = 1, .run = px_cmd_resolve,

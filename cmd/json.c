@@ -31,6 +31,14 @@ int px_json_print_line(const struct px_cli *cli, const json_t *value)
     return PX_EXIT_FAILURE;
 }
 
+int px_json_result(const struct px_cli *cli, const char *result, const char *id)
+{
+    if (px_cli_has(cli, "json"))
+        return px_json_print(cli, json_pack("{s:s, s:s}", "peer", id, "result", result));
+    printf("%s %s\n", result, id);
+    return PX_EXIT_OK;
+}
+
 const json_t *px_json_at(const json_t *object, const char *path)
 {
     struct px_slice rest = px_slice_cstr(path), key;

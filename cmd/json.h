@@ -12,6 +12,10 @@ int px_json_print(const struct px_cli *cli, json_t *owned_value);
 /* One value on one line, at once: for streams. Returns an exit code. */
 int px_json_print_line(const struct px_cli *cli, const json_t *value);
 
+/* What a command has done to whom: "added ID", or {"peer": "ID", "result": "added"} with --json.
+ * Returns an exit code. */
+int px_json_result(const struct px_cli *cli, const char *result, const char *id);
+
 /* Members by path ("stats.rtt"); what is missing or of another type gives NULL, "", 0 or PX_NEVER.
  */
 const json_t *px_json_at(const json_t *object, const char *path);

@@ -69,7 +69,7 @@ verdict "init_is_idempotent"
 
 run 0 init --home "$B" --nix-key-name my.cache-7
 run 0 whoami --json --home "$B"
-line "$out" "  \"peer_id\": \"$("$PEERIX" whoami --home "$B")\""
+line "$out" "  \"peer\": \"$("$PEERIX" whoami --home "$B")\""
 verdict "whoami_prints_json"
 id_b=$("$PEERIX" whoami --home "$B")
 
@@ -186,7 +186,7 @@ run 0 auth list --home "$A"
 line "$out" "PEER ID                                               NAME  GRANTS  ADDRESSES                          COMMENT"
 line "$out" "$id_b  bee   cache   bee.example:12303,[2001:db8::1]:7  the other one"
 run 0 auth list --json --home "$A"
-for want in '    "peer_id": "'"$id_b"'",' '    "name": "bee",' '      "cache"' '      "bee.example:12303",' \
+for want in '    "peer": "'"$id_b"'",' '    "name": "bee",' '      "cache"' '      "bee.example:12303",' \
     '    "comment": "the other one",' '    "line": 1'; do line "$out" "$want"; done
 ! command -v jq >/dev/null || equal "$(jq -r '.[0].addrs[1]' <<<"$out")" "[2001:db8::1]:7"
 verdict "auth_list_is_aligned_and_speaks_json"
@@ -364,6 +364,33 @@ rm "$A/config.yaml"
 run 0 config validate --home "$A"
 has "$out" "defaults"
 verdict "config_errors_have_file_line_and_allowed_values"
+
+# ---- JSON ----
+if command -v jq >/dev/null; then
+    is() { jq -e "$1" <<<"$out" >/dev/null 2>&1 || note "not $1: $out"; }
+    run 0 init --json --home "$T/json"
+    is '(.created | length) == 5 and .home and (.peer | startswith("12D3KooW"))'
+    run 0 init --json --home "$T/json"
+    is '.created == []'
+    run 0 nix-key --json --home "$B"
+    is ".nix_key == \"$key_b\""
+    run 0 auth add "$id_b" --name bee --json --home "$T/json"
+    is ".peer == \"$id_b\" and .result == \"added\""
+    run 0 name add desk bee --json --home "$T/json"
+    is ".name == \"desk\" and .peer == \"$id_b\""
+    run 0 resolve desk --json --home "$T/json"
+    is ".peer == \"$id_b\" and .from == \"names\""
+    run 0 name remove desk --json --home "$T/json"
+    is '.result == "removed"'
+    printf 'oops\n%s\n' "$id_c" >>"$T/json/authorized_keys"
+    run 1 auth validate --json --home "$T/json"
+    is '.good == 2 and .bad == 1 and (.findings | map(.level)) == ["error", "warning"] and .findings[0].line == 2'
+    run 0 auth remove bee --json --home "$T/json"
+    is ".peer == \"$id_b\" and .result == \"removed\""
+    verdict "every_command_that_prints_data_prints_JSON_too"
+else
+    echo "skip - every_command_that_prints_data_prints_JSON_too (jq is not installed)"
+fi
 
 # ---- usage ----
 run 2
