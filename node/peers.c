@@ -480,6 +480,7 @@ void px_peers_network_changed(void *peers, enum px_net_change change)
         px_peer_manager_each(set->manager, leave_foreign_link, set);
     }
     (void)change; /* each of them is reason enough */
+    px_overlay_io_network_changed(set->io);
     px_peer_manager_network_changed(set->manager, px_now_io());
     px_peers_rearm(set);
 }

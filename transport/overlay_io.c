@@ -265,6 +265,11 @@ int px_overlay_io_dial(struct px_overlay_io *io, const struct px_peer_id *id,
     return px_overlay_dial(io->overlay, id, &path, user, px_now_io(), ret);
 }
 
+void px_overlay_io_network_changed(struct px_overlay_io *io)
+{
+    px_overlay_network_changed(io->overlay, px_now_io());
+}
+
 void px_overlay_io_close(struct px_overlay_io *io, void (*done)(void *ctx), void *ctx)
 {
     io->done = done;

@@ -5,7 +5,7 @@
 
 #include "proto/base/heap.h"
 
-#define NODES_MAX     8
+#define NODES_MAX     128
 #define DATAGRAM_MAX  1472
 #define IN_FLIGHT_MAX (1u << 16)
 
@@ -39,6 +39,8 @@ struct sim_net {
     size_t node_count;
     struct px_heap flights;
     uint64_t delivered, dropped;
+    bool (*passes)(void *ctx, uint8_t from, uint8_t to);
+    void *passes_ctx;
 };
 
 struct sim_net *sim_net_new(uint64_t seed, const struct sim_weather *weather)
@@ -74,6 +76,13 @@ void sim_net_free(struct sim_net *n)
 void sim_net_set_weather(struct sim_net *n, const struct sim_weather *weather)
 {
     n->weather = *weather;
+}
+
+void sim_net_set_filter(struct sim_net *n, bool (*passes)(void *ctx, uint8_t from, uint8_t to),
+                        void *ctx)
+{
+    n->passes = passes;
+    n->passes_ctx = ctx;
 }
 
 px_nsec sim_net_now(const struct sim_net *n)
@@ -224,6 +233,8 @@ static void send_one(struct sim_node *from, const struct px_path *path, unsigned
     struct sim_net *n = from->net;
     struct sim_node *to = node_at(n, &path->remote);
     px_nsec at;
+    if (to != NULL && n->passes != NULL && !n->passes(n->passes_ctx, from->number, to->number))
+        to = NULL;
     if (to == NULL || to->deaf || !may_send_from(from, &path->local) || data.len > DATAGRAM_MAX ||
         dice(n, n->weather.loss) || !pass_bottleneck(to, data.len, &at)) {
         n->dropped++;

@@ -27,6 +27,9 @@ struct sim_node_ops {
 struct sim_net *sim_net_new(uint64_t seed, const struct sim_weather *weather);
 void sim_net_free(struct sim_net *n);
 void sim_net_set_weather(struct sim_net *n, const struct sim_weather *weather);
+/* Datagrams of pairs that do not pass are lost; NULL: all pass. */
+void sim_net_set_filter(struct sim_net *n, bool (*passes)(void *ctx, uint8_t from, uint8_t to),
+                        void *ctx);
 px_nsec sim_net_now(const struct sim_net *n);
 struct px_test_rng *sim_net_rng(struct sim_net *n);
 
