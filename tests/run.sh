@@ -99,7 +99,10 @@ fi
 export PX_ASAN=$PWD/build/asan PX_RELEASE=$PWD/build/release
 export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1
 
-if wanted checks; then part checks 60 tests/checks/layers.sh; fi
+for script in tests/checks/*.sh; do
+    name=$(basename "$script" .sh)
+    if wanted checks || wanted "$name"; then part "$name" 60 "$script"; fi
+done
 for program in $(unit_programs asan 2>/dev/null); do
     name=$(basename "$program")
     if wanted unit || wanted "$name"; then part "$name" $unit_seconds "$program"; fi
