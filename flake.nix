@@ -17,7 +17,7 @@
       devShells = each (pkgs: {
         default = pkgs.mkShell {
           inputsFrom = [ (package pkgs) ];
-          packages = with pkgs; [ clang clang-tools curl iproute2 procps util-linux xz jq groff mandoc zsh fish nginx openssl systemd ];
+          packages = with pkgs; [ clang clang-tools curl iproute2 procps util-linux xz jq groff mandoc zsh fish nginx openssl systemd avahi dbus ];
         };
       });
 

@@ -23,10 +23,10 @@ run | demo | test | bench) ;;
 esac
 
 packages="build-essential cmake ninja-build pkg-config libuv1-dev libsodium-dev libgnutls28-dev libcbor-dev
-    libsqlite3-dev libmicrohttpd-dev libjansson-dev libyaml-dev"
+    libsqlite3-dev libmicrohttpd-dev libjansson-dev libyaml-dev libqrencode-dev libavahi-client-dev"
 quic="libngtcp2-dev libngtcp2-crypto-gnutls-dev libnghttp3-dev"
 if wants demo; then packages+=" nix-bin"; fi
-if wants test; then packages+=" clang clang-format libclang-rt-dev curl iproute2 procps util-linux xz-utils binutils systemd jq groff mandoc zsh fish"; fi
+if wants test; then packages+=" clang clang-format libclang-rt-dev curl iproute2 procps util-linux xz-utils binutils systemd jq groff mandoc zsh fish avahi-daemon dbus-daemon"; fi
 if wants bench; then packages+=" nginx-light openssl"; fi
 
 programs() {
@@ -34,7 +34,7 @@ programs() {
     for p in "$@"; do command -v "$p" >/dev/null || return 1; done
 }
 modules="libuv libsodium gnutls >= 3.7.5 libngtcp2 >= 1.11 libngtcp2_crypto_gnutls libnghttp3 >= 1.0 libcbor sqlite3
-    libmicrohttpd jansson yaml-0.1"
+    libmicrohttpd jansson yaml-0.1 libqrencode avahi-client"
 clang_runtime() {
     local dir
     dir=$(dirname "$(clang -rtlib=compiler-rt -print-libgcc-file-name 2>/dev/null)")
@@ -45,7 +45,7 @@ complete() {
     # shellcheck disable=SC2086
     pkg-config --exists $modules || return 1
     if wants demo; then programs nix-store || return 1; fi
-    if wants test; then programs clang clang-format curl ip ps setpriv systemd-analyze xz ar jq groff mandoc zsh fish && clang_runtime || return 1; fi
+    if wants test; then programs clang clang-format curl ip ps setpriv systemd-analyze xz ar jq groff mandoc zsh fish avahi-daemon dbus-daemon && clang_runtime || return 1; fi
     if wants bench; then programs nginx openssl || return 1; fi
 }
 

@@ -1,5 +1,5 @@
 { lib, stdenv, cmake, ninja, pkg-config, libuv, libsodium, gnutls, ngtcp2-gnutls, nghttp3, libcbor
-, sqlite, libmicrohttpd, jansson, libyaml, runTests ? false }:
+, sqlite, libmicrohttpd, jansson, libyaml, qrencode, avahi, runTests ? false }:
 
 stdenv.mkDerivation {
   pname = "peerix";
@@ -8,7 +8,8 @@ stdenv.mkDerivation {
 
   nativeBuildInputs = [ cmake ninja pkg-config ];
   buildInputs = [
-    libuv libsodium gnutls ngtcp2-gnutls nghttp3 libcbor sqlite libmicrohttpd jansson libyaml
+    libuv libsodium gnutls ngtcp2-gnutls nghttp3 libcbor sqlite libmicrohttpd jansson libyaml qrencode
+    avahi
   ];
 
   cmakeFlags = [

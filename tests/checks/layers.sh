@@ -41,6 +41,8 @@ strays=$(
     home 'cbor' '^proto/cbor'
     home 'microhttpd' '^node/http_server'
     home 'yaml' '^node/yaml_config'
+    home 'qrencode' '^cmd/qr'
+    home 'avahi-' '^node/mdns'
 )
 verdict "each library has one home" "$strays"
 
