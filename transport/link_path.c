@@ -89,8 +89,10 @@ void px_link_path_doubt(struct px_link_path *p, px_nsec now)
 {
     bool asked_just_now =
         p->state == PX_LINK_PATH_DOUBT && p->tries > 0 && now - p->asked_at < PX_LINK_PROBE_AGAIN;
-    if (p->state != PX_LINK_PATH_DOUBT)
+    if (p->state != PX_LINK_PATH_DOUBT) {
         set_state(p, PX_LINK_PATH_DOUBT);
+        p->doubt_began = now;
+    }
     p->doubt_since = now;
     if (asked_just_now)
         return;
@@ -225,8 +227,9 @@ static void settle_client(struct px_link_path *p, const struct px_path *path, bo
                           const struct px_addr *observed, px_nsec now)
 {
     bool doubted = p->state == PX_LINK_PATH_DOUBT, here = is_current(p, path);
-    bool mapped_anew = here && doubted && !same_observed(&p->observed, observed);
-    bool go = mapped_anew || (!here && (doubted || moved));
+    bool anew = here && doubted &&
+                (!same_observed(&p->observed, observed) || now - p->doubt_began >= PX_LINK_OUTAGE);
+    bool go = anew || (!here && (doubted || moved));
     if (go && p->ops->migrate(p->ctx, path) != 0) {
         if (!doubted) /* try again with the next answer */
             px_link_path_doubt(p, now);
@@ -234,6 +237,8 @@ static void settle_client(struct px_link_path *p, const struct px_path *path, bo
     }
     if (!here && !go)
         return;
+    if (doubted && !go)
+        p->ops->poke(p->ctx);
     p->observed = *observed;
     end_doubt(p);
 }
@@ -243,6 +248,8 @@ static void settle_server(struct px_link_path *p, const struct px_path *path,
 {
     if (!is_current(p, path))
         return; /* the client has to move first */
+    if (p->state == PX_LINK_PATH_DOUBT)
+        p->ops->poke(p->ctx);
     p->observed = *observed;
     end_doubt(p);
 }

@@ -8,6 +8,7 @@
 
 #define PX_LINK_QUESTIONS_MAX 4            /* outstanding on paths that are not proved */
 #define PX_LINK_QUESTION_TIME (5 * PX_SEC) /* an answer later than this proves nothing */
+#define PX_LINK_OUTAGE        PX_SEC /* after a silence this long QUIC's timers wait for too long */
 #define PX_LINK_GREETINGS_MAX 4
 #define PX_LINK_GREETING_GAP  (250 * PX_MSEC)
 #define PX_LINK_STRAYS_MAX    4               /* unproved sources of QUIC packets remembered */
@@ -25,6 +26,8 @@ struct px_link_path_ops {
     void (*proved)(void *ctx, const struct px_path *path);
     /* Client: move to a proved path, or anew to the present one. 0; else it cannot now. */
     int (*migrate)(void *ctx, const struct px_path *path);
+    /* The path in use works: have QUIC send something now. */
+    void (*poke)(void *ctx);
 };
 
 struct px_path_question {
@@ -52,6 +55,7 @@ struct px_link_path {
     struct px_rng rng;
     bool client;
     enum px_link_path_state state;
+    px_nsec doubt_began; /* the first of doubts that followed each other */
     px_nsec doubt_since, asked_at, next_probe;
     unsigned tries;
     px_nsec greet_at; /* when the first question is asked (again); 0: answered, or given up */

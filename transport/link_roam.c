@@ -46,12 +46,18 @@ static int migrate(void *ctx, const struct px_path *path)
     return err;
 }
 
+static void poke(void *ctx)
+{
+    px_link_poke(ctx);
+}
+
 static const struct px_link_path_ops path_ops = {
     .send = send_packet,
     .current = get_current,
     .is_proved = is_proved,
     .proved = on_proved,
     .migrate = migrate,
+    .poke = poke,
 };
 
 /* ---- the link's life ---- */
@@ -193,6 +199,8 @@ void px_overlay_roam_run(struct px_overlay *o)
 {
     PX_LIST_EACH(it, &o->asking) {
         struct px_link *l = from_asking(it);
+        if (l->conn == NULL)
+            continue;
         px_link_path_run(&l->roam.path, px_quic_conn_heard_at(l->conn), o->now);
         if (px_link_path_deadline(&l->roam.path) == PX_NEVER)
             px_list_remove(&l->roam.asking);

@@ -79,8 +79,14 @@ static int on_migrate(void *ctx, const struct px_path *path)
     return 0;
 }
 
-static const struct px_link_path_ops ops = {on_send, on_current, on_is_proved, on_proved,
-                                            on_migrate};
+static void on_poke(void *ctx)
+{
+    const struct end *e = ctx;
+    px_assert(e->path.state == PX_LINK_PATH_DOUBT);
+}
+
+static const struct px_link_path_ops ops = {on_send,   on_current, on_is_proved,
+                                            on_proved, on_migrate, on_poke};
 
 static void end_init(struct end *e, bool client)
 {

@@ -24,6 +24,7 @@ struct sim_node {
     uint8_t number;
     struct px_addr address; /* its own */
     uint16_t mapped;        /* 0, or the port that the world sees */
+    uint16_t forged;        /* 0, or the source port of what it sends */
     const struct sim_node_ops *ops;
     void *ctx;
     bool kicked, deaf;
@@ -38,7 +39,7 @@ struct sim_net {
     struct sim_node nodes[NODES_MAX];
     size_t node_count;
     struct px_heap flights;
-    uint64_t delivered, dropped;
+    uint64_t delivered, dropped, astray;
     bool (*passes)(void *ctx, uint8_t from, uint8_t to);
     void *passes_ctx;
 };
@@ -100,6 +101,11 @@ uint64_t sim_net_delivered(const struct sim_net *n)
     return n->delivered;
 }
 
+uint64_t sim_net_astray(const struct sim_net *n)
+{
+    return n->astray;
+}
+
 uint64_t sim_net_dropped(const struct sim_net *n)
 {
     return n->dropped;
@@ -154,6 +160,11 @@ void sim_node_set_address(struct sim_node *s, const struct px_addr *address)
 void sim_node_set_mapping(struct sim_node *s, uint16_t port)
 {
     s->mapped = port;
+}
+
+void sim_node_forge(struct sim_node *s, uint16_t port)
+{
+    s->forged = port;
 }
 
 /* As the world sees it. */
@@ -220,6 +231,8 @@ static void launch(const struct sim_node *from, struct sim_node *to, unsigned ec
     f->due = (struct px_heap_node){0};
     f->to = to;
     f->path = (struct px_path){to->address, outside(from)};
+    if (from->forged != 0)
+        f->path.remote.port = from->forged;
     f->sent_to = outside(to);
     f->ecn = ecn;
     f->len = data.len;
@@ -233,6 +246,7 @@ static void send_one(struct sim_node *from, const struct px_path *path, unsigned
     struct sim_net *n = from->net;
     struct sim_node *to = node_at(n, &path->remote);
     px_nsec at;
+    n->astray += to == NULL ? data.len : 0;
     if (to != NULL && n->passes != NULL && !n->passes(n->passes_ctx, from->number, to->number))
         to = NULL;
     if (to == NULL || to->deaf || !may_send_from(from, &path->local) || data.len > DATAGRAM_MAX ||

@@ -43,6 +43,8 @@ void sim_node_set_deaf(struct sim_node *s, bool deaf);
 void sim_node_set_address(struct sim_node *s, const struct px_addr *address);
 /* A NAT shows the node to the world under another port; what goes to an old one is lost. */
 void sim_node_set_mapping(struct sim_node *s, uint16_t port);
+/* What it sends shows this port as its source; it still receives under its own (0: as it is). */
+void sim_node_forge(struct sim_node *s, uint16_t port);
 struct px_addr sim_addr(uint8_t number);
 struct px_path sim_path(uint8_t from, uint8_t to);
 /* What the node's endpoint sends through. */
@@ -56,5 +58,7 @@ bool sim_net_step(struct sim_net *n, px_nsec until);
 
 uint64_t sim_net_delivered(const struct sim_net *n);
 uint64_t sim_net_dropped(const struct sim_net *n);
+/* Bytes sent to addresses that nobody has. */
+uint64_t sim_net_astray(const struct sim_net *n);
 
 #endif

@@ -188,6 +188,59 @@ TEST(both_ends_at_once_lose_each_other_until_one_comes_back)
     }
 }
 
+/* A listed peer that shows a victim's address as its own, in all it sends. */
+TEST(a_peer_cannot_turn_a_link_on_somebody_else)
+{
+    for (int i = 0; i < 2; i++) {
+        struct world w;
+        start(&w, 1330 + (uint64_t)i, &line);
+        struct host *forger = i == 0 ? &w.a : &w.b, *other = i == 0 ? &w.b : &w.a;
+        CHECK(host_send(other, other->links[0], 8000000));
+        CHECK(host_send(forger, forger->links[0], 8000000));
+        world_run(&w, PX_SEC);
+        struct px_quic_stats before, after;
+        px_link_stats(forger->links[0], &before);
+        CHECK_INT(sim_net_astray(w.net), 0);
+        sim_node_forge(forger->node, 7777);
+        for (int t = 0; t < 100; t++) {
+            px_overlay_network_changed(forger->overlay, sim_net_now(w.net));
+            sim_node_kick(forger->node);
+            world_run(&w, 100 * PX_MSEC);
+        }
+        px_link_stats(forger->links[0], &after);
+        CHECK(after.bytes_sent > before.bytes_sent);
+        uint64_t astray = sim_net_astray(w.net);
+        CHECK(astray > 0 && astray <= 68 * (32 + 16 * 10 + 1)); /* answers alone, few of them */
+        CHECK_INT(other->moved_count, 0);
+        sim_node_forge(forger->node, 0); /* and it is all the same afterwards */
+        world_run(&w, 3 * PX_SEC);
+        CHECK(world_run_until(&w, world_bulks_done, 60 * PX_SEC));
+        check_works(&w);
+        world_deinit(&w);
+    }
+}
+
+TEST(after_an_outage_a_stream_goes_on_at_once)
+{
+    for (int i = 0; i < 4; i++) {
+        const px_nsec outage = i & 2 ? 3 * PX_SEC : 12 * PX_SEC;
+        struct world w;
+        start(&w, 1340 + (uint64_t)i, &line);
+        struct host *from = i & 1 ? &w.a : &w.b, *to = i & 1 ? &w.b : &w.a;
+        CHECK(host_send(from, from->links[0], 3000000));
+        struct watch v = watch_start(to);
+        run_watched(&w, &v, PX_SEC);
+        sim_net_set_weather(w.net, &sim_gone);
+        run_watched(&w, &v, outage);
+        sim_net_set_weather(w.net, &line);
+        run_watched(&w, &v, 60 * PX_SEC);
+        CHECK(world_bulks_done(&w));
+        CHECK(v.longest >= outage && v.longest <= outage + 1200 * PX_MSEC);
+        check_works(&w);
+        world_deinit(&w);
+    }
+}
+
 TEST(a_change_that_does_not_concern_a_link_moves_nothing)
 {
     struct world w;

@@ -17,7 +17,7 @@ struct end {
     struct px_test_rng rng;
     px_nsec now;
     struct px_path current, allowed, migrated;
-    size_t proved_count, migrate_count;
+    size_t proved_count, migrate_count, poke_count;
     int migrate_err;
     struct sent sent[SENT_MAX];
     size_t sent_count;
@@ -59,8 +59,13 @@ static int on_migrate(void *ctx, const struct px_path *path)
     return e->migrate_err;
 }
 
-static const struct px_link_path_ops ops = {on_send, on_current, on_is_proved, on_proved,
-                                            on_migrate};
+static void on_poke(void *ctx)
+{
+    ((struct end *)ctx)->poke_count++;
+}
+
+static const struct px_link_path_ops ops = {on_send,   on_current, on_is_proved,
+                                            on_proved, on_migrate, on_poke};
 
 static struct px_addr addr(uint8_t a, uint8_t b)
 {
@@ -277,8 +282,29 @@ TEST(a_new_mapping_makes_a_client_in_doubt_migrate_to_where_it_is)
         pong.observed.port = changed ? 5000 : 4433;
         px_link_path_input(&e->path, &e->current, &pong, e->now);
         CHECK_INT(e->migrate_count, changed);
+        CHECK_INT(e->poke_count, !changed);
         CHECK(px_link_path_deadline(&e->path) == PX_NEVER);
     }
+}
+
+TEST(a_path_that_works_again_after_an_outage_is_used_at_once)
+{
+    for (int client = 0; client < 2; client++)
+        for (int late = 0; late < 2; late++) {
+            struct end *e = start(client != 0);
+            px_link_path_doubt(&e->path, e->now);
+            e->path.observed = addr(10, 1);
+            for (int i = 0; i < 9 + late; i++) { /* doubts that follow each other are one */
+                run(e, 0, e->now + 100 * PX_MSEC);
+                px_link_path_doubt(&e->path, e->now);
+            }
+            run(e, 0, e->now);
+            struct px_path here = e->current;
+            give(e, &here, PX_DISCO_PONG, e->sent[e->sent_count - 2].packet.nonce, 0);
+            CHECK_INT(e->migrate_count, client && late);
+            CHECK_INT(e->poke_count, !(client && late));
+            CHECK(px_link_path_deadline(&e->path) == PX_NEVER);
+        }
 }
 
 TEST(the_first_question_is_given_up_when_nobody_answers)
