@@ -156,10 +156,11 @@ tell() {
     fi
     cat <<TEXT
 commands    peerix … --system, as root
-nix         in /etc/nix/nix.conf of this machine:
+nix         in /etc/nix/nix.conf of this machine, again after pairing (\`peerix nix-conf --system\`):
                 extra-substituters = http://127.0.0.1:12304
-                extra-trusted-public-keys = what \`peerix nix-key --system\` prints on the machines that build;
-            here that is $(as_peerix "$program" nix-key --system)
+                extra-trusted-public-keys = the keys of the machines that build
+            this machine's key is $(as_peerix "$program" nix-key --system)
+next        peerix invite --system, and on the other machine peerix join CODE
 TEXT
 }
 
