@@ -81,7 +81,8 @@ netns_unplug alice eth0
 node_stop bob
 ip -n "$(netns_id bob)" addr del 10.77.1.2/24 dev eth0
 ip -n "$(netns_id bob)" addr add 10.77.1.99/24 dev eth0
-lan_start bob
+rm -f "$T/bob/home/state.db"* # and another port: neither can dial the other from memory
+lan_start bob --listen "[::]:12399"
 sleep 3 # bob has stopped saying hello every second
 count=$(grep -c 'event=peer.connected .*name=bob' "$T/alice.log")
 again() { [ "$(grep -c 'event=peer.connected .*name=bob' "$T/alice.log")" -gt "$count" ]; }
@@ -90,6 +91,7 @@ netns_replug alice eth0
 began=$(now_ms)
 check "the new address is found when the cable is back" until_true 6 again
 took "$began" 2000 "connected after the cable is back"
+check "by announcement" grep -qE 'event=peer.connected .*:12399' "$T/alice.log"
 
 # ---- an interface that comes later ----
 node_stop alice
