@@ -331,7 +331,16 @@ TEST(parked_bytes_stop_at_the_window)
 
 TEST(misuse_of_stream_0_and_of_its_type_closes_the_connection)
 {
-    enum misuse { FIN_EARLY, FIN_LATE, SECOND, SECOND_EARLY, JUNK, OVERSIZED, MISUSES };
+    enum misuse {
+        FIN_EARLY,
+        FIN_LATE,
+        SECOND,
+        SECOND_EARLY,
+        JUNK,
+        OVERSIZED,
+        DISCO_TWICE,
+        MISUSES
+    };
     static const struct {
         int err;
         enum px_close_code code;
@@ -342,10 +351,11 @@ TEST(misuse_of_stream_0_and_of_its_type_closes_the_connection)
         [SECOND_EARLY] = {PX_EPROTO, PX_CLOSE_PROTOCOL},
         [JUNK] = {PX_EPARSE, PX_CLOSE_PROTOCOL},
         [OVERSIZED] = {PX_ELIMIT, PX_CLOSE_PROTOCOL},
+        [DISCO_TWICE] = {PX_EPROTO, PX_CLOSE_PROTOCOL},
     };
     for (int m = 0; m < MISUSES; m++) {
         struct eager e;
-        eager_start(&e, 510 + (uint64_t)m);
+        eager_start(&e, 5100 + (uint64_t)m);
         if (m == FIN_EARLY)
             raw_write(e.c, 0, px_slice(NULL, 0), true);
         if (m == SECOND_EARLY)
@@ -358,6 +368,8 @@ TEST(misuse_of_stream_0_and_of_its_type_closes_the_connection)
             raw_write(e.c, 4, px_slice("\0", 1), false);
         if (m == JUNK)
             raw_write(e.c, 0, px_slice("\0\1\377", 3), false);
+        for (int i = 0; i < 2 && m == DISCO_TWICE; i++)
+            raw_write(e.c, 0, px_slice("\0\5\xa2\0\4\1\7", 7), false);
         if (m == OVERSIZED)
             raw_write(e.c, 0, px_slice("\377\377", 2), false);
         world_run(&e.w, PX_SEC);

@@ -472,6 +472,11 @@ TEST(control_frames_out_of_place_are_refused_and_unknown_ones_ignored)
     } cases[] = {
         {"unknown type", PX_SLICE_LIT("\x00\x04\xa1\x00\x18\x63"), 0},
         {"unknown type with more keys", PX_SLICE_LIT("\x00\x06\xa2\x00\x09\x05\x81\x01"), 0},
+        {"ping", PX_SLICE_LIT("\x00\x05\xa2\x00\x02\x01\x07"), 0},
+        {"ping without nonce", PX_SLICE_LIT("\x00\x03\xa1\x00\x02"), PX_EPARSE},
+        {"ping with a text", PX_SLICE_LIT("\x00\x05\xa2\x00\x02\x01\x60"), PX_EPARSE},
+        {"pong with more keys", PX_SLICE_LIT("\x00\x07\xa3\x00\x03\x01\x07\x05\xf6"), 0},
+        {"disco without index", PX_SLICE_LIT("\x00\x05\xa2\x00\x04\x02\x07"), PX_EPARSE},
         {"a second accepted", PX_SLICE_LIT("\x00\x07\xa3\x00\x01\x01\x01\x02\x00"), PX_EPROTO},
         {"no map", PX_SLICE_LIT("\x00\x01\x00"), PX_EPARSE},
         {"no type", PX_SLICE_LIT("\x00\x03\xa1\x01\x01"), PX_EPARSE},
@@ -497,6 +502,45 @@ TEST(control_frames_out_of_place_are_refused_and_unknown_ones_ignored)
         }
 }
 
+TEST(frames_for_the_link_are_handed_out_one_by_one_with_what_they_say)
+{
+    static const uint8_t frames[] = {0, 5, 0xa2, 0, 2, 1,    7, 0, 5, 0xa2, 0,
+                                     3, 1, 8,    0, 5, 0xa2, 0, 4, 1, 9};
+    static const enum px_control_type types[] = {PX_CONTROL_PING, PX_CONTROL_PONG,
+                                                 PX_CONTROL_DISCO};
+    struct pair p;
+    pair_start(pair_init(&p));
+    run(&p, SIZE_MAX);
+    struct px_slice rest = px_slice(frames, sizeof(frames));
+    for (size_t i = 0; i < PX_ARRAY_LEN(types); i++) {
+        enum px_handshake_event event;
+        CHECK_OK(px_link_handshake_input(p.a.h, &rest, &p.a.out, &event));
+        CHECK_INT(event, PX_HANDSHAKE_CONTROL);
+        const struct px_control *c = px_link_handshake_control(p.a.h);
+        CHECK_INT(c->type, types[i]);
+        CHECK_INT(c->type == PX_CONTROL_DISCO ? c->index : c->nonce, 7 + i);
+    }
+    CHECK_INT(rest.len, 0);
+    pair_deinit(&p);
+}
+
+TEST(both_ends_have_one_binding_and_the_same_keys_when_the_handshake_is_done)
+{
+    struct pair p;
+    struct px_noise_keys a, b;
+    pair_start(pair_init(&p));
+    CHECK_ERR(px_link_handshake_split(p.a.h, &a), PX_ESTATE);
+    run(&p, SIZE_MAX);
+    CHECK_OK(px_link_handshake_split(p.a.h, &a));
+    CHECK_OK(px_link_handshake_split(p.b.h, &b));
+    CHECK(memcmp(&a, &b, sizeof(a)) == 0);
+    CHECK(memcmp(&a.initiator_to_responder, &a.responder_to_initiator,
+                 sizeof(a.initiator_to_responder)) != 0);
+    CHECK(memcmp(px_link_handshake_binding(p.a.h), px_link_handshake_binding(p.b.h), PX_HASH_LEN) ==
+          0);
+    pair_deinit(&p);
+}
+
 TEST(accepted_with_more_than_was_offered_is_refused)
 {
     static const struct {
@@ -507,6 +551,7 @@ TEST(accepted_with_more_than_was_offered_is_refused)
         {PX_SLICE_LIT("\x00\x07\xa3\x00\x01\x01\x01\x02\x01"), PX_EPROTO}, /* a capability */
         {PX_SLICE_LIT("\x00\x07\xa3\x00\x01\x01\x00\x02\x00"), PX_EPARSE}, /* version 0 */
         {PX_SLICE_LIT("\x00\x03\xa1\x00\x09"), PX_EPROTO},                 /* not accepted at all */
+        {PX_SLICE_LIT("\x00\x05\xa2\x00\x02\x01\x07"), PX_EPROTO},         /* a ping before it */
         {PX_SLICE_LIT("\x00\x09\xa4\x00\x01\x01\x01\x02\x00\x07\x00"), 0}, /* an unknown key */
     };
     for (size_t i = 0; i < PX_ARRAY_LEN(cases); i++) {

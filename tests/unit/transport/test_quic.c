@@ -1082,6 +1082,34 @@ TEST(a_client_migrates_and_the_server_follows_to_an_allowed_path)
     world_deinit(&w);
 }
 
+TEST(paths_are_remembered_within_bounds_and_the_one_in_use_always)
+{
+    static struct world w;
+    world_init(&w, NULL);
+    connect_both(&w);
+    struct px_quic_conn *c = w.sides[1].conn;
+    struct px_path in_use, path;
+    px_quic_conn_path(c, &in_use);
+    path = in_use;
+    for (uint16_t i = 0; i < 100; i++) {
+        path.remote.port = (uint16_t)(6000 + i);
+        px_quic_conn_allow(c, &path, w.now + i);
+    }
+    size_t known = 0;
+    for (uint16_t i = 0; i < 100; i++) {
+        path.remote.port = (uint16_t)(6000 + i);
+        bool allowed = px_quic_conn_allows(c, &path, w.now + 200);
+        CHECK(!allowed || i >= 90); /* the latest */
+        known += allowed;
+    }
+    CHECK(known > 1 && known < 10);
+    CHECK(px_quic_conn_allows(c, &in_use, w.now));
+    int64_t a = open_and_send(&w.sides[0], false, 20000);
+    run_for(&w, PX_SEC);
+    CHECK(lane_of(&w.sides[1], a)->fin_received);
+    world_deinit(&w);
+}
+
 TEST(a_new_nat_mapping_is_followed)
 {
     static struct world w;
