@@ -9,6 +9,7 @@ enum px_stream_type {
     PX_STREAM_H3_REVERSE = 0x03, /* HTTP/3 session whose HTTP client is the QUIC server */
     PX_STREAM_PAIRING = 0x04,    /* bidirectional: docs/spec/pairing.md */
     PX_STREAM_ROTATION = 0x05,   /* bidirectional: docs/spec/rotation.md */
+    PX_STREAM_RELAY = 0x06,      /* bidirectional: a relay's control stream, docs/spec/relay.md */
 };
 
 #endif

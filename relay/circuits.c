@@ -229,6 +229,17 @@ void px_circuits_end_peer(struct px_circuits *cs, const struct px_peer_id *peer,
         px_circuit_end(from_party(p->legs.next)->circuit, why);
 }
 
+void px_circuits_end_unwelcome(struct px_circuits *cs,
+                               bool (*welcome)(void *ctx, const struct px_peer_id *id), void *ctx,
+                               enum px_relay_status why)
+{
+    PX_LIST_EACH(it, &cs->all) {
+        struct px_circuit *c = from_all(it);
+        if (!welcome(ctx, &c->params.peer[0]) || !welcome(ctx, &c->params.peer[1]))
+            px_circuit_end(c, why);
+    }
+}
+
 void px_circuits_end_all(struct px_circuits *cs, enum px_relay_status why)
 {
     PX_LIST_EACH(it, &cs->all)

@@ -68,6 +68,10 @@ void px_circuit_consent(struct px_circuit *c, px_nsec now);
 void px_circuit_end(struct px_circuit *c, enum px_relay_status why);
 void px_circuits_end_peer(struct px_circuits *cs, const struct px_peer_id *peer,
                           enum px_relay_status why);
+/* Those with a node that `welcome` denies. */
+void px_circuits_end_unwelcome(struct px_circuits *cs,
+                               bool (*welcome)(void *ctx, const struct px_peer_id *id), void *ctx,
+                               enum px_relay_status why);
 void px_circuits_end_all(struct px_circuits *cs, enum px_relay_status why);
 /* Circuits of this node, either side. */
 size_t px_circuits_count(const struct px_circuits *cs, const struct px_peer_id *peer);

@@ -1,0 +1,299 @@
+/* A node's control stream with a relay: the reservation, requests, and what the relay says unasked.
+ * Circuits: client_legs.c. */
+#include <stdlib.h>
+
+#include "relay/client_internal.h"
+
+int px_relay_client_new(const struct px_relay_client_config *config, struct px_relay_client **ret)
+{
+    struct px_relay_client *c = calloc(1, sizeof(*c));
+    if (c == NULL)
+        return PX_ENOMEM;
+    c->config = *config;
+    c->reserve_at = PX_NEVER;
+    px_list_init(&c->legs);
+    *ret = c;
+    return 0;
+}
+
+void px_relay_client_free(struct px_relay_client *c)
+{
+    if (c == NULL)
+        return;
+    PX_LIST_EACH(it, &c->legs)
+        px_relay_leg_free(PX_CONTAINER_OF(it, struct px_relay_leg, all));
+    px_wipe(c->binding, sizeof(c->binding));
+    free(c);
+}
+
+void px_relay_client_send(struct px_relay_client *c, const struct px_relay_msg *m)
+{
+    struct px_buf frame;
+    if (!c->up)
+        return;
+    px_buf_init(&frame, 2 + PX_RELAY_FRAME_MAX);
+    if (px_relay_msg_put_frame(&frame, m) == 0) /* else as if it were lost: the request times out */
+        c->config.ops->send(c->config.ctx, px_buf_slice(&frame));
+    px_buf_deinit(&frame);
+}
+
+uint32_t px_relay_client_number(struct px_relay_client *c)
+{
+    if (++c->last_number == 0)
+        c->last_number = 1;
+    return c->last_number;
+}
+
+/* ---- the reservation ---- */
+
+static void tell_reserved(struct px_relay_client *c, enum px_relay_status status,
+                          enum px_relay_class class)
+{
+    if (status == c->told)
+        return;
+    c->told = status;
+    c->config.ops->reserved(c->config.ctx, status, class);
+}
+
+static void send_reserve(struct px_relay_client *c)
+{
+    const struct px_relay_msg m = {.type = PX_RELAY_MSG_RESERVE,
+                                   .request = px_relay_client_number(c)};
+    c->reserve_request = m.request;
+    c->reserve_retry = PX_MIN(PX_MAX(2 * c->reserve_retry, (px_nsec)PX_RELAY_RESERVE_RETRY),
+                              (px_nsec)PX_RELAY_RESERVE_RETRY_MAX);
+    c->reserve_at = c->now + c->reserve_retry; /* unless an answer comes */
+    px_relay_client_send(c, &m);
+}
+
+static void on_reserved(struct px_relay_client *c, const struct px_relay_msg *m)
+{
+    if (m->request != c->reserve_request)
+        return;
+    c->reserve_request = 0;
+    c->reserved = m->status == PX_RELAY_OK;
+    if (c->reserved) {
+        px_nsec ttl = PX_MAX(m->ttl_ms * PX_MSEC, (px_nsec)PX_RELAY_RESERVE_RETRY);
+        c->reserve_retry = 0;
+        c->reserve_at = c->now + ttl / 2;
+    }
+    tell_reserved(c, (enum px_relay_status)m->status, m->class);
+}
+
+void px_relay_client_up(struct px_relay_client *c,
+                        const uint8_t binding[PX_RELAY_CLIENT_BINDING_LEN], px_nsec now)
+{
+    c->now = now;
+    c->up = true;
+    c->told = (enum px_relay_status)0;
+    memcpy(c->binding, binding, sizeof(c->binding));
+    c->reserve_retry = 0;
+    if (c->config.reserve)
+        send_reserve(c);
+}
+
+/* ---- requests ---- */
+
+static struct request *find_request(struct px_relay_client *c, uint32_t number)
+{
+    for (size_t i = 0; i < PX_ARRAY_LEN(c->requests); i++)
+        if (c->requests[i].number == number)
+            return &c->requests[i];
+    return NULL;
+}
+
+int px_relay_client_request(struct px_relay_client *c, struct px_relay_msg *m, void *token,
+                            px_nsec now)
+{
+    struct request *r = find_request(c, 0);
+    c->now = now;
+    if (!c->up)
+        return PX_ESTATE;
+    if (r == NULL)
+        return PX_EBUSY;
+    m->request = px_relay_client_number(c);
+    *r = (struct request){.number = m->request,
+                          .token = token,
+                          .deadline = now + PX_RELAY_REQUEST_TIME,
+                          .type = m->type};
+    px_relay_client_send(c, m);
+    return 0;
+}
+
+static void end_request(struct px_relay_client *c, struct request *r, enum px_relay_status status,
+                        const struct px_relay_msg *m)
+{
+    void *token = r->token;
+    /* SPEC relay §6: a probe that needs data stays open */
+    if (r->type == PX_RELAY_MSG_PROBE && status == PX_RELAY_DATA_NEEDED)
+        r->deadline = c->now + PX_RELAY_REQUEST_TIME;
+    else
+        r->number = 0;
+    c->config.ops->reply(c->config.ctx, token, status, m);
+}
+
+/* The dial-back's data, as asked. */
+static void send_padding(struct px_relay_client *c, const struct request *r, uint64_t bytes)
+{
+    static const uint8_t zeros[PX_RELAY_PADDING_MAX];
+    bytes = PX_MIN(bytes, (uint64_t)100000); /* more is not to be had by asking */
+    while (bytes > 0) {
+        size_t n = (size_t)PX_MIN(bytes, sizeof(zeros));
+        const struct px_relay_msg m = {
+            .type = PX_RELAY_MSG_PADDING, .request = r->number, .padding = px_slice(zeros, n)};
+        px_relay_client_send(c, &m);
+        bytes -= n;
+    }
+}
+
+static void on_reply(struct px_relay_client *c, const struct px_relay_msg *m)
+{
+    struct request *r = find_request(c, m->request);
+    if (m->request == c->reserve_request && m->type == PX_RELAY_MSG_STATUS) {
+        c->reserve_request = 0;
+        tell_reserved(c, (enum px_relay_status)m->status, PX_RELAY_UNKNOWN);
+        return;
+    }
+    if (r == NULL)
+        return; /* too late */
+    if (r->type == PX_RELAY_MSG_PROBE && m->status == PX_RELAY_DATA_NEEDED)
+        send_padding(c, r, m->bytes);
+    end_request(c, r, (enum px_relay_status)m->status, m);
+}
+
+/* The relay reached us: it wants to see its nonce on the control stream. */
+static void on_probe_packet(struct px_relay_client *c, const struct px_relay_nonce *nonce)
+{
+    for (size_t i = 0; i < PX_ARRAY_LEN(c->requests); i++) {
+        if (c->requests[i].number == 0 || c->requests[i].type != PX_RELAY_MSG_PROBE)
+            continue;
+        const struct px_relay_msg m = {
+            .type = PX_RELAY_MSG_SEEN, .request = c->requests[i].number, .nonce = *nonce};
+        px_relay_client_send(c, &m);
+        return;
+    }
+}
+
+void px_relay_client_down(struct px_relay_client *c, px_nsec now)
+{
+    c->now = now;
+    c->up = false;
+    c->reserve_at = PX_NEVER;
+    c->reserve_request = 0;
+    px_wipe(c->binding, sizeof(c->binding));
+    for (size_t i = 0; i < PX_ARRAY_LEN(c->requests); i++)
+        if (c->requests[i].number != 0)
+            end_request(c, &c->requests[i], PX_RELAY_NO_ANSWER, NULL);
+    px_relay_legs_down(c);
+    if (c->reserved) {
+        c->reserved = false;
+        tell_reserved(c, PX_RELAY_NO_RESERVATION, PX_RELAY_UNKNOWN);
+    }
+}
+
+/* ---- messages ---- */
+
+int px_relay_client_input(struct px_relay_client *c, struct px_slice body, px_nsec now)
+{
+    struct px_relay_msg m;
+    c->now = now;
+    if (px_relay_msg_decode(body, &m) != 0)
+        return PX_EPROTO;
+    switch (m.type) {
+    case PX_RELAY_MSG_RESERVED:
+        on_reserved(c, &m);
+        return 0;
+    case PX_RELAY_MSG_OBSERVED:
+        if (m.request != 0)
+            on_reply(c, &m);
+        c->config.ops->observed(c->config.ctx, &m.address);
+        return 0;
+    case PX_RELAY_MSG_STATUS:
+    case PX_RELAY_MSG_FOUND:
+    case PX_RELAY_MSG_TOTALS_ARE:
+        on_reply(c, &m);
+        return 0;
+    case PX_RELAY_MSG_CONNECTED:
+        px_relay_on_connected(c, &m);
+        return 0;
+    case PX_RELAY_MSG_RING:
+        px_relay_on_ring(c, &m);
+        return 0;
+    case PX_RELAY_MSG_OPEN:
+        px_relay_on_open(c, &m);
+        return 0;
+    case PX_RELAY_MSG_END:
+        px_relay_on_ended(c, &m);
+        return 0;
+    case PX_RELAY_MSG_CHANGED:
+        c->config.ops->changed(c->config.ctx, &m);
+        return 0;
+    case PX_RELAY_MSG_RESTARTING:
+        c->config.ops->restarting(c->config.ctx, m.ttl_ms * PX_MSEC, m.spread_ms * PX_MSEC);
+        return 0;
+    case PX_RELAY_MSG_NONE:
+        return 0;
+    case PX_RELAY_MSG_RESERVE:
+    case PX_RELAY_MSG_RELEASE:
+    case PX_RELAY_MSG_CONNECT:
+    case PX_RELAY_MSG_CONSENT:
+    case PX_RELAY_MSG_REGISTER:
+    case PX_RELAY_MSG_UNREGISTER:
+    case PX_RELAY_MSG_DISCOVER:
+    case PX_RELAY_MSG_WATCH:
+    case PX_RELAY_MSG_OBSERVE:
+    case PX_RELAY_MSG_INVITE:
+    case PX_RELAY_MSG_UNINVITE:
+    case PX_RELAY_MSG_ADMIT:
+    case PX_RELAY_MSG_VOUCH:
+    case PX_RELAY_MSG_REPORT:
+    case PX_RELAY_MSG_TOTALS:
+    case PX_RELAY_MSG_PROBE:
+    case PX_RELAY_MSG_PADDING:
+    case PX_RELAY_MSG_SEEN:
+        break;
+    }
+    return PX_EPROTO;
+}
+
+/* ---- packets that are of no leg, and time ---- */
+
+bool px_relay_client_packet(struct px_relay_client *c, struct px_slice packet, px_nsec now)
+{
+    struct px_relay_packet p;
+    c->now = now;
+    if (px_relay_packet_parse(packet, &p) != 0)
+        return false;
+    if (p.type == PX_RELAY_PROBE) {
+        on_probe_packet(c, &p.nonce);
+        return true;
+    }
+    return px_relay_legs_packet(c, &p);
+}
+
+void px_relay_client_run(struct px_relay_client *c, px_nsec now)
+{
+    c->now = now;
+    if (c->up && c->config.reserve && now >= c->reserve_at)
+        send_reserve(c);
+    for (size_t i = 0; i < PX_ARRAY_LEN(c->requests); i++)
+        if (c->requests[i].number != 0 && now >= c->requests[i].deadline) {
+            c->requests[i].type = PX_RELAY_MSG_NONE;
+            end_request(c, &c->requests[i], PX_RELAY_NO_ANSWER, NULL);
+        }
+    px_relay_legs_run(c);
+}
+
+px_nsec px_relay_client_deadline(const struct px_relay_client *c)
+{
+    px_nsec at = PX_MIN(c->reserve_at, px_relay_legs_deadline(c));
+    for (size_t i = 0; i < PX_ARRAY_LEN(c->requests); i++)
+        if (c->requests[i].number != 0)
+            at = PX_MIN(at, c->requests[i].deadline);
+    return at;
+}
+
+size_t px_relay_client_legs(const struct px_relay_client *c)
+{
+    return c->leg_count;
+}

@@ -1,0 +1,380 @@
+/* See server_io.h. */
+#include "relay/server_io.h"
+
+#include <stdlib.h>
+
+#include "relay/control_stream.h"
+#include "transport/sockaddr.h"
+
+/* Links beyond reservations: nodes that only call, and those that are just coming or going. */
+#define CONNS_EXTRA 1024
+
+struct px_relay_server_io {
+    struct px_relay_server_io_config config;
+    struct px_overlay_io *overlay;
+    struct px_relay_server *server;
+    struct px_udp *probe;
+    uv_timer_t timer, stop;
+    uv_prepare_t arm; /* sets the timer before the loop sleeps */
+    px_nsec armed;
+    unsigned handles; /* of ours, not yet closed */
+    bool stopping;
+    void (*done)(void *ctx);
+    void *done_ctx;
+};
+
+/* A node's link. */
+struct conn {
+    struct px_relay_server_io *io;
+    struct px_link *link;
+    struct px_relay_session *session;
+    struct px_control_stream *stream; /* NULL before it opened one, and after its end */
+};
+
+/* ---- the core's ops ---- */
+
+static void on_send(void *ctx, void *conn, struct px_slice frame)
+{
+    struct conn *c = conn;
+    (void)ctx;
+    if (c->stream != NULL)
+        px_control_stream_send(c->stream, frame);
+}
+
+static void on_close(void *ctx, void *conn, enum px_close_code code)
+{
+    (void)ctx;
+    px_link_close(((struct conn *)conn)->link, code);
+}
+
+static void on_probe(void *ctx, const struct px_addr *to, struct px_slice packet)
+{
+    struct px_relay_server_io *io = ctx;
+    struct px_path path = {.local = *px_udp_local(io->probe), .remote = *to};
+    memset(path.local.ip, 0, sizeof(path.local.ip));
+    path.local.family = to->family;
+    (void)!px_udp_send(io->probe, &path, 0, packet, packet.len); /* lost is lost */
+}
+
+static bool on_is_own(void *ctx, const struct px_addr *a)
+{
+    const struct px_relay_server_io *io = ctx;
+    uv_interface_address_t *list;
+    struct px_addr own;
+    int n;
+    bool hit = px_addr_eq(a, px_relay_server_io_local(io));
+    if (uv_interface_addresses(&list, &n) != 0)
+        return hit;
+    for (int i = 0; i < n; i++) {
+        px_sockaddr_to_addr((const struct sockaddr *)&list[i].address, &own);
+        hit = hit || (own.family == a->family && memcmp(own.ip, a->ip, sizeof(own.ip)) == 0);
+    }
+    uv_free_interface_addresses(list, n);
+    return hit;
+}
+
+static bool on_is_member(void *ctx, const struct px_peer_id *id)
+{
+    const struct px_relay_server_io *io = ctx;
+    return io->config.is_member(io->config.ctx, id);
+}
+
+static void on_audit(void *ctx, const struct px_relay_audit *a)
+{
+    const struct px_relay_server_io *io = ctx;
+    char peer[PX_PEER_ID_TEXT_MAX], other[PX_PEER_ID_TEXT_MAX] = "-", addr[PX_ADDR_TEXT_MAX] = "-";
+    if (a->other != NULL)
+        px_peer_id_format(a->other, other);
+    if (a->addr != NULL)
+        px_addr_format(a->addr, addr);
+    px_log_event(io->config.log, a->status == PX_RELAY_OK ? PX_LOG_INFO : PX_LOG_WARN, a->event,
+                 PX_F_STR("peer", px_peer_id_format(a->peer, peer)), PX_F_STR("other", other),
+                 PX_F_STR("addr", addr), PX_F_STR("class", px_relay_class_name(a->class)),
+                 PX_F_STR("status", px_relay_status_name(a->status)), PX_F_U64("bytes", a->bytes));
+}
+
+static const struct px_relay_server_ops server_ops = {on_send,   on_close,     on_probe,
+                                                      on_is_own, on_is_member, on_audit};
+
+/* ---- links ---- */
+
+static int on_authorize(void *ctx, const struct px_peer_id *id)
+{
+    const struct px_relay_server_io *io = ctx;
+    return px_relay_server_hears(io->server, id, px_now_io()) ? 0 : PX_EUNLISTED;
+}
+
+static void on_up(void *ctx, struct px_link *link)
+{
+    struct px_relay_server_io *io = ctx;
+    uint8_t binding[PX_LINK_BINDING_LEN];
+    struct px_path path;
+    struct conn *c = calloc(1, sizeof(*c));
+    if (c != NULL) {
+        c->io = io;
+        c->link = link;
+        px_link_binding(link, binding);
+        px_link_path(link, &path);
+        if (px_relay_server_join(io->server, c, px_link_peer(link), binding, &path.remote, true,
+                                 px_now_io(), &c->session) != 0) {
+            free(c);
+            c = NULL;
+        }
+        px_wipe(binding, sizeof(binding));
+    }
+    px_link_set_user(link, c);
+    if (c == NULL)
+        px_link_close(link, PX_CLOSE_INTERNAL);
+}
+
+static void on_down(void *ctx, struct px_link *link, int err, bool by_peer, bool was_up)
+{
+    struct conn *c = px_link_user(link);
+    (void)ctx;
+    (void)err;
+    (void)by_peer;
+    (void)was_up; /* a relay never dials */
+    if (c == NULL)
+        return;
+    px_relay_session_leave(c->session, px_now_io());
+    free(c);
+}
+
+static void on_refused(void *ctx, const struct px_addr *remote, const struct px_peer_id *id,
+                       int err, bool by_peer)
+{
+    const struct px_relay_server_io *io = ctx;
+    char peer[PX_PEER_ID_TEXT_MAX] = "-", addr[PX_ADDR_TEXT_MAX];
+    if (id != NULL)
+        px_peer_id_format(id, peer);
+    px_log_event(io->config.log, PX_LOG_WARN, "link.refused", PX_F_STR("peer", peer),
+                 PX_F_STR("addr", px_addr_format(remote, addr)), PX_F_ERR(err),
+                 PX_F_STR("by", by_peer ? "peer" : "us"));
+}
+
+static void on_frame(void *ctx, struct px_slice body)
+{
+    struct conn *c = ctx;
+    px_relay_session_input(c->session, body, px_now_io());
+}
+
+static void on_stream_closed(void *ctx)
+{
+    ((struct conn *)ctx)->stream = NULL;
+}
+
+static const struct px_control_stream_ops stream_ops = {on_frame, on_stream_closed};
+
+static const struct px_stream_ops *on_stream(void *ctx, struct px_link *link, int64_t id,
+                                             uint8_t type, void **ret_ctx)
+{
+    struct conn *c = px_link_user(link);
+    (void)ctx;
+    bool bidirectional = (id & 2) == 0;
+    if (type != PX_STREAM_RELAY || !bidirectional || c == NULL || c->stream != NULL ||
+        px_control_stream_adopt(link, id, &stream_ops, c, &c->stream, ret_ctx) != 0)
+        return NULL;
+    px_relay_session_ready(c->session, px_now_io());
+    return &px_stream_link_ops;
+}
+
+static void on_path_changed(void *ctx, struct px_link *link)
+{
+    struct conn *c = px_link_user(link);
+    struct px_path path;
+    (void)ctx;
+    px_link_path(link, &path);
+    if (c != NULL)
+        px_relay_session_moved(c->session, &path.remote, px_now_io());
+}
+
+static const struct px_overlay_ops overlay_ops = {
+    .authorize = on_authorize,
+    .up = on_up,
+    .down = on_down,
+    .refused = on_refused,
+    .stream = on_stream,
+    .path_changed = on_path_changed,
+};
+
+/* ---- packets ---- */
+
+static size_t on_batch(void *ctx, const struct px_path *path, unsigned ecn, uint8_t *data,
+                       size_t len, size_t segment)
+{
+    struct px_relay_server_io *io = ctx;
+    struct px_circuits_out out;
+    if (!px_relay_is_packet(data[0]))
+        return 0;
+    size_t n = px_relay_server_packets(io->server, path, data, len, segment, px_now_io(), &out);
+    if (out.path != NULL) /* a full socket drops, as any router does */
+        (void)!px_udp_send(px_overlay_io_udp(io->overlay), out.path, ecn, out.data, out.segment);
+    return n;
+}
+
+static void on_probe_datagram(void *ctx, const struct px_path *path, unsigned ecn,
+                              struct px_slice data)
+{
+    (void)ctx; /* nobody is to answer there */
+    (void)path;
+    (void)ecn;
+    (void)data;
+}
+
+static void on_nothing(void *ctx)
+{
+    (void)ctx;
+}
+
+static const struct px_udp_ops probe_ops = {
+    .datagram = on_probe_datagram, .batch_end = on_nothing, .writable = on_nothing};
+
+/* ---- time ---- */
+
+static void on_timer(uv_timer_t *t)
+{
+    struct px_relay_server_io *io = t->data;
+    io->armed = PX_NEVER;
+    if (io->server != NULL)
+        px_relay_server_run(io->server, px_now_io());
+}
+
+static void on_arm(uv_prepare_t *p)
+{
+    struct px_relay_server_io *io = p->data;
+    px_nsec at = io->server == NULL ? PX_NEVER : px_relay_server_deadline(io->server);
+    if (at >= io->armed) /* one that fires too early only finds nothing due */
+        return;
+    px_nsec now = px_now_io();
+    io->armed = at;
+    uv_timer_start(&io->timer, on_timer, at <= now ? 0 : (at - now) / PX_MSEC + 1, 0);
+}
+
+/* ---- start and end ---- */
+
+static void on_handle_closed(uv_handle_t *h)
+{
+    struct px_relay_server_io *io = h->data;
+    if (--io->handles > 0)
+        return;
+    void (*done)(void *ctx) = io->done;
+    void *done_ctx = io->done_ctx;
+    free(io);
+    if (done != NULL)
+        done(done_ctx);
+}
+
+static void on_overlay_closed(void *ctx)
+{
+    struct px_relay_server_io *io = ctx;
+    px_relay_server_free(io->server);
+    io->server = NULL;
+    px_udp_close(io->probe);
+    uv_close((uv_handle_t *)&io->timer, on_handle_closed);
+    uv_close((uv_handle_t *)&io->stop, on_handle_closed);
+    uv_close((uv_handle_t *)&io->arm, on_handle_closed);
+}
+
+static void close_now(struct px_relay_server_io *io)
+{
+    struct px_overlay_io *overlay = io->overlay;
+    io->overlay = NULL;
+    if (overlay == NULL) {
+        on_overlay_closed(io);
+        return;
+    }
+    px_relay_server_end_circuits(io->server);
+    px_overlay_io_close(overlay, on_overlay_closed, io);
+}
+
+static void on_stop(uv_timer_t *t)
+{
+    struct px_relay_server_io *io = t->data;
+    if (io->overlay != NULL)
+        close_now(io);
+}
+
+void px_relay_server_io_stop(struct px_relay_server_io *io, px_nsec left, void (*done)(void *ctx),
+                             void *ctx)
+{
+    io->done = done;
+    io->done_ctx = ctx;
+    if (io->stopping)
+        left = 0;
+    else
+        px_relay_server_restarting(io->server, left, px_now_io());
+    io->stopping = true;
+    uv_timer_start(&io->stop, on_stop, left / PX_MSEC, 0);
+}
+
+static int start(struct px_relay_server_io *io)
+{
+    const struct px_relay_server_io_config *c = &io->config;
+    const struct px_relay_server_config server = {.rng = px_system_rng,
+                                                  .ops = &server_ops,
+                                                  .ctx = io,
+                                                  .store = c->store,
+                                                  .asn_table = c->asn_table,
+                                                  .limits = c->limits,
+                                                  .open = c->open};
+    const struct px_overlay_config overlay = {
+        .identity = c->identity,
+        .network = c->network,
+        .agent = PX_SLICE_LIT("peerix-relay/" PX_VERSION),
+        .ops = &overlay_ops,
+        .ops_ctx = io,
+        .quic = {.conns_max = c->limits.reservations + CONNS_EXTRA},
+        .listen = true,
+    };
+    struct px_addr any = c->listen;
+    any.port = 0;
+    int err = px_relay_server_new(&server, px_now_io(), &io->server);
+    if (err == 0)
+        err = px_udp_new(c->loop, &any, &probe_ops, io, &io->probe);
+    if (err == 0)
+        err = px_overlay_io_new(c->loop, &c->listen, &overlay, &io->overlay);
+    if (err == 0)
+        px_overlay_io_set_batch(io->overlay, on_batch, io);
+    return err;
+}
+
+int px_relay_server_io_new(const struct px_relay_server_io_config *config,
+                           struct px_relay_server_io **ret)
+{
+    struct px_relay_server_io *io = calloc(1, sizeof(*io));
+    if (io == NULL)
+        return PX_ENOMEM;
+    io->config = *config;
+    io->armed = PX_NEVER;
+    uv_timer_init(config->loop, &io->timer); /* these cannot fail */
+    uv_timer_init(config->loop, &io->stop);
+    uv_prepare_init(config->loop, &io->arm);
+    io->timer.data = io->stop.data = io->arm.data = io;
+    io->handles = 3;
+    uv_prepare_start(&io->arm, on_arm);
+    int err = start(io);
+    if (err != 0) {
+        close_now(io);
+        return err;
+    }
+    *ret = io;
+    return 0;
+}
+
+const struct px_addr *px_relay_server_io_local(const struct px_relay_server_io *io)
+{
+    return px_udp_local(px_overlay_io_udp(io->overlay));
+}
+
+void px_relay_server_io_recheck(struct px_relay_server_io *io, bool open)
+{
+    if (io->overlay != NULL)
+        px_relay_server_recheck(io->server, open, px_now_io());
+}
+
+void px_relay_server_io_stats(const struct px_relay_server_io *io,
+                              struct px_relay_server_stats *ret, struct px_udp_stats *ret_udp)
+{
+    px_relay_server_stats(io->server, ret);
+    px_udp_stats(px_overlay_io_udp(io->overlay), ret_udp);
+}
