@@ -34,7 +34,7 @@ void px_peers_rearm(struct px_peers *set)
 
 /* ---- which addresses may be used ---- */
 
-static bool on_link(const struct px_peers *set, const struct px_addr *a)
+bool px_peers_on_link(const struct px_peers *set, const struct px_addr *a)
 {
     if (set->config.monitor == NULL)
         return px_addr_is_loopback(a);
@@ -45,7 +45,7 @@ static bool on_link(const struct px_peers *set, const struct px_addr *a)
  * came from elsewhere. */
 static bool may_pass(void *ctx, const struct px_addr *remote)
 {
-    return on_link(ctx, remote);
+    return px_peers_on_link(ctx, remote);
 }
 
 static int on_usable(void *ctx, const struct px_addr *a)
@@ -55,7 +55,7 @@ static int on_usable(void *ctx, const struct px_addr *a)
     bool both = local->family == PX_ADDR_IP6 && px_addr_is_wildcard(local);
     if (!px_addr_dialable(a) || (local->family != a->family && !both))
         return PX_EADDR;
-    return set->config.mode == PX_MODE_LAN && !on_link(set, a) ? PX_EOFFLINK : 0;
+    return set->config.mode == PX_MODE_LAN && !px_peers_on_link(set, a) ? PX_EOFFLINK : 0;
 }
 
 /* ---- what the manager wants ---- */
@@ -81,36 +81,6 @@ static bool on_guest(void *ctx, const struct px_peer_id *id)
 
 /* ---- what the manager tells ---- */
 
-static void log_connected(struct px_peers *set, const struct px_peer *p)
-{
-    struct px_path path;
-    struct px_quic_stats stats;
-    char remote[PX_ADDR_TEXT_MAX], local[PX_ADDR_TEXT_MAX];
-    px_link_path(p->link, &path);
-    px_link_stats(p->link, &stats);
-    px_log_event(set->config.log, PX_LOG_INFO, p->guest ? "guest.connected" : "peer.connected",
-                 PX_F_STR("peer", p->id_text), PX_F_STR("name", p->name),
-                 PX_F_STR("addr", px_addr_format(&path.remote, remote)),
-                 PX_F_STR("local", px_addr_format(&path.local, local)),
-                 PX_F_STR("path", on_link(set, &path.remote) ? "lan" : "direct"),
-                 PX_F_STR("agent", px_link_agent(p->link)),
-                 PX_F_STR("dialled_by", p->ours ? "us" : "peer"),
-                 PX_F_U64("rtt_us", stats.rtt_ns / PX_USEC));
-}
-
-static void log_stats(const struct px_peers *set, const struct px_peer *p, const char *event,
-                      int err, bool by_peer)
-{
-    struct px_quic_stats s;
-    px_link_stats(p->link, &s);
-    px_log_event(set->config.log, PX_LOG_INFO, event, PX_F_STR("peer", p->id_text),
-                 PX_F_STR("name", p->name), PX_F_U64("bytes_sent", s.bytes_sent),
-                 PX_F_U64("bytes_received", s.bytes_received),
-                 PX_F_U64("packets_lost", s.packets_lost), PX_F_U64("rtt_us", s.rtt_ns / PX_USEC),
-                 PX_F_U64("seconds", (px_now_io() - p->up_at) / PX_SEC),
-                 PX_F_STR("ended_by", by_peer ? "peer" : "us"), PX_F_ERR(err));
-}
-
 static void on_connected(void *ctx, struct px_peer *p)
 {
     struct px_peers *set = ctx;
@@ -121,59 +91,16 @@ static void on_connected(void *ctx, struct px_peer *p)
         return;
     }
     p->user = s;
-    log_connected(set, p);
+    px_peer_log_connected(set, p);
 }
 
 static void on_disconnected(void *ctx, struct px_peer *p, int err, bool by_peer)
 {
     struct px_peers *set = ctx;
-    log_stats(set, p, p->guest ? "guest.disconnected" : "peer.disconnected", err, by_peer);
+    px_peer_log_stats(set, p, p->guest ? "guest.disconnected" : "peer.disconnected", err, by_peer);
     px_peer_session_free(p->user);
     p->user = NULL;
     px_link_set_user(p->link, NULL);
-}
-
-static void on_attempt_failed(void *ctx, const struct px_peer *p, const struct px_addr *addr,
-                              const char *name, int err)
-{
-    struct px_peers *set = ctx;
-    char text[PX_ADDR_TEXT_MAX];
-    px_log_event(set->config.log, PX_LOG_DEBUG, "dial.attempt_failed", PX_F_STR("peer", p->id_text),
-                 PX_F_STR("name", p->name), PX_F_STR("addr", px_addr_format(addr, text)),
-                 PX_F_STR("host", name), PX_F_ERR(err));
-}
-
-/* One address stands for all: the one whose failure tells most. */
-static const struct px_known_addr *telling(const struct px_peer *p, int err)
-{
-    for (size_t i = 0; i < p->addrs.count; i++)
-        if (p->addrs.all[i].last_err == err)
-            return &p->addrs.all[i];
-    return NULL;
-}
-
-static void on_round_failed(void *ctx, const struct px_peer *p, int err)
-{
-    struct px_peers *set = ctx;
-    char text[PX_AUTH_ADDR_MAX];
-    px_nsec now = px_now_io();
-    const struct px_known_addr *k = telling(p, err);
-    px_log_event(set->config.log, p->plan.rounds <= 1 ? PX_LOG_WARN : PX_LOG_DEBUG, "dial.failed",
-                 PX_F_STR("peer", p->id_text), PX_F_STR("name", p->name),
-                 PX_F_STR("addr", k != NULL ? px_peer_addr_text(k, text) : NULL),
-                 PX_F_U64("addrs", p->addrs.count), PX_F_U64("rounds", p->plan.rounds),
-                 PX_F_U64("next_ms", p->plan.due > now ? (p->plan.due - now) / PX_MSEC : 0),
-                 PX_F_ERR(err));
-}
-
-static void on_found(void *ctx, const struct px_peer *p, const struct px_addr *addr,
-                     enum px_source source)
-{
-    struct px_peers *set = ctx;
-    char text[PX_ADDR_TEXT_MAX];
-    px_log_event(set->config.log, PX_LOG_INFO, "peer.found", PX_F_STR("peer", p->id_text),
-                 PX_F_STR("name", p->name), PX_F_STR("addr", px_addr_format(addr, text)),
-                 PX_F_STR("source", px_source_name(source)));
 }
 
 static void on_good(void *ctx, const struct px_peer *p, const struct px_addr *addr)
@@ -198,9 +125,9 @@ static const struct px_peer_manager_ops manager_ops = {
     .guest = on_guest,
     .connected = on_connected,
     .disconnected = on_disconnected,
-    .attempt_failed = on_attempt_failed,
-    .round_failed = on_round_failed,
-    .found = on_found,
+    .attempt_failed = px_peer_on_attempt_failed,
+    .round_failed = px_peer_on_round_failed,
+    .found = px_peer_on_found,
     .good = on_good,
     .forgotten = on_forgotten,
 };
@@ -232,41 +159,6 @@ static void on_down(void *ctx, struct px_link *link, int err, bool by_peer, bool
     px_peers_rearm(set);
 }
 
-/* Strangers can cause these lines: only so many in a window, then their number. */
-static bool may_log_refused(struct px_peers *set)
-{
-    px_nsec now = px_now_io();
-    if (now - set->refused_window >= PX_PEER_REFUSED_WINDOW) {
-        if (set->refused_silent > 0)
-            px_log_event(set->config.log, PX_LOG_WARN, "peer.refused_more",
-                         PX_F_U64("lines", set->refused_silent));
-        set->refused_window = now;
-        set->refused_lines = 0;
-        set->refused_silent = 0;
-    }
-    if (set->refused_lines < PX_PEER_REFUSED_LINES) {
-        set->refused_lines++;
-        return true;
-    }
-    set->refused_silent++;
-    return false;
-}
-
-static void on_refused(void *ctx, const struct px_addr *remote, const struct px_peer_id *id,
-                       int err, bool by_peer)
-{
-    struct px_peers *set = ctx;
-    char addr[PX_ADDR_TEXT_MAX], peer[PX_PEER_ID_TEXT_MAX];
-    /* a dialler that races our addresses hangs up on all but one */
-    bool usual = by_peer && (err == PX_EDUPLICATE || err == PX_ECLOSED);
-    if (!usual && !may_log_refused(set))
-        return;
-    px_log_event(set->config.log, usual ? PX_LOG_DEBUG : PX_LOG_WARN, "peer.refused",
-                 PX_F_STR("addr", px_addr_format(remote, addr)),
-                 PX_F_STR("peer", id != NULL ? px_peer_id_format(id, peer) : NULL),
-                 PX_F_STR("refused_by", by_peer ? "peer" : "us"), PX_F_ERR(err));
-}
-
 static const struct px_stream_ops *on_stream(void *ctx, struct px_link *link, int64_t id,
                                              uint8_t type, void **ret_ctx)
 {
@@ -292,42 +184,26 @@ static void on_streams_available(void *ctx, struct px_link *link)
         set->config.peer_ready(set->config.ctx, &s->cache);
 }
 
-static void on_cloned(void *ctx, const struct px_link *link)
-{
-    struct px_peers *set = ctx;
-    char peer[PX_PEER_ID_TEXT_MAX];
-    px_log_event(
-        set->config.log, PX_LOG_WARN, "peer.cloned",
-        PX_F_STR("peer", px_peer_id_format(px_link_peer(link), peer)),
-        PX_F_STR("hint",
-                 "two machines seem to use this key: run `peerix init` on one of them with a "
-                 "home of its own"));
-}
-
 static void on_path_changed(void *ctx, struct px_link *link)
 {
     struct px_peers *set = ctx;
     struct px_peer *p = px_link_user(link);
     struct px_path path;
-    char remote[PX_ADDR_TEXT_MAX], local[PX_ADDR_TEXT_MAX];
     if (p == NULL)
         return;
     px_link_path(link, &path);
     px_peer_manager_moved(set->manager, &p->id, &path.remote, px_now_io());
-    px_log_event(set->config.log, PX_LOG_INFO, "peer.path", PX_F_STR("peer", p->id_text),
-                 PX_F_STR("name", p->name), PX_F_STR("addr", px_addr_format(&path.remote, remote)),
-                 PX_F_STR("local", px_addr_format(&path.local, local)),
-                 PX_F_STR("path", on_link(set, &path.remote) ? "lan" : "direct"));
+    px_peer_log_path(set, p);
 }
 
 static const struct px_overlay_ops overlay_ops = {
     .authorize = on_authorize,
     .up = on_up,
     .down = on_down,
-    .refused = on_refused,
+    .refused = px_peer_on_refused,
     .stream = on_stream,
     .streams_available = on_streams_available,
-    .cloned = on_cloned,
+    .cloned = px_peer_on_cloned,
     .path_changed = on_path_changed,
     .pong = px_peer_on_pong,
 };
@@ -380,7 +256,7 @@ void px_peers_found(void *peers, const struct px_peer_id *id, const struct px_ad
     struct px_peers *set = peers;
     bool discovered = source == PX_SOURCE_LAN || source == PX_SOURCE_MDNS;
     /* what is said to be near must be near: nobody may send us elsewhere */
-    if (discovered && (set->config.mode == PX_MODE_WAN || !on_link(set, addr)))
+    if (discovered && (set->config.mode == PX_MODE_WAN || !px_peers_on_link(set, addr)))
         return;
     px_peer_manager_found(set->manager, id, addr, source, px_now_io());
     px_peers_rearm(set);
@@ -466,7 +342,7 @@ static void leave_foreign_link(void *ctx, struct px_peer *p)
     if (p->link == NULL)
         return;
     px_link_path(p->link, &path);
-    if (!on_link(set, &path.remote))
+    if (!px_peers_on_link(set, &path.remote))
         px_link_close(p->link, PX_CLOSE_NONE);
 }
 
@@ -493,7 +369,7 @@ const struct px_addr *px_peers_local(const struct px_peers *set)
 static void log_peer_stats(void *ctx, struct px_peer *p)
 {
     if (p->link != NULL && !p->guest)
-        log_stats(ctx, p, "peer.stats", 0, false);
+        px_peer_log_stats(ctx, p, "peer.stats", 0, false);
 }
 
 void px_peers_log_stats(struct px_peers *set)

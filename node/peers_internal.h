@@ -53,8 +53,24 @@ struct px_peers {
 
 /* peers.c: sets the timer anew; after every call of the manager. */
 void px_peers_rearm(struct px_peers *set);
+/* Is the address on a network this machine is attached to? */
+bool px_peers_on_link(const struct px_peers *set, const struct px_addr *a);
 /* One of open_parts is gone. */
 void px_peers_part_closed(struct px_peers *set);
+
+/* peer_log.c; those with `on` fit the ops of manager and overlay, ctx is the px_peers */
+void px_peer_log_connected(const struct px_peers *set, const struct px_peer *p);
+void px_peer_log_stats(const struct px_peers *set, const struct px_peer *p, const char *event,
+                       int err, bool by_peer);
+void px_peer_log_path(const struct px_peers *set, const struct px_peer *p);
+void px_peer_on_attempt_failed(void *ctx, const struct px_peer *p, const struct px_addr *addr,
+                               const char *name, int err);
+void px_peer_on_round_failed(void *ctx, const struct px_peer *p, int err);
+void px_peer_on_found(void *ctx, const struct px_peer *p, const struct px_addr *addr,
+                      enum px_source source);
+void px_peer_on_refused(void *ctx, const struct px_addr *remote, const struct px_peer_id *id,
+                        int err, bool by_peer);
+void px_peer_on_cloned(void *ctx, const struct px_link *link);
 
 /* peer_session.c */
 PX_MUST_CHECK int px_peer_session_new(struct px_peers *set, struct px_peer *p,

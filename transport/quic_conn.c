@@ -177,6 +177,8 @@ static void release(struct px_quic_conn *c)
         c->half_open = false;
         c->q->half_open--;
     }
+    if (c->conn != NULL)
+        px_quic_conn_stats(c, &c->final);
     drop_tls(c);
     ngtcp2_conn_del(c->conn);
     c->conn = NULL;

@@ -162,7 +162,8 @@ struct px_quic_conn {
 
     uint64_t bytes_sent, bytes_received, packets_sent, packets_received;
     uint64_t lost_on_ended_streams;
-    int64_t last_stream; /* the one written last, or -1 */
+    int64_t last_stream;        /* the one written last, or -1 */
+    struct px_quic_stats final; /* what only ngtcp2 knew, once conn is NULL */
 };
 
 /* quic_endpoint.c */

@@ -75,15 +75,14 @@ void px_quic_conn_raise_windows(struct px_quic_conn *c)
 
 void px_quic_conn_stats(const struct px_quic_conn *c, struct px_quic_stats *ret)
 {
-    *ret = (struct px_quic_stats){
-        .bytes_sent = c->bytes_sent,
-        .bytes_received = c->bytes_received,
-        .packets_sent = c->packets_sent,
-        .packets_received = c->packets_received,
-        .packets_lost = c->lost_on_ended_streams,
-    };
+    *ret = c->final;
+    ret->bytes_sent = c->bytes_sent;
+    ret->bytes_received = c->bytes_received;
+    ret->packets_sent = c->packets_sent;
+    ret->packets_received = c->packets_received;
     if (c->conn == NULL)
         return;
+    ret->packets_lost = c->lost_on_ended_streams;
     if (c->last_stream >= 0)
         ret->packets_lost += ngtcp2_conn_get_stream_loss_count(c->conn, c->last_stream);
     ngtcp2_conn_info info;

@@ -424,6 +424,7 @@ TEST(the_reason_of_an_end_is_seen_at_both_sides)
         CHECK_ERR(w.a.down_err, cases[i].here);
         CHECK_ERR(w.b.down_err, cases[i].there);
         CHECK(w.a.down_stats.bytes_sent > 1000 && w.b.down_stats.bytes_sent > 1000);
+        CHECK(w.a.down_stats.rtt_ns > 0 && w.b.down_stats.rtt_ns > 0);
         CHECK(!w.a.down_by_peer && w.b.down_by_peer && w.a.down_was_up && w.b.down_was_up);
         CHECK_INT(w.a.link_count + w.b.link_count, 0);
         world_deinit(&w);
