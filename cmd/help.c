@@ -94,10 +94,12 @@ static void put_commands(FILE *out, const char *group)
 static void put_option_rows(FILE *out, const struct px_command *c, const struct px_cli_option *rows,
                             size_t count)
 {
-    char left[128], dash[8] = "";
+    char left[128], dash[8];
     for (size_t i = 0; i < count; i++) {
         char letter = c != NULL ? px_cli_letter(c, rows[i].name) : (char)0;
-        snprintf(dash, sizeof(dash), letter != 0 ? "-%c, " : "", letter);
+        dash[0] = '\0';
+        if (letter != 0)
+            snprintf(dash, sizeof(dash), "-%c, ", letter);
         snprintf(left, sizeof(left), "%s--%s%s%s", dash, rows[i].name,
                  rows[i].arg != NULL ? " " : "", rows[i].arg != NULL ? rows[i].arg : "");
         put_row(out, left, rows[i].help);
