@@ -419,6 +419,11 @@ void px_h3_free(struct px_h3 *h)
     free(h);
 }
 
+size_t px_h3_serving(const struct px_h3 *h)
+{
+    return h->serving.dead ? 0 : h->serving.requests;
+}
+
 void px_h3_shutdown(struct px_h3 *h)
 {
     struct px_h3_session *s = &h->serving;

@@ -71,6 +71,8 @@ PX_MUST_CHECK int px_h3_new(struct px_link *link, const struct px_h3_server_ops 
 void px_h3_free(struct px_h3 *h);
 /* Sends GOAWAY: what was asked so far is served, what the peer asks from now on is refused. */
 void px_h3_shutdown(struct px_h3 *h);
+/* Requests of the peer that are being served. */
+size_t px_h3_serving(const struct px_h3 *h);
 /* For px_overlay_ops.stream: takes streams of type PX_STREAM_H3_*; NULL for others. */
 const struct px_stream_ops *px_h3_stream(struct px_h3 *h, int64_t id, uint8_t type, void **ret_ctx);
 

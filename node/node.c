@@ -31,6 +31,7 @@
 #include "node/watchdog_io.h"
 
 #define HOLD_WHOLE_MAX (1024u * 1024)     /* NARs up to this size are held until verified */
+#define DRAIN_TICK_MS  20
 #define HOLD_TOTAL_MAX (8u * 1024 * 1024) /* all of them together */
 
 struct node {
@@ -41,6 +42,8 @@ struct node {
     uv_loop_t loop;
     uv_signal_t term, intr, usr1;
     int signals; /* how many of them are initialised */
+    uv_timer_t drain;
+    px_nsec drain_until;
     struct px_identity identity;
     struct px_nix_secret_key own_key;
     bool has_own_key;
@@ -474,6 +477,8 @@ static void close_signals(struct node *n)
     for (int i = 0; i < n->signals; i++)
         if (!uv_is_closing((uv_handle_t *)all[i]))
             uv_close((uv_handle_t *)all[i], NULL);
+    if (!uv_is_closing((uv_handle_t *)&n->drain))
+        uv_close((uv_handle_t *)&n->drain, NULL);
 }
 
 static void on_peers_closed(void *ctx)
@@ -515,15 +520,33 @@ static void on_control_closed(void *ctx)
         on_pairings_closed(n);
 }
 
+static void close_control(struct node *n)
+{
+    if (n->control != NULL)
+        px_control_close(n->control, on_control_closed, n);
+    else
+        on_control_closed(n);
+}
+
+/* Peers may still be taking what they asked for before the stop. */
+static void on_drain(uv_timer_t *timer)
+{
+    struct node *n = timer->data;
+    if (n->peers != NULL && px_peers_serving(n->peers) > 0 && px_now_io() < n->drain_until)
+        return;
+    (void)uv_timer_stop(timer);
+    close_control(n);
+}
+
 static void on_substituter_closed(void *ctx)
 {
     struct node *n = ctx;
     n->substituter = NULL;
     update_view(n);
-    if (n->control != NULL)
-        px_control_close(n->control, on_control_closed, n);
+    if (n->peers != NULL && px_peers_serving(n->peers) > 0)
+        (void)uv_timer_start(&n->drain, on_drain, DRAIN_TICK_MS, DRAIN_TICK_MS);
     else
-        on_control_closed(n);
+        close_control(n);
 }
 
 static void on_discovery_closed(void *ctx)
@@ -561,8 +584,11 @@ static void stop(struct node *n)
     if (n->stopping)
         return;
     n->stopping = true;
+    n->drain_until = px_now_io() + PX_NODE_DRAIN;
     px_watchdog_io_close(n->watchdog);
     n->watchdog = NULL;
+    if (n->peers != NULL)
+        px_peers_goaway(n->peers);
     update_view(n);
     if (n->restart)
         px_service_notify_reloading();
@@ -601,6 +627,8 @@ static int start_signals(struct node *n)
 {
     static const int numbers[] = {SIGTERM, SIGINT, SIGUSR1};
     uv_signal_t *all[] = {&n->term, &n->intr, &n->usr1};
+    (void)uv_timer_init(&n->loop, &n->drain);
+    n->drain.data = n;
     for (size_t i = 0; i < PX_ARRAY_LEN(all); i++) {
         if (uv_signal_init(&n->loop, all[i]) != 0)
             return PX_EIO;

@@ -377,6 +377,20 @@ void px_peers_log_stats(struct px_peers *set)
     px_peer_manager_each(set->manager, log_peer_stats, set);
 }
 
+void px_peers_goaway(struct px_peers *set)
+{
+    PX_LIST_EACH(it, &set->sessions)
+        px_h3_shutdown(PX_CONTAINER_OF(it, struct px_peer_session, node)->h3);
+}
+
+size_t px_peers_serving(const struct px_peers *set)
+{
+    size_t count = 0;
+    PX_LIST_EACH(it, &set->sessions)
+        count += px_h3_serving(PX_CONTAINER_OF(it, struct px_peer_session, node)->h3);
+    return count;
+}
+
 /* ---- the set ---- */
 
 static bool remember(void *ctx, const struct px_peer_id *id, const struct px_addr *addr,

@@ -58,6 +58,11 @@ struct px_peers_config {
 PX_MUST_CHECK int px_peers_new(const struct px_peers_config *config, struct px_peers **ret);
 /* Closes all links with PX_CLOSE_SHUTDOWN; `done` is called from the loop when all is gone. */
 void px_peers_close(struct px_peers *p, void (*done)(void *ctx), void *ctx);
+/* Before a close: connected peers are told to ask somebody else from now on; what they asked so far
+ * is served on. */
+void px_peers_goaway(struct px_peers *p);
+/* How many requests of peers are being served. */
+size_t px_peers_serving(const struct px_peers *p);
 /* The allowlist changed: drops who is not listed any more, dials who is new. */
 void px_peers_reload(struct px_peers *p);
 /* Fits px_substituter_config.peers; ctx is the px_peers. */
