@@ -83,9 +83,30 @@ static void on_closed(void *ctx, int err, uint64_t code, bool by_peer)
     conns[*(const int *)ctx] = NULL;
 }
 
+/* Whatever comes from anywhere is read. */
+static void on_stray(void *ctx, const struct px_path *path, size_t len)
+{
+    (void)len;
+    px_quic_conn_allow(conns[*(const int *)ctx], path, 0);
+}
+
 static const struct px_quic_conn_ops ops = {
-    on_secured, on_id,      on_recv, on_code, on_code, on_code,   on_id,
-    on_id,      on_secured, on_next, on_sent, on_id,   on_closed,
+    .secured = on_secured,
+    .stream_opened = on_id,
+    .stream_recv = on_recv,
+    .stream_acked = on_code,
+    .stream_reset = on_code,
+    .stream_stop = on_code,
+    .stream_writable = on_id,
+    .stream_closed = on_id,
+    .streams_available = on_secured,
+    .path_changed = on_secured,
+    .silent = on_secured,
+    .stray = on_stray,
+    .next = on_next,
+    .sent = on_sent,
+    .blocked = on_id,
+    .closed = on_closed,
 };
 static int side_of[2] = {0, 1};
 
@@ -139,7 +160,9 @@ static void feed(struct px_quic *server, const uint8_t *data, size_t len, px_nse
             for (size_t i = 0; i + 2 < n && size > 0; i += 3)
                 packet[((size_t)data[3 + i] << 8 | data[4 + i]) % size] ^= data[5 + i];
         }
-        px_quic_input(server, &nets[0].path, kind & 3, px_slice(packet, size), now);
+        struct px_path path = nets[0].path;
+        path.remote.port = (uint16_t)(path.remote.port + kind / 64); /* from elsewhere */
+        px_quic_input(server, &path, kind & 3, px_slice(packet, size), now);
         now += (px_nsec)kind * PX_MSEC;
         px_quic_run(server, now);
         data += 3 + n;
