@@ -16,16 +16,6 @@ struct px_discoveries {
     void *closed_ctx;
 };
 
-const char *px_source_name(enum px_source s)
-{
-    static const char *const names[] = {
-#define X(name, text) [name] = text,
-        PX_SOURCE_TABLE(X)
-#undef X
-    };
-    return (size_t)s < PX_ARRAY_LEN(names) ? names[s] : "?";
-}
-
 static void add(struct px_discoveries *d, const struct px_discovery_env *env, enum px_source source,
                 int err, struct px_discovery *backend)
 {

@@ -78,6 +78,8 @@ static px_nsec next_time(const struct px_peer *p)
         return 0;
     if (p->link != NULL && p->guest && !p->closing)
         next = p->guest_until;
+    if (p->link != NULL && p->ours)
+        next = PX_MIN(next, p->good_again_at);
     if (p->race != NULL) {
         if (px_dial_race_over(p->race))
             return 0;
@@ -103,12 +105,33 @@ px_nsec px_peer_manager_deadline(const struct px_peer_manager *m)
     return top != NULL ? top->key : PX_NEVER;
 }
 
+/* The address our dial reached the peer at is good; the one it came from is worth a dial. */
+static void learn_addr(struct px_peer *p, const struct px_addr *addr, bool proven, px_nsec now)
+{
+    const struct px_peer_manager_config *c = &p->manager->config;
+    bool is_new;
+    int err;
+    p->good_again_at = now + PX_GOOD_AGAIN;
+    if (!p->listed)
+        return;
+    if (!proven) {
+        err = px_peer_addrs_found(&p->addrs, addr, PX_SOURCE_SEEN, now, &is_new);
+        (void)err; /* it is only a hint */
+        return;
+    }
+    err = px_peer_addrs_good(&p->addrs, addr, (int64_t)now);
+    if (err == 0)
+        c->ops->good(c->ctx, p, addr);
+}
+
 /* What is due for one peer. */
 static void work(struct px_peer *p, px_nsec now)
 {
     if (p->link != NULL && p->guest && now >= p->guest_until)
         /* one that is listed by now comes back as such */
         px_peer_close_link(p, p->listed ? PX_CLOSE_NONE : PX_CLOSE_UNLISTED);
+    if (p->link != NULL && p->ours && now >= p->good_again_at)
+        learn_addr(p, &p->dialled, true, now);
     if (px_peer_wants_dial(p) && p->plan.state == PX_DIAL_WAITING) {
         px_peer_addrs_expire(&p->addrs, now);
         if (p->addrs.count > 0 && px_dial_plan_due(&p->plan, now))
@@ -223,24 +246,6 @@ int px_peer_manager_authorize(const struct px_peer_manager *m, const struct px_p
 {
     const struct px_peer *p = px_peer_manager_find(m, id);
     return (p != NULL && p->listed) || may_be_guest(m, p, id) ? 0 : PX_EUNLISTED;
-}
-
-/* The address our dial reached the peer at is good; the one it came from is worth a dial. */
-static void learn_addr(struct px_peer *p, const struct px_addr *addr, bool proven, px_nsec now)
-{
-    const struct px_peer_manager_config *c = &p->manager->config;
-    bool is_new;
-    int err;
-    if (!p->listed)
-        return;
-    if (!proven) {
-        err = px_peer_addrs_found(&p->addrs, addr, PX_SOURCE_SEEN, now, &is_new);
-        (void)err; /* it is only a hint */
-        return;
-    }
-    err = px_peer_addrs_good(&p->addrs, addr, (int64_t)now);
-    if (err == 0)
-        c->ops->good(c->ctx, p, addr);
 }
 
 static void begin_link(struct px_peer *p, struct px_link *link, bool ours, px_nsec now)

@@ -14,11 +14,13 @@
 #include "proto/base/list.h"
 #include "proto/base/map.h"
 
-#define PX_GUESTS_MAX       8             /* unlisted peers connected at once */
-#define PX_GUEST_DIALS_MAX  8             /* px_peer_manager_dial_guest not yet ended */
-#define PX_GUEST_TIME       (30 * PX_SEC) /* then a guest's link is closed */
-#define PX_GUEST_GRACE      (1 * PX_SEC) /* for last bytes, before a new member's link is renewed */
-#define PX_PEER_WAITERS_MAX 16           /* px_peer_manager_connect under way for one peer */
+#define PX_GUESTS_MAX      8             /* unlisted peers connected at once */
+#define PX_GUEST_DIALS_MAX 8             /* px_peer_manager_dial_guest not yet ended */
+#define PX_GUEST_TIME      (30 * PX_SEC) /* then a guest's link is closed */
+#define PX_GUEST_GRACE     (1 * PX_SEC)  /* for last bytes, before a new member's link is renewed */
+#define PX_GOOD_AGAIN                                                                              \
+    (24 * 3600 * PX_SEC)       /* how often the address of a long connection is told as good */
+#define PX_PEER_WAITERS_MAX 16 /* px_peer_manager_connect under way for one peer */
 
 struct px_peer_manager;
 struct px_peer_waiter;
@@ -49,6 +51,7 @@ struct px_peer {
     struct px_dial_race *race; /* while TRYING */
     uint32_t race_number;
     struct px_addr dialled; /* of `link`, when `ours` */
+    px_nsec good_again_at;  /* likewise */
     bool closing;           /* we closed link; `down` follows */
     bool redial;            /* as soon as it is down */
     bool again;             /* the network changed early in this round */

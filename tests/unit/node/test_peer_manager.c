@@ -803,7 +803,7 @@ TEST(a_listed_peers_link_is_handed_out_to_a_guest_dial_and_stays)
 
 /* ---- many ---- */
 
-TEST(connected_peers_cost_no_timers)
+TEST(connected_peers_cost_one_timer_a_day)
 {
     struct world *w = world_new(22);
     list(w, 200, "addr=10.0.0.1:1");
@@ -812,7 +812,10 @@ TEST(connected_peers_cost_no_timers)
     for (size_t i = 0; i < 200; i++)
         up(w, &w->dials[i]);
     CHECK_INT(w->connected, 200);
-    CHECK_INT(px_peer_manager_deadline(w->m), PX_NEVER);
+    CHECK_INT(px_peer_manager_deadline(w->m), w->now + PX_GOOD_AGAIN);
+    CHECK_INT(w->good, 200);
+    run(w, PX_GOOD_AGAIN); /* a node that is killed after a year must not have forgotten them */
+    CHECK_INT(w->good, 400);
     world_free(w);
 }
 

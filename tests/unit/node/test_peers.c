@@ -12,6 +12,17 @@
 
 #include "tests/unit/node/fake_store.c"
 
+/* Stands for node/net_monitor: everything is on the link, or nothing is. */
+struct px_net_monitor {
+    bool on_link;
+};
+
+bool px_net_monitor_on_link(const struct px_net_monitor *m, const struct px_addr *a)
+{
+    (void)a;
+    return m->on_link;
+}
+
 #define SIDES_MAX   3
 #define LOG_MAX     (256u * 1024)
 #define WAIT_MAX_MS 20000
@@ -31,6 +42,7 @@ struct side {
     struct px_cache_service *service;
     struct px_peers *peers;
     char addr[PX_ADDR_TEXT_MAX];
+    struct px_net_monitor *monitor; /* NULL: none */
     bool guests_welcome;
     int open_streams, closed_streams; /* that came in */
     int gone;
@@ -169,6 +181,7 @@ static void side_start(struct side *s, enum px_mode mode, struct px_sqlite *stat
         .network = PX_SLICE_LIT("default"),
         .dial_max = 2 * PX_SEC,
         .mode = mode,
+        .monitor = s->monitor,
         .state = state,
         .guest = on_guest,
         .peer_gone = on_gone,
@@ -413,6 +426,40 @@ TEST(in_mode_lan_addresses_off_the_link_are_left_out_and_that_is_told)
     world_free(w);
 }
 
+static void run_for(struct world *w, uint64_t ms)
+{
+    w->late = false;
+    CHECK_INT(uv_timer_start(&w->limit, on_limit, ms, 0), 0);
+    while (!w->late)
+        uv_run(&w->loop, UV_RUN_ONCE);
+}
+
+TEST(in_mode_lan_nothing_from_off_the_link_is_answered)
+{
+    struct world *w = world_new();
+    struct side *a = &w->sides[0], *b = &w->sides[1];
+    struct px_net_monitor here = {false};
+    b->monitor = &here;
+    list_one(b, a, "");
+    side_start(b, PX_MODE_LAN, NULL);
+    list_one(a, b, "");
+    side_start(a, PX_MODE_BOTH, NULL);
+    CHECK_OK(px_peers_connect(a->peers, &b->identity.id, b->addr, on_done, a));
+    run_for(w, 500); /* many times what a connection takes */
+    CHECK_INT(info_of(a, b).state, PX_PEER_CONNECTING);
+    CHECK(!logged(b, "peer.refused"));
+    /* now a is near: its next packet is answered */
+    here.on_link = true;
+    px_peers_network_changed(b->peers, PX_NET_ADDRS);
+    CHECK(wait_for(w, both_up));
+    /* and far again: b ends it without a word */
+    here.on_link = false;
+    px_peers_network_changed(b->peers, PX_NET_ADDRS);
+    run_for(w, 200);
+    CHECK(!served(b) && served(a));
+    world_free(w);
+}
+
 TEST(a_found_peer_is_dialled_and_remembered_over_a_restart)
 {
     struct world *w = world_new();
@@ -537,6 +584,29 @@ static void dial_guest(struct world *w)
     a->guest_failed = 0;
     CHECK_OK(px_peers_dial_guest(a->peers, &b->identity.id, addrs, 1, &guest_ops, a));
     CHECK(wait_for(w, a_guest_settled));
+}
+
+static size_t count_logged(const struct side *s, const char *what)
+{
+    struct px_slice rest = px_buf_slice(&s->text);
+    size_t n = 0;
+    for (const uint8_t *at; (at = memmem(rest.data, rest.len, what, strlen(what))) != NULL; n++)
+        rest = px_slice_skip(rest, (size_t)(at - rest.data) + 1);
+    return n;
+}
+
+TEST(strangers_cause_a_limited_number_of_log_lines)
+{
+    struct world *w = world_new();
+    struct side *a = &w->sides[0], *b = &w->sides[1];
+    side_start(a, PX_MODE_BOTH, NULL);
+    side_start(b, PX_MODE_BOTH, NULL);
+    for (int i = 0; i < 30; i++) {
+        dial_guest(w);
+        CHECK_ERR(a->guest_failed, PX_EREFUSED);
+    }
+    CHECK_INT(count_logged(b, "event=peer.refused "), 20);
+    world_free(w);
 }
 
 static bool guests_gone(struct world *w)
