@@ -4,6 +4,9 @@
 #include "cmd/table.h"
 #include "cmd/units.h"
 
+/* The longest timeout that may be asked for, and some. */
+#define TRACE_TIME (75 * PX_SEC)
+
 static void put_hop(struct px_table *t, const json_t *hop)
 {
     char number[PX_UNITS_MAX], rtt[PX_UNITS_MAX];
@@ -47,19 +50,35 @@ static int reached(const json_t *answer)
     return lost[0] != '\0' ? px_control_exit_code(lost) : PX_EXIT_OK;
 }
 
+static int ask(const struct px_cli *cli, const struct px_peer_id *id, json_t **ret)
+{
+    char text[PX_PEER_ID_TEXT_MAX];
+    const char *timeout = px_cli_get(cli, "timeout");
+    struct px_buf path;
+    px_buf_init(&path, 1024);
+    px_buf_printf(&path, "/v1/peers/%s/traceroute%s", px_peer_id_format(id, text),
+                  timeout != NULL ? "?timeout=" : "");
+    if (timeout != NULL)
+        px_control_put_segment(&path, timeout);
+    int code =
+        px_buf_put_u8(&path, '\0') != 0
+            ? px_cli_usage(cli, "too long a value")
+            : px_control_call_within(cli, TRACE_TIME, "POST", (const char *)path.data, NULL, ret);
+    px_buf_deinit(&path);
+    return code;
+}
+
 int px_cmd_traceroute(const struct px_cli *cli)
 {
     struct px_home home;
     struct px_peer_id id;
-    char path[128], text[PX_PEER_ID_TEXT_MAX];
     json_t *answer = NULL;
     int code = px_cli_home(cli, &home);
     if (code == 0)
         code = px_cli_peer(cli, &home, cli->operands[0], &id);
     if (code != 0)
         return code;
-    snprintf(path, sizeof(path), "/v1/peers/%s/traceroute", px_peer_id_format(&id, text));
-    code = px_control_call(cli, "POST", path, NULL, &answer);
+    code = ask(cli, &id, &answer);
     if (code != 0)
         return code;
     int there = reached(answer);

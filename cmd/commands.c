@@ -26,6 +26,11 @@ static const struct px_cli_option ping_options[] = {
 };
 static const struct px_cli_letter ping_letters[] = {
     {'c', "count"}, {'i', "interval"}, {'W', "timeout"}};
+static const struct px_cli_option traceroute_options[] = {
+    {"timeout", "SECONDS", "wait for a reply, 0.01 to 60 (default: 5)"},
+    {"json", NULL, "print JSON"},
+};
+static const struct px_cli_letter traceroute_letters[] = {{'W', "timeout"}};
 static const struct px_cli_option peers_options[] = {
     {"full", NULL, "show whole peer IDs"},
     {"json", NULL, "print JSON"},
@@ -81,7 +86,8 @@ const struct px_command px_commands[] = {
      .details = "Until Ctrl-C, or as often as --count says; then prints how many came back, the "
                 "shortest, mean and longest time, and the jitter: the mean difference between one "
                 "and the next. Without any reply the exit code says why."},
-    {.name = "traceroute", OPTIONS(json_option), .operands = "PEER", .operands_min = 1,
+    {.name = "traceroute", OPTIONS(traceroute_options), LETTERS(traceroute_letters),
+     .operands = "PEER", .operands_min = 1,
      .operands_max = 1, .run = px_cmd_traceroute,
      .summary = "show which way packets to a peer take, with the time of each hop"},
     {.name = "connect", OPTIONS(json_option), .operands = "PEER [HOST:PORT]", .operands_min = 1,

@@ -102,6 +102,18 @@ pings_until_interrupted() {
 }
 check "ping goes on until Ctrl-C, then sums up" pings_until_interrupted
 
+# a peer that is suspended answers nothing, and the connection does not know yet
+pings_in_vain() {
+    kill -STOP "$bob_pid"
+    px alice ping bob -c 2 -i 0.05 -W 0.2
+    local ping_code=$code ping_out=$out
+    px alice traceroute bob -W 0.2 --json
+    kill -CONT "$bob_pid"
+    [ "$ping_code" = 12 ] && has "$ping_out" "1: lost, timed out" && has "$ping_out" "2 sent, 0 received, 100% lost" &&
+        [ "$code" = 12 ] && json '.hops[0].lost == "ETIMEDOUT"' && exits 0 alice ping bob -c 1
+}
+check "ping and traceroute exit 12 when nothing comes back" pings_in_vain
+
 bad_pings() {
     exits 2 alice ping bob -c 0 && exits 2 alice ping bob -c x && exits 2 alice ping bob -i 0 && has "$err" "interval" &&
         exits 2 alice ping bob -W 1e9 && has "$err" "timeout" && exits 2 alice ping && exits 10 alice ping nobody -c 1 &&
