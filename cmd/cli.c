@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "auth/file_io.h"
+#include "node/program.h"
 #include "node/spell.h"
 
 /* What an argument "--name…" stands for. */
@@ -212,7 +213,7 @@ static void PX_PRINTF(3, 0)
 {
     char text[2048];
     vsnprintf(text, sizeof(text), fmt, ap);
-    fprintf(stderr, "%speerix%s%s:%s ", color, cli->command != NULL ? " " : "",
+    fprintf(stderr, "%s%s%s%s:%s ", color, px_program.name, cli->command != NULL ? " " : "",
             cli->command != NULL ? cli->command->name : "",
             color[0] != '\0' ? px_cli_style(stderr).reset : "");
     px_cli_put_safe(stderr, text);
@@ -241,7 +242,7 @@ int px_cli_usage(const struct px_cli *cli, const char *fmt, ...)
     va_start(ap, fmt);
     say(cli, px_cli_style(stderr).red, fmt, ap);
     va_end(ap);
-    fprintf(stderr, "Run `peerix%s%s --help` to see what is possible.\n",
+    fprintf(stderr, "Run `%s%s%s --help` to see what is possible.\n", px_program.name,
             cli->command != NULL ? " " : "", cli->command != NULL ? cli->command->name : "");
     return PX_EXIT_USAGE;
 }

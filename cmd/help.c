@@ -2,6 +2,7 @@
 #include "cmd/help.h"
 
 #include "cmd/cli.h"
+#include "node/program.h"
 
 enum { LEFT_WIDTH = 26, LINE_WIDTH = 80 };
 
@@ -132,11 +133,11 @@ static void put_common_rows(FILE *out)
 int px_help_command(const struct px_command *c)
 {
     FILE *out = stdout;
-    fprintf(out, "Usage: peerix %s [OPTION]...%s%s\n\n", c->name, c->operands[0] != '\0' ? " " : "",
-            c->operands);
+    fprintf(out, "Usage: %s %s [OPTION]...%s%s\n\n", px_program.name, c->name,
+            c->operands[0] != '\0' ? " " : "", c->operands);
     put_wrapped(out, c->summary, 0, 0);
     if (c->alias != NULL)
-        fprintf(out, "Also called: peerix %s\n", c->alias);
+        fprintf(out, "Also called: %s %s\n", px_program.name, c->alias);
     if (c->details != NULL) {
         fputc('\n', out);
         put_wrapped(out, c->details, 0, 0);
@@ -151,7 +152,7 @@ int px_help_command(const struct px_command *c)
 
 int px_help_group(const char *group, FILE *out)
 {
-    fprintf(out, "Usage: peerix %s COMMAND [OPTION]...\n", group);
+    fprintf(out, "Usage: %s %s COMMAND [OPTION]...\n", px_program.name, group);
     put_heading(out, "Commands");
     put_commands(out, group);
     return PX_EXIT_OK;
@@ -176,14 +177,13 @@ static void put_exit_codes(FILE *out)
 
 int px_help_overview(FILE *out)
 {
-    fprintf(out, "Usage: peerix COMMAND [OPTION]...\n\n"
-                 "Lets nix fetch store paths from other machines of yours, peer to peer.\n");
+    fprintf(out, "Usage: %s COMMAND [OPTION]...\n\n%s\n", px_program.name, px_program.about);
     put_heading(out, "Commands");
     put_commands(out, NULL);
     put_heading(out, "Options of every command");
     put_common_rows(out);
     put_heading(out, "Exit codes");
     put_exit_codes(out);
-    fprintf(out, "\nOptions of a command: peerix COMMAND --help\n");
+    fprintf(out, "\nOptions of a command: %s COMMAND --help\n", px_program.name);
     return PX_EXIT_OK;
 }

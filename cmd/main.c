@@ -1,4 +1,4 @@
-/* Entry point of `peerix`: dispatch over the command table. */
+/* Entry point of every program here: dispatch over its command table. */
 #include "cmd/cli.h"
 #include "cmd/help.h"
 #include "node/spell.h"

@@ -65,8 +65,11 @@ struct px_config {
     char *log_format; /* text|json */
 };
 
+/* The program's own table: options.c has that of peerix. Where another program links another one,
+ * its values live in a struct of its own of px_config_size bytes, which it reads by a cast. */
 extern const struct px_option px_options[];
 extern const size_t px_option_count;
+extern const size_t px_config_size;
 
 /* All defaults. */
 PX_MUST_CHECK int px_config_new(struct px_config **ret);

@@ -11,6 +11,7 @@
 #include "auth/file_io.h"
 #include "auth/identity_io.h"
 #include "node/config.h"
+#include "node/program.h"
 
 #define KEY_NAME_SUFFIX "-peerix-1"
 
@@ -42,26 +43,30 @@ static int set_xdg(char out[PX_HOME_PATH_MAX], const char *variable, const char 
 {
     char tail[64];
     const char *base = getenv(variable);
-    if (base != NULL && base[0] == '/')
-        return set_dir(out, base, "/peerix");
+    if (base != NULL && base[0] == '/') {
+        snprintf(tail, sizeof(tail), "/%s", px_program.name);
+        return set_dir(out, base, tail);
+    }
     base = getenv("HOME");
     if (base == NULL || base[0] != '/')
         return PX_ENOENT;
-    snprintf(tail, sizeof(tail), "/%s/peerix", below_home);
+    snprintf(tail, sizeof(tail), "/%s/%s", below_home, px_program.name);
     return set_dir(out, base, tail);
 }
 
 int px_home_resolve(const char *home, bool system, struct px_home *ret)
 {
     struct px_home h;
-    const char *env = getenv("PEERIX_HOME");
+    const char *env = getenv(px_program.home_variable);
+    char tail[64];
     int err;
+    snprintf(tail, sizeof(tail), "/%s", px_program.name);
     if (home != NULL) {
         err = home[0] == '\0' ? PX_EINVAL : set_both(&h, home);
     } else if (system) {
-        err = set_dir(h.config_dir, "/etc", "/peerix");
+        err = set_dir(h.config_dir, "/etc", tail);
         if (err == 0)
-            err = set_dir(h.state_dir, "/var/lib", "/peerix");
+            err = set_dir(h.state_dir, "/var/lib", tail);
     } else if (env != NULL && env[0] != '\0') {
         err = set_both(&h, env);
     } else {
@@ -213,7 +218,7 @@ int px_home_init(const struct px_home *h, const char *nix_key_name,
         err = make_dirs(&i, h->state_dir);
     if (err == 0)
         err = make_identity(&i);
-    if (err == 0)
+    if (err == 0 && px_program.has_nix_key)
         err =
             make_nix_key(&i, nix_key_name != NULL ? nix_key_name : px_home_default_key_name(name));
     if (err == 0)

@@ -229,6 +229,16 @@ static int parse_into(struct reader *r)
     return err;
 }
 
+static void swap(struct px_config *a, struct px_config *b)
+{
+    uint8_t *x = (uint8_t *)a, *y = (uint8_t *)b;
+    for (size_t i = 0; i < px_config_size; i++) {
+        uint8_t old = x[i];
+        x[i] = y[i];
+        y[i] = old;
+    }
+}
+
 int px_config_parse(struct px_config *c, struct px_slice text, const char *file, char *ret_message,
                     size_t message_size)
 {
@@ -247,9 +257,7 @@ int px_config_parse(struct px_config *c, struct px_slice text, const char *file,
     r.seen = calloc(px_option_count, sizeof(*r.seen));
     err = r.seen == NULL ? PX_ENOMEM : parse_into(&r);
     if (err == 0) {
-        struct px_config old = *c;
-        *c = *r.config;
-        *r.config = old;
+        swap(c, r.config);
     }
     free(r.seen);
     px_config_free(r.config);
