@@ -141,3 +141,41 @@ TEST(without_a_service_manager_that_listens_nothing_happens)
     unsetenv("NOTIFY_SOCKET");
     px_service_notify("READY=1");
 }
+
+TEST(the_watchdogs_time_is_ours_only_with_our_pid)
+{
+    static const struct {
+        const char *usec;
+        int pid; /* 0: ours, 1: another, -1: none given */
+        uint64_t want;
+    } rows[] = {{"30000000", 0, 30000000},
+                {"30000000", -1, 30000000},
+                {"30000000", 1, 0},
+                {"", 0, 0},
+                {"soon", 0, 0},
+                {"-5", 0, 0}};
+    for (size_t i = 0; i < PX_ARRAY_LEN(rows); i++) {
+        char pid[24];
+        snprintf(pid, sizeof(pid), "%ld", (long)(rows[i].pid == 1 ? getppid() : getpid()));
+        CHECK(setenv("WATCHDOG_USEC", rows[i].usec, 1) == 0);
+        CHECK(rows[i].pid < 0 ? unsetenv("WATCHDOG_PID") == 0
+                              : setenv("WATCHDOG_PID", pid, 1) == 0);
+        CHECK_INT(px_service_watchdog_usec(), rows[i].want);
+    }
+    unsetenv("WATCHDOG_USEC");
+    CHECK_INT(px_service_watchdog_usec(), 0);
+    unsetenv("WATCHDOG_PID");
+}
+
+TEST(a_reload_tells_when_it_began)
+{
+    char got[128];
+    int fd = hear();
+    px_service_notify_reloading();
+    ssize_t n = recv(fd, got, sizeof(got) - 1, 0);
+    CHECK(n > 0);
+    got[n] = '\0';
+    CHECK(strncmp(got, "RELOADING=1\nMONOTONIC_USEC=", 27) == 0 && got[27] >= '1');
+    close(fd);
+    unsetenv("NOTIFY_SOCKET");
+}
