@@ -21,6 +21,8 @@ enum px_operands px_completion_operands(const struct px_command *c)
         return PX_OPERANDS_CHOICE;
     if (strstr(c->operands, "PEER") != NULL)
         return PX_OPERANDS_PEER;
+    if (strstr(c->operands, "FILE") != NULL)
+        return PX_OPERANDS_FILE;
     if (strstr(c->operands, "COMMAND") != NULL)
         return PX_OPERANDS_COMMAND;
     return px_slice_eq_cstr(first_word(c->operands), "NAME") ? PX_OPERANDS_NAME : PX_OPERANDS_OTHER;

@@ -19,6 +19,7 @@ enum px_operands {
     PX_OPERANDS_PEER,
     PX_OPERANDS_NAME,
     PX_OPERANDS_COMMAND,
+    PX_OPERANDS_FILE,
     PX_OPERANDS_CHOICE, /* px_command.operands is "a|b" */
 };
 enum px_operands px_completion_operands(const struct px_command *c);

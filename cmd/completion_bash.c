@@ -52,6 +52,9 @@ static void put_operands(const struct px_command *c)
     case PX_OPERANDS_COMMAND:
         puts("      operands=$commands");
         break;
+    case PX_OPERANDS_FILE: /* what bash does when no word fits, so no option must */
+        puts("      [[ $cur = -* ]] || options=");
+        break;
     case PX_OPERANDS_NONE:
     case PX_OPERANDS_OTHER:
         break;

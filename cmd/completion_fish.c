@@ -61,6 +61,10 @@ static void put_operands(const struct px_command *c)
     case PX_OPERANDS_COMMAND:
         words = "$__peerix_commands";
         break;
+    case PX_OPERANDS_FILE:
+        put_condition(c);
+        puts(" -F");
+        return;
     case PX_OPERANDS_NONE:
     case PX_OPERANDS_OTHER:
         return;

@@ -61,6 +61,9 @@ static void put_operands(const struct px_command *c)
     case PX_OPERANDS_COMMAND:
         puts("      operands=(${commands_[@]%%:*})");
         break;
+    case PX_OPERANDS_FILE:
+        puts("      [[ $PREFIX == -* ]] || _files");
+        break;
     case PX_OPERANDS_NONE:
     case PX_OPERANDS_OTHER:
         break;

@@ -507,6 +507,7 @@ run 0 name add desk "$id_c" --home "$A"
         [[ $(try peerix auth add --na) = " --name " ]] && [[ $(try peerix serve --li) = " --listen " ]] &&
         [[ $(try peerix daemon --log-level w) = " warn " ]] && [[ $(try peerix completion f) = " fish " ]] &&
         [[ $(try peerix nix-key --nix-key x) = "  " ]] && [[ $(try peerix help whoa) = " whoami " ]] &&
+        [[ $(try peerix config apply '') = "  " ]] && [[ $(try peerix config apply --conf) = " --confirm-timeout " ]] &&
         [[ $(try peerix auth remove --home "$A" b) = " bee " ]] &&
         [[ $(try peerix auth remove --home "$T/none" b) = "  " ]] &&
         [[ $(try peerix name remove --home "$A" '') = " desk "* ]]
@@ -523,6 +524,7 @@ if command -v fish >/dev/null; then
     equal "$(try 'peerix auth add --na')" "--name "
     equal "$(try 'peerix serve --log-level ')" "debug error info warn "
     equal "$(try "peerix name remove --home $A ")" "desk "
+    has "$(try "peerix config apply $A/auth")" "$A/authorized_keys"
     equal "$(try "peerix auth remove --home $A b")" "bee "
     verdict "fish_completion_knows_commands_options_and_peers"
 else
@@ -547,6 +549,7 @@ ZSH
     try 'peerix auth add --na' '--name'
     try 'peerix auth ' 'list authorized peers'
     try 'peerix serve --log-level i' 'info'
+    try "peerix config apply $A/aut" 'authorized_keys'
     try "peerix auth remove --home $A be" 'bee'
     verdict "zsh_completion_knows_commands_options_and_peers"
 else
