@@ -5,6 +5,7 @@
 
 #include "node/h3.h"
 #include "node/nix/cache_query.h"
+#include "node/peer_manager.h"
 #include "proto/base/encoding.h"
 #include "tests/sim/sim_net.c"
 #include "transport/link.h"
@@ -412,4 +413,175 @@ TEST(links_and_requests_survive_any_lack_of_memory)
 {
     CHECK_OK(px_crypto_init());
     sweep(talk);
+}
+
+/* --- the peer manager --- */
+
+static struct {
+    px_nsec now;
+    char links[64]; /* a link is the address of one */
+    struct px_peer_id ids[64];
+    size_t dials;
+    unsigned accepted, told; /* calls that were taken on; their ends */
+} m;
+
+static int m_dial(void *ctx, const struct px_peer_id *id, const struct px_addr *addr,
+                  struct px_link **ret)
+{
+    (void)ctx, (void)addr;
+    if (m.dials == PX_ARRAY_LEN(m.links))
+        return PX_ELIMIT;
+    m.ids[m.dials] = *id;
+    *ret = (struct px_link *)(void *)&m.links[m.dials++];
+    return 0;
+}
+
+static void m_close(void *ctx, struct px_link *link, enum px_close_code code)
+{
+    (void)ctx, (void)link, (void)code;
+}
+
+static int m_resolve(void *ctx, const struct px_peer_id *id, const char *host, uint64_t token)
+{
+    (void)ctx, (void)id, (void)host, (void)token;
+    return PX_ENOMEM;
+}
+
+static int m_usable(void *ctx, const struct px_addr *addr)
+{
+    (void)ctx, (void)addr;
+    return 0;
+}
+
+static bool m_guest(void *ctx, const struct px_peer_id *id)
+{
+    (void)ctx, (void)id;
+    return true;
+}
+
+static void m_connected(void *ctx, struct px_peer *p)
+{
+    (void)ctx, (void)p;
+}
+
+static void m_disconnected(void *ctx, struct px_peer *p, int err, bool by_peer)
+{
+    (void)ctx, (void)p, (void)err, (void)by_peer;
+}
+
+static void m_attempt_failed(void *ctx, const struct px_peer *p, const struct px_addr *addr,
+                             const char *name, int err)
+{
+    (void)ctx, (void)p, (void)addr, (void)name, (void)err;
+}
+
+static void m_round_failed(void *ctx, const struct px_peer *p, int err)
+{
+    (void)ctx, (void)p, (void)err;
+}
+
+static void m_found(void *ctx, const struct px_peer *p, const struct px_addr *addr,
+                    enum px_source source)
+{
+    (void)ctx, (void)p, (void)addr, (void)source;
+}
+
+static void m_good(void *ctx, const struct px_peer *p, const struct px_addr *addr)
+{
+    (void)ctx, (void)p, (void)addr;
+}
+
+static void m_forgotten(void *ctx, const struct px_peer_id *id)
+{
+    (void)ctx, (void)id;
+}
+
+static void m_told(void *ctx, int err)
+{
+    (void)ctx, (void)err;
+    m.told++;
+}
+
+static void m_call_up(void *ctx, struct px_link *link)
+{
+    (void)ctx, (void)link;
+}
+
+static const struct px_peer_manager_ops m_ops = {
+    m_dial,         m_close,          m_resolve,      m_usable, m_guest, m_connected,
+    m_disconnected, m_attempt_failed, m_round_failed, m_found,  m_good,  m_forgotten};
+
+static void m_run(struct px_peer_manager *manager, px_nsec time)
+{
+    m.now += time;
+    ARMED(px_peer_manager_run(manager, m.now));
+    CHECK(px_peer_manager_deadline(manager) > m.now);
+}
+
+/* Whatever was dialled last is up, then goes. */
+static void m_up_and_down(struct px_peer_manager *manager, const struct px_addr *addr)
+{
+    if (m.dials == 0)
+        return;
+    struct px_link *link = (struct px_link *)(void *)&m.links[m.dials - 1];
+    const struct px_peer_id id = m.ids[m.dials - 1];
+    ARMED(px_peer_manager_up(manager, link, &id, addr, true, m.now));
+    m_run(manager, PX_SEC);
+    ARMED(px_peer_manager_down(manager, link, &id, PX_ETIMEDOUT, false, m.now));
+}
+
+static void m_live(struct px_peer_manager *manager, const struct px_authorized_keys *keys)
+{
+    static const struct px_guest_ops calls = {m_call_up, m_told, m_told};
+    static const char *const addrs[] = {"10.0.0.3:1", "10.0.0.4:1"};
+    const struct px_peer_id *listed = &px_authorized_keys_at(keys, 0)->id;
+    struct px_peer_id stranger = {.key = {9}}, came = {.key = {8}};
+    struct px_addr addr;
+    int err;
+    CHECK_OK(px_addr_parse(PX_SLICE_LIT("10.0.0.7:1"), &addr));
+    ARMED(px_peer_manager_reload(manager, keys, m.now));
+    ARMED(px_peer_manager_found(manager, listed, &addr, PX_SOURCE_LAN, m.now));
+    ARMED(err = px_peer_manager_connect(manager, listed, "10.0.0.8:1", m_told, &m, m.now));
+    m.accepted += err == 0;
+    m_run(manager, PX_SEC);
+    m_up_and_down(manager, &addr);
+    ARMED(err = px_peer_manager_dial_guest(manager, &stranger, addrs, 2, &calls, &m, m.now));
+    m.accepted += err == 0;
+    m_run(manager, PX_SEC);
+    m_up_and_down(manager, &addr);
+    ARMED(px_peer_manager_up(manager, (struct px_link *)(void *)&m, &came, &addr, false, m.now));
+    ARMED(px_peer_manager_network_changed(manager, m.now));
+    ARMED(px_peer_manager_reload(manager, keys, m.now));
+    m_run(manager, 10 * PX_SEC);
+}
+
+static void m_scenario(void)
+{
+    struct px_test_rng seed;
+    struct px_authorized_keys *keys;
+    struct px_peer_manager *manager = NULL;
+    char line[256], id_text[PX_PEER_ID_TEXT_MAX];
+    const struct px_peer_id id = {.key = {7}};
+    memset(&m, 0, sizeof(m));
+    m.now = 1000 * PX_SEC;
+    snprintf(line, sizeof(line), "%s addr=10.0.0.1:1 addr=host.example:1\n",
+             px_peer_id_format(&id, id_text));
+    CHECK_OK(px_authorized_keys_parse(px_slice_cstr(line), &keys));
+    CHECK_INT(px_authorized_keys_count(keys), 1);
+    const struct px_peer_manager_config c = {
+        .rng = px_test_rng(&seed, 1), .dial_max = 60 * PX_SEC, .ops = &m_ops};
+    int err;
+    ARMED(err = px_peer_manager_new(&c, &manager));
+    if (err == 0)
+        m_live(manager, keys);
+    else
+        CHECK_ERR(err, PX_ENOMEM);
+    ARMED(px_peer_manager_free(manager));
+    CHECK_INT(m.told, m.accepted); /* each is told its end, once */
+    px_authorized_keys_free(keys);
+}
+
+TEST(the_peer_manager_survives_any_lack_of_memory)
+{
+    sweep(m_scenario);
 }
