@@ -1,5 +1,8 @@
 /* peerix daemon: options into a configuration, then the node runs until it is told to stop;
  * again when a changed configuration asks for it. */
+#include <stdlib.h>
+#include <unistd.h>
+
 #include "cmd/cli.h"
 #include "node/config_apply_io.h"
 #include "node/log_io.h"
@@ -92,7 +95,8 @@ struct daemon {
     struct px_home home;
     struct px_config *config;
     struct px_log_io *log;
-    int listen_fd;
+    int listen_fd;     /* the substituter's: the service manager's, or of the run before */
+    char *listen_addr; /* of the latter; NULL for the service manager's, which always counts */
 };
 
 static int on_load(void *ctx, struct px_config **ret, char *ret_message, size_t message_size)
@@ -133,11 +137,34 @@ static int load(struct daemon *d)
     return code;
 }
 
+/* The socket of the run before serves the next one unless the address was changed. */
+static void drop_other_socket(struct daemon *d)
+{
+    if (d->listen_addr == NULL || strcmp(d->listen_addr, d->config->http) == 0)
+        return;
+    close(d->listen_fd);
+    d->listen_fd = -1;
+}
+
+static void keep_socket(struct daemon *d, int fd)
+{
+    if (fd < 0)
+        return;
+    free(d->listen_addr);
+    d->listen_addr = strdup(d->config->http);
+    d->listen_fd = fd;
+    if (d->listen_addr == NULL) { /* the next run opens it anew */
+        close(fd);
+        d->listen_fd = -1;
+    }
+}
+
 /* Once through start, run and stop. *ret_again: a changed configuration wants another round. */
 static int run_once(struct daemon *d, bool *ret_again)
 {
     const struct px_log *log = px_log_io_sink(d->log);
     struct px_node_end end;
+    drop_other_socket(d);
     struct px_node_env env = {.home = &d->home,
                               .config = d->config,
                               .log = log,
@@ -147,6 +174,7 @@ static int run_once(struct daemon *d, bool *ret_again)
                               .ctx = d};
     int err = px_node_run(&env, &end);
     *ret_again = end.restart;
+    keep_socket(d, end.listen_fd);
     if (err == 0)
         return PX_EXIT_OK;
     int code = report(log, d->config, end.part, err);
@@ -209,6 +237,9 @@ int px_cmd_daemon(const struct px_cli *cli)
         code = take_socket(&d);
     if (code == 0)
         code = run(&d);
+    if (d.listen_fd >= 0)
+        close(d.listen_fd);
+    free(d.listen_addr);
     px_config_free(d.config);
     return code;
 }

@@ -2,6 +2,7 @@
  * service, store. */
 #include "node/node.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
@@ -17,6 +18,7 @@
 #include "node/config_reload.h"
 #include "node/control_node.h"
 #include "node/discovery.h"
+#include "node/http_server.h"
 #include "node/metrics_node.h"
 #include "node/nix/cache_service.h"
 #include "node/nix/nix_conf.h"
@@ -30,7 +32,7 @@
 #include "node/trusted_keys.h"
 #include "node/watchdog_io.h"
 
-#define HOLD_WHOLE_MAX (1024u * 1024)     /* NARs up to this size are held until verified */
+#define HOLD_WHOLE_MAX (1024u * 1024) /* NARs up to this size are held until verified */
 #define DRAIN_TICK_MS  20
 #define HOLD_TOTAL_MAX (8u * 1024 * 1024) /* all of them together */
 
@@ -64,6 +66,7 @@ struct node {
     struct px_control_node view; /* what the control API sees of all this */
     struct px_config_reload *reload;
     struct px_watchdog_io *watchdog;
+    int listen_fd; /* the substituter's if we opened it; kept over a restart in place */
     bool stopping, restart;
 };
 
@@ -413,9 +416,14 @@ static int start_substituter(struct node *n)
     int err = px_addr_parse(px_slice_cstr(n->config->http), &c.listen);
     if (err != 0)
         return err;
+    if (n->env->listen_fd < 0)
+        err = px_http_listen_tcp(&c.listen, &n->listen_fd);
+    if (err != 0)
+        return err;
     /* a copy: the original outlives restarts in place */
-    if (n->env->listen_fd >= 0)
-        c.listen_fd = fcntl(n->env->listen_fd, F_DUPFD_CLOEXEC, 3);
+    c.listen_fd = fcntl(n->listen_fd >= 0 ? n->listen_fd : n->env->listen_fd, F_DUPFD_CLOEXEC, 3);
+    if (c.listen_fd < 0)
+        return px_err_from_errno(errno);
     err = px_substituter_new(&c, &n->substituter);
     if (err == 0)
         reload_trusted_keys(n);
@@ -728,10 +736,11 @@ static int run(struct node *n, struct px_node_end *ret_end)
 int px_node_run(const struct px_node_env *env, struct px_node_end *ret_end)
 {
     struct node *n = calloc(1, sizeof(*n));
-    *ret_end = (struct px_node_end){.part = "loop"};
+    *ret_end = (struct px_node_end){.part = "loop", .listen_fd = -1};
     if (n == NULL)
         return PX_ENOMEM;
     n->env = env;
+    n->listen_fd = -1;
     n->home = env->home;
     n->config = env->config;
     n->log = env->log;
@@ -745,6 +754,10 @@ int px_node_run(const struct px_node_env *env, struct px_node_end *ret_end)
     raise_fd_limit();
     err = run(n, ret_end);
     ret_end->restart = n->restart;
+    if (n->restart)
+        ret_end->listen_fd = n->listen_fd;
+    else if (n->listen_fd >= 0)
+        close(n->listen_fd);
     if (err == 0)
         px_log_event(env->log, PX_LOG_INFO, n->restart ? "node.restarting" : "node.stopped",
                      PX_F_STR("version", PX_VERSION));

@@ -12,7 +12,7 @@ struct px_node_env {
     const struct px_home *home;
     const struct px_config *config;
     const struct px_log *log;
-    int listen_fd; /* the substituter's socket from the service manager, -1: none; borrowed */
+    int listen_fd; /* the substituter's, opened before; borrowed. -1: none yet */
     /* The configuration as a start would find it: file and flags. Errors with a message. */
     int (*load)(void *ctx, struct px_config **ret, char *ret_message, size_t message_size);
     void (*set_log_level)(void *ctx, const char *level);
@@ -25,6 +25,9 @@ struct px_node_end {
      * "trusted-public-keys", "share-keys", "config", "loop". */
     const char *part;
     bool restart; /* a changed configuration wants it to run again */
+    /* With `restart`: the substituter's socket if this run opened it, so that nobody is refused
+     * until the next one takes it; the caller's. Else -1. */
+    int listen_fd;
 };
 
 /* Runs until SIGTERM or SIGINT (then drains, at most PX_NODE_DRAIN), or until a changed
