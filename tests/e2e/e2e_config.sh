@@ -20,10 +20,25 @@ cfg apply "$T/bad.yaml" >"$T/out" 2>&1
 check "a wrong file is not applied, exit code 5" test "$?" = 5 -a "$old_sum" = "$(sha256sum <"$config")"
 
 ready=$(events ready)
+port=$alice_http
+knock() { # asks until $T/knocking is gone; prints what curl says
+    while [ -e "$T/knocking" ]; do
+        curl -s -m 5 -o /dev/null -w '%{http_code}\n' "$port/nix-cache-info"
+        sleep 0.01
+    done
+}
+: >"$T/knocking"
+knock >"$T/knocks" &
+knocker=$!
 check "apply puts the file in place" cfg apply "$T/good.yaml" --confirm-timeout 2s
 check "it is there" cmp -s "$T/good.yaml" "$config"
 check "the daemon starts its parts anew in the same process" until_true 10 happened ready "$ready"
 http=$(grep event=ready "$T/alice.log" | tail -1 | sed 's/.* http=\([^ ]*\).*/\1/')
+sleep 0.2 # some more questions
+rm "$T/knocking"
+wait "$knocker"
+check "on the same port" test "http://$http" = "$port"
+check "nobody was refused meanwhile ($(wc -l <"$T/knocks") asked)" bash -c "[ \$(wc -l <'$T/knocks') -ge 5 ] && ! grep -qvx 200 '$T/knocks'"
 check "with the new value" bash -c "curl -s -m 5 http://$http/nix-cache-info | grep -qx 'Priority: 32'"
 check "a second change has to wait" bash -c "! '$PEERIX' config apply ${home[*]} /dev/null 2>'$T/said' && grep -q 'another change waits' '$T/said'"
 check "not confirmed, it is taken back" until_true 10 happened config.reverted 0

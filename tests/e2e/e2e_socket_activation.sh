@@ -20,6 +20,15 @@ codes=$(for _ in $(seq 20); do info; echo; done | sort | uniq -c)
 check "no request is refused across kill -9 and restart" grep -qx ' *20 200' <(echo "$codes")
 check "it was restarted" grep -q restart "$T/manager.out"
 
+# The same socket again when the daemon starts its parts anew for a changed configuration.
+before=$(grep -c event=ready "$T/alice.log")
+echo 'priority: 31' >"$T/new.yaml"
+"$PEERIX" config apply --home "$T/alice/home" "$T/new.yaml" >"$T/apply.out" 2>&1
+restarted() { [ "$(grep -c event=ready "$T/alice.log")" -gt "$before" ]; }
+check "a changed configuration restarts it in place" until_true 10 restarted
+check "and it answers on the socket it was given" bash -c "curl -s -m 5 $url/nix-cache-info | grep -qx 'Priority: 31'"
+check "the reload is told" grep -q 'notify RELOADING=1' "$T/manager.out"
+
 pid=$(grep event=ready "$T/alice.log" | tail -1 | sed 's/.*pid=\([0-9]*\).*/\1/')
 began=$SECONDS
 kill "$pid"
