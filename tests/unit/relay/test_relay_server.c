@@ -494,7 +494,7 @@ static size_t discovered(struct node *n)
 TEST(records_are_found_by_all_by_name_and_by_peer)
 {
     struct bed b;
-    char name[16];
+    char name[32];
     bed_init(&b, false);
     for (int i = 0; i < 8; i++) {
         struct node *n = bed_member(&b);
