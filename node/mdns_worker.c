@@ -6,7 +6,7 @@
 #include <avahi-client/client.h>
 #include <avahi-client/lookup.h>
 #include <avahi-client/publish.h>
-#include <avahi-common/error.h>
+#include <pthread.h>
 #include <stdlib.h>
 
 #include "node/mdns_poll.h"
@@ -14,6 +14,7 @@
 
 #define RETRY_NO_BUS_MS 30000
 #define RETRY_FAILED_MS 1000
+#define PATIENCE_MS     1000 /* with a thread that waits for a daemon that does not answer */
 #define THREAD_STACK    (256u * 1024)
 
 struct px_mdns_worker {
@@ -21,6 +22,8 @@ struct px_mdns_worker {
     const struct px_mdns_worker_ops *ops;
     void *ctx;
     uv_async_t to_node;
+    uv_timer_t patience;
+    int open_handles;
     uv_thread_t thread;
     void (*closed)(void *ctx);
     void *closed_ctx;
@@ -30,6 +33,8 @@ struct px_mdns_worker {
     uv_mutex_t mutex;
     struct px_mdns_instances *wanted; /* what to publish; taken by the thread */
     bool wanted_changed, browse_again, stop, ended;
+    bool abandoned; /* the node is gone, to_node with it */
+    int owners;     /* the node and the thread; the last one frees */
     enum px_mdns_status status;
     struct px_mdns_seen seen[PX_MDNS_SEEN_MAX];
     size_t seen_count;
@@ -50,12 +55,19 @@ struct px_mdns_worker {
 
 /* ---- the thread: towards the node ---- */
 
+/* With the mutex held. */
+static void wake_node(struct px_mdns_worker *w)
+{
+    if (!w->abandoned)
+        (void)uv_async_send(&w->to_node);
+}
+
 static void tell_status(struct px_mdns_worker *w, enum px_mdns_status status)
 {
     uv_mutex_lock(&w->mutex);
     w->status = status;
+    wake_node(w);
     uv_mutex_unlock(&w->mutex);
-    (void)uv_async_send(&w->to_node);
 }
 
 static void tell_seen(struct px_mdns_worker *w, const struct px_addr *addr, AvahiStringList *txt)
@@ -68,8 +80,8 @@ static void tell_seen(struct px_mdns_worker *w, const struct px_addr *addr, Avah
         w->seen[w->seen_count++] = s;
     else
         w->dropped++;
+    wake_node(w);
     uv_mutex_unlock(&w->mutex);
-    (void)uv_async_send(&w->to_node);
 }
 
 static void count_dropped(struct px_mdns_worker *w)
@@ -295,34 +307,63 @@ static void on_order(uv_async_t *a)
         browse(w);
 }
 
-static void run_thread(void *arg)
+/* One owner less, with the mutex held, which is let go. */
+static void drop_owner(struct px_mdns_worker *w)
 {
-    struct px_mdns_worker *w = arg;
-    connect_client(w);
-    (void)uv_run(&w->loop, UV_RUN_DEFAULT);
-    uv_mutex_lock(&w->mutex);
-    w->ended = true;
+    bool last = --w->owners == 0;
     uv_mutex_unlock(&w->mutex);
-    (void)uv_async_send(&w->to_node);
-}
-
-/* ---- the node's side ---- */
-
-static void destroy(struct px_mdns_worker *w)
-{
+    if (!last)
+        return;
     uv_mutex_destroy(&w->mutex);
     free(w->wanted);
     free(w->published);
     free(w);
 }
 
-static void on_async_closed(uv_handle_t *h)
+static void run_thread(void *arg)
+{
+    struct px_mdns_worker *w = arg;
+    connect_client(w);
+    (void)uv_run(&w->loop, UV_RUN_DEFAULT);
+    px_assert(uv_loop_close(&w->loop) == 0); /* every handle was closed by its owner */
+    uv_mutex_lock(&w->mutex);
+    w->ended = true;
+    wake_node(w);
+    drop_owner(w);
+}
+
+/* ---- the node's side ---- */
+
+static void on_handle_closed(uv_handle_t *h)
 {
     struct px_mdns_worker *w = h->data;
+    if (--w->open_handles > 0)
+        return;
     void (*closed)(void *ctx) = w->closed;
     void *ctx = w->closed_ctx;
-    destroy(w);
-    closed(ctx);
+    uv_mutex_lock(&w->mutex);
+    drop_owner(w);
+    if (closed != NULL)
+        closed(ctx);
+}
+
+static void close_handles(struct px_mdns_worker *w)
+{
+    uv_close((uv_handle_t *)&w->to_node, on_handle_closed);
+    uv_close((uv_handle_t *)&w->patience, on_handle_closed);
+}
+
+static void on_patience_over(uv_timer_t *t)
+{
+    struct px_mdns_worker *w = t->data;
+    uv_mutex_lock(&w->mutex);
+    bool ended = w->ended;
+    w->abandoned = !ended;
+    uv_mutex_unlock(&w->mutex);
+    if (ended)
+        return;                      /* on_news is on its way */
+    (void)pthread_detach(w->thread); /* it frees itself when the call it is in returns */
+    close_handles(w);
 }
 
 static void on_news(uv_async_t *a)
@@ -335,8 +376,7 @@ static void on_news(uv_async_t *a)
     uv_mutex_unlock(&w->mutex);
     if (ended) {
         (void)uv_thread_join(&w->thread);
-        px_assert(uv_loop_close(&w->loop) == 0);
-        uv_close((uv_handle_t *)&w->to_node, on_async_closed);
+        close_handles(w);
         return;
     }
     if (stop)
@@ -388,35 +428,38 @@ void px_mdns_worker_close(struct px_mdns_worker *w, void (*closed)(void *ctx), v
     w->stop = true;
     uv_mutex_unlock(&w->mutex);
     (void)uv_async_send(&w->to_thread);
+    (void)uv_timer_start(&w->patience, on_patience_over, PATIENCE_MS, 0);
 }
 
-static int init_thread(struct px_mdns_worker *w)
+static int init_loop(struct px_mdns_worker *w)
+{
+    if (uv_loop_init(&w->loop) != 0)
+        return PX_EIO;
+    if (uv_async_init(&w->loop, &w->to_thread, on_order) != 0) {
+        (void)uv_loop_close(&w->loop);
+        return PX_EIO;
+    }
+    px_assert(uv_timer_init(&w->loop, &w->retry) == 0); /* cannot fail */
+    w->retry.data = w->to_thread.data = w;
+    px_mdns_poll_init(&w->poll, &w->loop);
+    return 0;
+}
+
+static int start_thread(struct px_mdns_worker *w)
 {
     const uv_thread_options_t options = {.flags = UV_THREAD_HAS_STACK_SIZE,
                                          .stack_size = THREAD_STACK};
-    if (uv_loop_init(&w->loop) != 0)
-        return PX_EIO;
-    px_mdns_poll_init(&w->poll, &w->loop);
-    px_assert(uv_timer_init(&w->loop, &w->retry) == 0); /* cannot fail */
-    w->retry.data = w->to_thread.data = w;
-    int err = uv_async_init(&w->loop, &w->to_thread, on_order) == 0 ? 0 : PX_EIO;
-    if (err == 0) {
-        w->to_thread.data = w;
-        err = uv_thread_create_ex(&w->thread, &options, run_thread, w) == 0 ? 0 : PX_EIO;
-        if (err != 0)
-            uv_close((uv_handle_t *)&w->to_thread, NULL);
-    }
-    if (err != 0) {
-        uv_close((uv_handle_t *)&w->retry, NULL);
-        (void)uv_run(&w->loop, UV_RUN_DEFAULT);
-        (void)uv_loop_close(&w->loop);
-    }
-    return err;
-}
-
-static void on_stillborn_closed(uv_handle_t *h)
-{
-    destroy(h->data);
+    int err = init_loop(w);
+    if (err != 0)
+        return err;
+    w->owners++;
+    if (uv_thread_create_ex(&w->thread, &options, run_thread, w) == 0)
+        return 0;
+    w->owners--;
+    end_thread(w);
+    (void)uv_run(&w->loop, UV_RUN_DEFAULT);
+    (void)uv_loop_close(&w->loop);
+    return PX_EIO;
 }
 
 int px_mdns_worker_new(uv_loop_t *loop, const struct px_mdns_worker_ops *ops, void *ctx,
@@ -427,18 +470,17 @@ int px_mdns_worker_new(uv_loop_t *loop, const struct px_mdns_worker_ops *ops, vo
         return PX_ENOMEM;
     w->ops = ops;
     w->ctx = ctx;
-    if (uv_mutex_init(&w->mutex) != 0) {
+    w->owners = 1;
+    if (uv_mutex_init(&w->mutex) != 0 || uv_async_init(loop, &w->to_node, on_news) != 0) {
         free(w);
         return PX_EIO;
     }
-    if (uv_async_init(loop, &w->to_node, on_news) != 0) {
-        destroy(w);
-        return PX_EIO;
-    }
-    w->to_node.data = w;
-    int err = init_thread(w);
+    px_assert(uv_timer_init(loop, &w->patience) == 0); /* cannot fail */
+    w->to_node.data = w->patience.data = w;
+    w->open_handles = 2;
+    int err = start_thread(w);
     if (err != 0) {
-        uv_close((uv_handle_t *)&w->to_node, on_stillborn_closed);
+        close_handles(w);
         return err;
     }
     *ret = w;

@@ -63,7 +63,8 @@ void px_mdns_worker_publish(struct px_mdns_worker *w, struct px_mdns_instances *
 void px_mdns_worker_browse(struct px_mdns_worker *w);
 /* What was dropped for want of room. */
 uint64_t px_mdns_worker_dropped(struct px_mdns_worker *w);
-/* Takes everything back; `closed` from the loop, w is gone then. */
+/* Takes everything back; `closed` from the loop, w is gone then. A thread that waits for a daemon
+ * that does not answer is left to itself after a second. */
 void px_mdns_worker_close(struct px_mdns_worker *w, void (*closed)(void *ctx), void *ctx);
 
 #endif

@@ -83,6 +83,20 @@ for n in alice bob carol; do node_stop $n; done
 check "the contract of discovery holds for DNS-SD" env PX_TEST_AVAHI=1 DBUS_SYSTEM_BUS_ADDRESS="$(avahi_address carol)" \
     $(netns_in carol) "$TOOLS/test_discovery"
 
+# ---- an Avahi that hangs: calls to it wait, the node does not ----
+mdns_start alice
+until_true 5 grep -q event=mdns.running "$T/alice.log"
+kill -STOP "$avahi_alice"
+node_trust alice carol # is to be published: the call hangs
+sleep 0.5
+began=$(now_ms)
+check "the daemon answers while Avahi hangs" timeout 5 "$PEERIX" status --home "$T/alice/home"
+check "at once" test $(($(now_ms) - began)) -lt 1500
+began=$(now_ms)
+check "and ends while Avahi hangs" node_stop alice
+check "soon" test $(($(now_ms) - began)) -lt 4000
+kill -CONT "$avahi_alice"
+
 # ---- no bus at all; and one that goes away ----
 NODE_WRAP=(env DBUS_SYSTEM_BUS_ADDRESS="unix:path=$T/nothing" $(netns_in carol))
 node_start carol --listen "[::]:12303"
