@@ -259,6 +259,7 @@ void px_peers_found(void *peers, const struct px_peer_id *id, const struct px_ad
     if (discovered && (set->config.mode == PX_MODE_WAN || !px_peers_on_link(set, addr)))
         return;
     px_peer_manager_found(set->manager, id, addr, source, px_now_io());
+    px_overlay_io_suggest(set->io, id, addr); /* both may have moved, and a link lost its way */
     px_peers_rearm(set);
 }
 

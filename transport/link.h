@@ -128,6 +128,10 @@ bool px_link_is_up(const struct px_link *l);
 /* Between px_overlay_ops.early and `up` or `down`. */
 bool px_link_is_early(const struct px_link *l);
 void px_link_path(const struct px_link *l, struct px_path *ret);
+/* Another address where the peer may be now, from discovery or an address book. While the path in
+ * use is in doubt the peer is asked there too, and the link moves if it answers
+ * (docs/spec/paths.md). The last one is remembered; harmless at any time. */
+void px_link_suggest(struct px_link *l, const struct px_addr *remote);
 void px_link_stats(const struct px_link *l, struct px_quic_stats *ret);
 /* What only the two ends of this link know: the final handshake hash of its Noise exchange. */
 #define PX_LINK_BINDING_LEN 32

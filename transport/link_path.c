@@ -122,11 +122,25 @@ static void probe(struct px_link_path *p, px_nsec now)
     struct px_path path;
     p->ops->current(p->ctx, &path);
     ask(p, &p->own[0], &path, type, now);
-    if (px_addr_is_wildcard(&path.local))
-        return;
+    bool any = px_addr_is_wildcard(&path.local);
     memset(path.local.ip, 0, sizeof(path.local.ip));
     path.local.scope = 0;
-    ask(p, &p->own[1], &path, type, now);
+    if (!any)
+        ask(p, &p->own[1], &path, type, now);
+    if (p->suggested.family == PX_ADDR_NONE || px_addr_eq(&p->suggested, &path.remote))
+        return;
+    path.remote = p->suggested;
+    path.local.family = path.remote.family;
+    ask(p, &p->own[2], &path, type, now);
+}
+
+void px_link_path_suggest(struct px_link_path *p, const struct px_addr *remote, px_nsec now)
+{
+    if (px_addr_eq(&p->suggested, remote))
+        return;
+    p->suggested = *remote;
+    if (p->state == PX_LINK_PATH_DOUBT)
+        px_link_path_doubt(p, now);
 }
 
 static void run_doubt(struct px_link_path *p, px_nsec heard_at, px_nsec now)

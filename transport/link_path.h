@@ -60,7 +60,9 @@ struct px_link_path {
     unsigned tries;
     px_nsec greet_at; /* when the first question is asked (again); 0: answered, or given up */
     unsigned greetings;
-    struct px_path_question own[2]; /* on the path in use; from any local address */
+    /* on the path in use; from any local address; to where the peer may be now */
+    struct px_path_question own[3];
+    struct px_addr suggested; /* for the third; may be no address */
     struct px_path_question questions[PX_LINK_QUESTIONS_MAX];
     struct px_path_stray strays[PX_LINK_STRAYS_MAX];
     px_nsec answers_until;   /* GCRA: the theoretical arrival time */
@@ -73,6 +75,8 @@ void px_link_path_init(struct px_link_path *p, bool client, const struct px_rng 
 void px_link_path_start(struct px_link_path *p, px_nsec now);
 /* The path may be lost. Cheap; probes leave with px_link_path_run. */
 void px_link_path_doubt(struct px_link_path *p, px_nsec now);
+/* The peer may be found here too: asked in doubt. The last one is remembered. */
+void px_link_path_suggest(struct px_link_path *p, const struct px_addr *remote, px_nsec now);
 /* Does what is due. `heard_at`: when QUIC last heard anything on the path in use. */
 void px_link_path_run(struct px_link_path *p, px_nsec heard_at, px_nsec now);
 px_nsec px_link_path_deadline(const struct px_link_path *p);

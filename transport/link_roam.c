@@ -185,6 +185,12 @@ void px_overlay_disco_input(struct px_overlay *o, const struct px_path *path,
     note_asking(l);
 }
 
+void px_link_suggest(struct px_link *l, const struct px_addr *remote)
+{
+    if (l->roam.on && remote->family != PX_ADDR_NONE)
+        px_link_path_suggest(&l->roam.path, remote, l->overlay->now);
+}
+
 void px_overlay_network_changed(struct px_overlay *o, px_nsec now)
 {
     o->now = PX_MAX(o->now, now);

@@ -270,6 +270,14 @@ void px_overlay_io_network_changed(struct px_overlay_io *io)
     px_overlay_network_changed(io->overlay, px_now_io());
 }
 
+void px_overlay_io_suggest(struct px_overlay_io *io, const struct px_peer_id *id,
+                           const struct px_addr *remote)
+{
+    struct px_link *l = io->overlay != NULL ? px_overlay_find(io->overlay, id) : NULL;
+    if (l != NULL)
+        px_link_suggest(l, remote);
+}
+
 void px_overlay_io_close(struct px_overlay_io *io, void (*done)(void *ctx), void *ctx)
 {
     io->done = done;

@@ -30,6 +30,9 @@ PX_MUST_CHECK int px_overlay_io_dial(struct px_overlay_io *io, const struct px_p
                                      struct px_link **ret);
 /* px_overlay_network_changed, now. */
 void px_overlay_io_network_changed(struct px_overlay_io *io);
+/* px_link_suggest for the peer's link, if there is one. */
+void px_overlay_io_suggest(struct px_overlay_io *io, const struct px_peer_id *id,
+                           const struct px_addr *remote);
 /* From now on datagrams to and from addresses that do not pass are dropped unseen. What `pass` says
  * of an address may be kept until the next call of this function. */
 void px_overlay_io_set_filter(struct px_overlay_io *io,

@@ -24,7 +24,7 @@ ip -n $a addr add 10.78.0.1/24 dev eth0
 ip -n $b addr add 10.78.0.2/24 dev eth0
 
 mkdir -p "$T/alice" "$T/bob"
-for i in 1 2 3; do
+for i in 1 2 3 4; do
     path[i]=$(build alice "$HERE/big.nix" --argstr tag "move$i" --arg mib 24) || { not_ok "build" "$T/build.out"; finish; }
 done
 node_init alice && node_init bob && node_trust alice bob && node_trust bob alice 10.78.0.1:12303
@@ -93,4 +93,9 @@ back() { # both, one soon after the other
 moves 3 "both move back, one after the other" back
 check "both send to the first addresses again" sees alice 10.78.0.2
 check "both send to the first addresses again (dialler)" sees bob 10.78.0.1
+both() { # at once: each learns the other's new address from its announcement on the link
+    change $a 10.78.0.1 10.78.0.111
+    change $b 10.78.0.2 10.78.0.222
+}
+moves 4 "both move at once" both
 finish

@@ -241,6 +241,34 @@ TEST(after_an_outage_a_stream_goes_on_at_once)
     }
 }
 
+TEST(both_ends_at_once_find_each_other_when_one_learns_where_the_other_is)
+{
+    for (int i = 0; i < 6; i++) {
+        struct world w;
+        start(&w, 1350 + (uint64_t)i, &line);
+        struct px_addr a = elsewhere(1), b = elsewhere(2);
+        CHECK(host_send(&w.a, w.a.links[0], 2000000));
+        struct watch v = watch_start(&w.b);
+        run_watched(&w, &v, 500 * PX_MSEC);
+        host_move(&w.a, &a, i % 2 == 0);
+        host_move(&w.b, &b, i % 2 == 0);
+        run_watched(&w, &v, i < 2 ? 0 : 700 * PX_MSEC); /* before the doubt, or in it */
+        if (i / 2 != 1)
+            px_link_suggest(w.a.links[0], &b);
+        if (i / 2 != 2)
+            px_link_suggest(w.b.links[0], &a);
+        sim_node_kick(w.a.node);
+        sim_node_kick(w.b.node);
+        run_watched(&w, &v, 20 * PX_SEC);
+        CHECK(world_bulks_done(&w));
+        CHECK(v.longest <= STALL_MAX);
+        check_path(&w.a, &a, &b);
+        check_path(&w.b, &b, &a);
+        check_works(&w);
+        world_deinit(&w);
+    }
+}
+
 TEST(a_change_that_does_not_concern_a_link_moves_nothing)
 {
     struct world w;

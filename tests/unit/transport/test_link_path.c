@@ -144,6 +144,30 @@ TEST(a_doubt_asks_on_the_path_in_use_and_from_any_address_less_and_less_often)
     }
 }
 
+TEST(a_suggested_address_is_asked_in_doubt_and_the_link_moves_there)
+{
+    struct px_addr there = addr(12, 9), any = addr(0, 0), here = addr(10, 2);
+    struct px_path path = path_of(addr(11, 1), there);
+    for (int client = 0; client < 2; client++) {
+        struct end *e = start(client != 0);
+        px_link_path_suggest(&e->path, &there, e->now);
+        run(e, 0, e->now + 10 * PX_SEC);
+        CHECK_INT(e->sent_count, 0); /* no doubt, no question */
+        px_link_path_suggest(&e->path, &here, e->now);
+        px_link_path_doubt(&e->path, e->now);
+        run(e, 0, e->now + 60 * PX_MSEC);
+        CHECK_INT(e->sent_count, 2); /* where it is already is no other place */
+        px_link_path_suggest(&e->path, &there, e->now);
+        run(e, 0, e->now + PX_MSEC);
+        CHECK_INT(e->sent_count, 5);
+        CHECK(px_addr_eq(&last(e)->path.remote, &there));
+        CHECK(px_addr_eq(&last(e)->path.local, &any));
+        give(e, &path, PX_DISCO_PONG, last(e)->packet.nonce, 0);
+        CHECK_INT(e->migrate_count, client);
+        CHECK(px_path_eq(client ? &e->current : &e->allowed, &path));
+    }
+}
+
 TEST(what_was_heard_before_the_doubt_does_not_end_it)
 {
     struct end *e = start(true);
