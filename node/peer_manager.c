@@ -131,7 +131,7 @@ static void work(struct px_peer *p, px_nsec now)
         /* one that is listed by now comes back as such */
         px_peer_close_link(p, p->listed ? PX_CLOSE_NONE : PX_CLOSE_UNLISTED);
     if (p->link != NULL && p->ours && now >= p->good_again_at)
-        learn_addr(p, &p->dialled, true, now);
+        learn_addr(p, &p->remote, true, now);
     if (px_peer_wants_dial(p) && p->plan.state == PX_DIAL_WAITING) {
         px_peer_addrs_expire(&p->addrs, now);
         if (p->addrs.count > 0 && px_dial_plan_due(&p->plan, now))
@@ -278,7 +278,7 @@ void px_peer_manager_up(struct px_peer_manager *m, struct px_link *link,
         return;
     }
     begin_link(p, link, ours, now);
-    p->dialled = *remote;
+    p->remote = *remote;
     learn_addr(p, remote, ours, now);
     px_peer_addrs_take_back(&p->addrs);
     c->ops->connected(c->ctx, p);
@@ -290,8 +290,7 @@ static void end_link(struct px_peer *p, int err, bool by_peer, px_nsec now)
 {
     const struct px_peer_manager_config *c = &p->manager->config;
     c->ops->disconnected(c->ctx, p, err, by_peer);
-    if (p->ours)
-        learn_addr(p, &p->dialled, true, now); /* it was good until now */
+    learn_addr(p, &p->remote, p->ours, now); /* it was good, or seen, until now */
     p->link = NULL;
     p->last_err = err;
     count_guest(p, false);
@@ -322,9 +321,9 @@ void px_peer_manager_moved(struct px_peer_manager *m, const struct px_peer_id *i
                            const struct px_addr *remote, px_nsec now)
 {
     struct px_peer *p = px_peer_manager_find(m, id);
-    if (p == NULL || p->link == NULL || px_addr_eq(&p->dialled, remote))
+    if (p == NULL || p->link == NULL || px_addr_eq(&p->remote, remote))
         return;
-    p->dialled = *remote;
+    p->remote = *remote;
     learn_addr(p, remote, p->ours, now);
 }
 

@@ -50,12 +50,12 @@ struct px_peer {
     struct px_heap_node timer;
     struct px_dial_race *race; /* while TRYING */
     uint32_t race_number;
-    struct px_addr dialled; /* of `link`, when `ours` */
-    px_nsec good_again_at;  /* likewise */
-    bool closing;           /* we closed link; `down` follows */
-    bool redial;            /* as soon as it is down */
-    bool again;             /* the network changed early in this round */
-    bool counted;           /* in the manager's guests */
+    struct px_addr remote; /* the other end of `link` */
+    px_nsec good_again_at; /* of `remote`, when `ours` */
+    bool closing;          /* we closed link; `down` follows */
+    bool redial;           /* as soon as it is down */
+    bool again;            /* the network changed early in this round */
+    bool counted;          /* in the manager's guests */
     px_nsec guest_until;
     struct px_list waiters;
     struct px_guest_call *call;

@@ -335,6 +335,7 @@ TEST(a_link_that_comes_in_ends_our_own_dials)
     struct fake_dial *in = incoming(w, 1, "10.0.0.9:777");
     CHECK(w->dials[0].closed && w->dials[1].closed);
     CHECK_INT(w->good, 0);
+    run(w, 2 * PX_ADDRS_FOUND_AGE);
     /* where it came from is worth a dial, but not remembered as good */
     down(w, in, PX_ETIMEDOUT, false);
     CHECK_INT(w->good, 0);
