@@ -21,8 +21,8 @@ struct px_cli_letter {
 struct px_command {
     const char *name;  /* one or two words: "init", "auth add" */
     const char *alias; /* another name, NULL if none */
-    /* "" or e.g. "PEER [ADDR]". Completion knows the words PEER, NAME, COMMAND, and lower-case
-     * choices like "bash|zsh". */
+    /* "" or e.g. "PEER [ADDR]". Completion knows the words PEER, NAME, COMMAND, FILE, and
+     * lower-case choices like "bash|zsh". */
     const char *operands;
     size_t operands_min, operands_max;
     const struct px_cli_option *options;
@@ -45,6 +45,9 @@ extern const struct px_cli_option px_common_options[];
 extern const size_t px_common_option_count;
 
 int px_cmd_init(const struct px_cli *cli);
+int px_cmd_invite(const struct px_cli *cli);
+int px_cmd_join(const struct px_cli *cli);
+int px_cmd_nix_conf(const struct px_cli *cli);
 int px_cmd_status(const struct px_cli *cli);
 int px_cmd_peers(const struct px_cli *cli);
 int px_cmd_services(const struct px_cli *cli);

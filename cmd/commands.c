@@ -47,6 +47,25 @@ static const struct px_cli_option auth_add_options[] = {
     {"comment", "TEXT", "a remark for people"},
     {"json", NULL, "print JSON"},
 };
+static const struct px_cli_option invite_options[] = {
+    {"name", "NAME", "what the other node is called here (default: what it calls itself)"},
+    {"ttl", "TIME", "how long the invite is good: 1s to 24h (default: 10m)"},
+    {"grant", "G,...", "what the other node may have: cache, cache-own (default: both)"},
+    {"addr", "HOST:PORT", "where the other node finds this one; may be given several times"},
+    {"verify", NULL, "compare a short string on both sides before anything is granted"},
+    {"wait", NULL, "wait until it is used, also without a terminal"},
+    {"no-wait", NULL, "print the code and end"},
+    {"qr", NULL, "draw the QR code, also without a terminal"},
+    {"no-qr", NULL, "do not draw it"},
+    {"json", NULL, "print JSON; with --wait a line for each step"},
+};
+static const struct px_cli_option join_options[] = {
+    {"name", "NAME", "what the inviter is called here (default: what it calls itself)"},
+    {"grant", "G,...", "what the inviter may have: cache, cache-own (default: both)"},
+    {"verify", NULL, "compare a short string on both sides before anything is granted"},
+    {"non-interactive", NULL, "never ask"},
+    {"json", NULL, "print JSON, a line for each step"},
+};
 static const struct px_cli_option name_add_options[] = {
     {"comment", "TEXT", "a remark for people"},
     {"json", NULL, "print JSON"},
@@ -71,6 +90,21 @@ const struct px_command px_commands[] = {
      .details = "Flags beat config.yaml, which beats the defaults; lists are added up. Logs go to "
                 "standard error; the line with event=ready tells the bound addresses. SIGTERM "
                 "and Ctrl-C let transfers end for up to 4 seconds."},
+    {.name = "invite", OPTIONS(invite_options), .operands = "", .run = px_cmd_invite,
+     .summary = "make a code with which another machine pairs with this one",
+     .details = "The code is good for one machine and holds a secret: give it to nobody else. On a "
+                "terminal the code is drawn as a QR code too, and the command waits until it was "
+                "used. Without one it prints the code alone and ends, unless --wait says "
+                "otherwise. Both sides then list each other, with addresses, grants and nix key."},
+    {.name = "join", OPTIONS(join_options), .operands = "[CODE]", .operands_max = 1,
+     .run = px_cmd_join, .summary = "pair with the machine that made the code",
+     .details = "Without CODE it is taken from $PEERIX_INVITE or standard input. Case, blanks and "
+                "dashes do not matter, and a typo is told with its place. What was interrupted is "
+                "finished by the same command, or by the daemon itself."},
+    {.name = "nix-conf", OPTIONS(json_option), .operands = "", .run = px_cmd_nix_conf,
+     .summary = "print what nix.conf needs for everything paired so far",
+     .details = "Two lines, to be written to a file that nix.conf includes. With --json the same "
+                "as HOME/peers.json, which the daemon keeps up to date, for Nix to import."},
     {.name = "status", OPTIONS(json_option), .operands = "", .run = px_cmd_status,
      .summary = "show what the running daemon is and does"},
     {.name = "peers", OPTIONS(peers_options), .operands = "[PEER]", .operands_max = 1,

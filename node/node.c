@@ -17,8 +17,8 @@
 #include "node/allowlist.h"
 #include "node/config_reload.h"
 #include "node/control_node.h"
-#include "node/discovery.h"
 #include "node/http_server.h"
+#include "node/discovery.h"
 #include "node/metrics_node.h"
 #include "node/nix/cache_service.h"
 #include "node/nix/nix_conf.h"
@@ -26,13 +26,14 @@
 #include "node/nix/store.h"
 #include "node/nix/substituter.h"
 #include "node/pairing.h"
+#include "node/pairing_export.h"
 #include "node/peers.h"
 #include "node/service_manager.h"
 #include "node/state_db.h"
 #include "node/trusted_keys.h"
 #include "node/watchdog_io.h"
 
-#define HOLD_WHOLE_MAX (1024u * 1024) /* NARs up to this size are held until verified */
+#define HOLD_WHOLE_MAX (1024u * 1024)     /* NARs up to this size are held until verified */
 #define DRAIN_TICK_MS  20
 #define HOLD_TOTAL_MAX (8u * 1024 * 1024) /* all of them together */
 
@@ -203,13 +204,25 @@ static void reload_trusted_keys(struct node *n)
         px_log_event(n->log, PX_LOG_ERROR, "trusted_keys.not_reloaded", PX_F_ERR(err));
 }
 
+/* For Nix to import; a home that is not ours to write has none. */
+static void export_peers(struct node *n)
+{
+    char http[PX_ADDR_TEXT_MAX];
+    px_addr_format(px_substituter_local(n->substituter), http);
+    int err = px_pairing_export_file(n->home, px_allowlist_keys(n->allowlist), http);
+    if (err != 0)
+        px_log_event(n->log, PX_LOG_DEBUG, "peers_json.not_written", PX_F_ERR(err));
+}
+
 static void on_allowlist_changed(void *ctx)
 {
     struct node *n = ctx;
     if (n->peers != NULL && !n->stopping)
         px_peers_reload(n->peers);
-    if (n->substituter != NULL)
+    if (n->substituter != NULL) {
         reload_trusted_keys(n);
+        export_peers(n);
+    }
     if (n->discoveries != NULL)
         px_discoveries_keys_changed(n->discoveries);
 }
@@ -425,8 +438,10 @@ static int start_substituter(struct node *n)
     if (c.listen_fd < 0)
         return px_err_from_errno(errno);
     err = px_substituter_new(&c, &n->substituter);
-    if (err == 0)
+    if (err == 0) {
         reload_trusted_keys(n);
+        export_peers(n);
+    }
     return err;
 }
 

@@ -58,6 +58,10 @@ json_t *px_pairing_invite_json(struct px_pairings *p, const struct px_pairing_in
                           (json_int_t)(left > 0 ? left : 0), "failures", (int)i->failures);
     if (i->state == PX_INVITE_PENDING || i->state == PX_INVITE_USED)
         (void)json_object_set_new(o, "peer", json_string(px_peer_id_format(&i->joiner, peer)));
+    if (i->state == PX_INVITE_USED && memcmp(p->last.id, i->id, sizeof(i->id)) == 0)
+        (void)json_object_update_new(
+            o, json_pack("{s:b, s:b, s:s}", "renamed", p->last.written.renamed, "key_name_taken",
+                         p->last.written.key_name_taken, "nix_key", p->last.nix_key));
     if (g != NULL)
         (void)json_object_set_new(o, "sas", json_string(px_pairing_sas(&g->core, sas)));
     return o;

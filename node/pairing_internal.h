@@ -51,6 +51,11 @@ struct px_pairings {
     struct px_pairing_guest *guests;
     struct px_pairing_going *going;
     struct px_pairing_watcher *watchers;
+    struct { /* of the invite used last, for those who waited for it */
+        uint8_t id[PX_INVITE_ID_LEN];
+        char nix_key[PX_PAIRING_KEY_MAX];
+        struct px_pairing_written written;
+    } last;
     uv_timer_t tick;
     unsigned ticks; /* since the last look at stored joins */
     bool closing, tick_closed;

@@ -48,11 +48,14 @@ static void forget(struct px_pairing_going *g)
         px_log_event(g->p->config.log, PX_LOG_WARN, "pairing.not_forgotten", PX_F_ERR(err));
 }
 
+/* The end, unless it came before; g may be gone afterwards. */
 static void fail(struct px_pairing_going *g, int err)
 {
     char id[PX_PEER_ID_TEXT_MAX];
-    if (g->over)
+    if (g->over) {
+        free_if_over(g);
         return;
+    }
     g->over = true;
     px_log_event(g->p->config.log, PX_LOG_INFO, "pairing.failed",
                  PX_F_STR("peer", px_peer_id_format(&g->join.inviter, id)), PX_F_ERR(err));
@@ -68,7 +71,7 @@ static void fail(struct px_pairing_going *g, int err)
 static int lost(const struct px_pairing_going *g, int err)
 {
     bool greeted = g->core.state != PX_PAIRING_START;
-    if (err == PX_ETIMEDOUT || err == PX_EPROTO || err == PX_ENOMEM)
+    if (err == PX_EPROTO || err == PX_ENOMEM)
         return err;
     return greeted ? PX_EPAIR_HALF : err != 0 ? err : PX_ECLOSED;
 }
@@ -113,6 +116,12 @@ static void confirm(struct px_pairing_going *g)
         px_pairing_say(g, "confirmed", NULL);
 }
 
+/* How long the other side may take to say the next thing. */
+static px_nsec reply_time(const struct px_pairing_going *g)
+{
+    return g->verify ? PX_PAIRING_VERIFY_TIME : PX_PAIRING_REPLY_TIME;
+}
+
 static void on_welcome(struct px_pairing_going *g, struct px_slice body)
 {
     char sas[PX_PAIRING_SAS_MAX];
@@ -125,11 +134,11 @@ static void on_welcome(struct px_pairing_going *g, struct px_slice body)
     }
     g->join.card = card;
     g->verify = card.verify || g->join.verify;
+    px_pairing_wire_set_time(&g->wire, reply_time(g));
     if (!g->verify || g->approved) {
         confirm(g);
         return;
     }
-    px_pairing_wire_set_time(&g->wire, PX_PAIRING_VERIFY_TIME);
     px_pairing_say(g, "verify", json_pack("{s:s}", "sas", px_pairing_sas(&g->core, sas)));
     if (g->call == NULL)
         fail(g, PX_EPAIR_REJECTED); /* nobody is there to compare */
@@ -180,8 +189,7 @@ static void on_ended(void *ctx, int err)
 {
     struct px_pairing_going *g = ctx;
     g->wire_open = false;
-    fail(g, lost(g, err)); /* does nothing once it is over */
-    free_if_over(g);
+    fail(g, lost(g, err));
 }
 
 static const struct px_pairing_wire_ops wire_ops = {on_message, on_ended};
@@ -202,6 +210,8 @@ static void on_up(void *ctx, struct px_link *link)
     px_pairing_say(g, "connected", NULL);
     int err = px_pairing_wire_open(&g->wire, g->p->config.loop, link, &wire_ops, g);
     g->wire_open = err == 0;
+    if (err == 0)
+        px_pairing_wire_set_time(&g->wire, PX_PAIRING_REPLY_TIME);
     if (err == 0 && g->wire.stream != NULL) {
         err = send_hello(g);
         px_fault_point("joiner-hello");
@@ -216,16 +226,14 @@ static void on_failed(void *ctx, int err)
     struct px_pairing_going *g = ctx;
     g->dialled = false;
     fail(g, err == PX_EREFUSED ? PX_EINVITE_UNKNOWN : err);
-    free_if_over(g);
 }
 
 static void on_down(void *ctx, int err)
 {
     struct px_pairing_going *g = ctx;
     g->dialled = false;
-    if (!g->wire_open)
+    if (!g->wire_open) /* else `ended` follows */
         fail(g, lost(g, err));
-    free_if_over(g);
 }
 
 static const struct px_guest_ops guest_ops = {on_up, on_failed, on_down};

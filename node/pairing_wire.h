@@ -11,6 +11,7 @@
 
 #define PX_PAIRING_STREAM_MAX  4096          /* bytes taken from one stream */
 #define PX_PAIRING_TIME        (10 * PX_SEC) /* from its opening to its end */
+#define PX_PAIRING_REPLY_TIME  (5 * PX_SEC)  /* the joiner waits for an answer */
 #define PX_PAIRING_VERIFY_TIME (300 * PX_SEC)
 
 struct px_pairing_wire_ops {
