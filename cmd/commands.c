@@ -178,10 +178,10 @@ const struct px_command px_commands[] = {
      .details = "FILE is checked first; - stands for standard input. The earlier text is kept, see "
                 "`config history`. With --confirm-timeout it comes back by itself unless `config "
                 "confirm` follows in time, also when the daemon or the machine was restarted "
-                "meanwhile, and at once when the daemon does not start with the new one. A changed "
-                "log-level is taken up as it is; for everything else the daemon starts its parts "
-                "anew, letting transfers end for up to 4 seconds. SIGHUP makes it read the file "
-                "too."},
+                "meanwhile, and at once when the daemon does not start with the new one. log-level, "
+                "priority, deadline and stall are taken up as they are; for everything else the "
+                "daemon starts its parts anew, letting transfers end for up to 4 seconds. SIGHUP "
+                "makes it read the file too."},
     {.name = "config confirm", .operands = "", .run = px_cmd_config_confirm,
      .summary = "keep the change that waits"},
     {.name = "config rollback", .operands = "[NUMBER]", .operands_max = 1,

@@ -455,6 +455,9 @@ static void on_live_config(void *ctx, const struct px_config *c)
 {
     struct node *n = ctx;
     n->env->set_log_level(n->env->ctx, c->log_level);
+    if (n->substituter != NULL)
+        px_substituter_set_limits(n->substituter, (unsigned)c->priority,
+                                  c->deadline_ms * PX_MSEC, c->stall_ms * PX_MSEC);
 }
 
 static void on_restart_config(void *ctx)

@@ -467,6 +467,11 @@ void px_cache_queries_set_keys(struct px_cache_queries *q, const struct px_nix_p
     q->config.policy.key_count = count;
 }
 
+void px_cache_queries_set_deadline(struct px_cache_queries *q, px_nsec deadline)
+{
+    q->config.deadline = deadline;
+}
+
 void px_cache_queries_free(struct px_cache_queries *q)
 {
     if (q == NULL)

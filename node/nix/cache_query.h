@@ -34,6 +34,8 @@ typedef void px_cache_done(void *ctx, const struct px_path_info *info, struct px
 
 PX_MUST_CHECK int px_cache_queries_new(const struct px_cache_queries_config *config,
                                        struct px_cache_queries **ret);
+/* Of rounds that begin from now on. */
+void px_cache_queries_set_deadline(struct px_cache_queries *q, px_nsec deadline);
 /* Other trusted keys from here on; borrowed. */
 void px_cache_queries_set_keys(struct px_cache_queries *q, const struct px_nix_public_key *keys,
                                size_t count);

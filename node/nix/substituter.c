@@ -332,6 +332,14 @@ int px_substituter_set_trusted_keys(struct px_substituter *s, const struct px_ni
     return 0;
 }
 
+void px_substituter_set_limits(struct px_substituter *s, unsigned priority, px_nsec deadline,
+                               px_nsec stall)
+{
+    s->config.priority = priority;
+    s->config.stall = stall;
+    px_cache_queries_set_deadline(s->queries, deadline);
+}
+
 static int new_queries(struct px_substituter *s)
 {
     const struct px_substituter_config *c = &s->config;

@@ -45,6 +45,9 @@ struct px_substituter_config {
 /* Copies the config and keys. PX_EADDR (in use, not loopback), PX_EPERM, PX_ENOMEM. */
 PX_MUST_CHECK int px_substituter_new(const struct px_substituter_config *config,
                                      struct px_substituter **ret);
+/* For what is asked from now on. */
+void px_substituter_set_limits(struct px_substituter *s, unsigned priority, px_nsec deadline,
+                               px_nsec stall);
 /* Stops accepting; `done` is called from the loop once running answers are over or cut, at the
  * latest after `drain`. The object is gone then. */
 void px_substituter_close(struct px_substituter *s, px_nsec drain, void (*done)(void *ctx),
