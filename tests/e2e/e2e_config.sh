@@ -8,12 +8,12 @@ config=$T/alice/home/config.yaml
 cfg() { local c=$1; shift; "$PEERIX" config "$c" "${home[@]}" "$@"; }
 events() { grep -c "event=$1" "$T/alice.log"; }
 happened() { [ "$(events "$1")" -gt "$2" ]; } # EVENT COUNT-BEFORE
-# Everything but the log level starts the parts anew; the pid stays.
+# What is not taken up as it is starts the parts anew; the pid stays.
 node_start alice --log-level info
 pid=$NODE_PID
 old_sum=$(sha256sum <"$config")
 
-echo 'priority: 32' >"$T/good.yaml"
+printf 'priority: 32\npacket-max: 1400\n' >"$T/good.yaml"
 echo 'priority: many' >"$T/bad.yaml"
 check "a wrong value is told with its line" bash -c "! '$PEERIX' config validate '$T/bad.yaml' 2>'$T/said' && grep -q 'bad.yaml:1: priority' '$T/said'"
 cfg apply "$T/bad.yaml" >"$T/out" 2>&1
@@ -75,6 +75,18 @@ check "confirm keeps the change" cfg confirm
 check "confirm without a change fails" bash -c "! '$PEERIX' config confirm ${home[*]} 2>/dev/null"
 check "rollback brings the earlier text back" bash -c "'$PEERIX' config rollback ${home[*]} && [ '$old_sum' = \"\$(sha256sum <'$config')\" ]"
 check "history lists both as JSON" bash -c "'$PEERIX' config history --json ${home[*]} | grep -c '\"number\"' | grep -qx 2"
+
+# what needs no restart
+sleep 0.3
+until_true 10 cfg history >/dev/null # the restart in place is over
+http=$(grep event=ready "$T/alice.log" | tail -1 | sed 's/.* http=\([^ ]*\).*/\1/')
+ready=$(events ready)
+echo 'priority: 34' >"$T/live.yaml"
+cp "$config" "$T/was.yaml"; cat "$T/live.yaml" >>"$T/was.yaml"
+sed -i '/^#/d' "$T/was.yaml"
+check "a change of the priority is taken up as it is" bash -c "'$PEERIX' config apply ${home[*]} '$T/was.yaml' | grep -q 'has taken it up'"
+check "at once" bash -c "curl -s -m 5 http://$http/nix-cache-info | grep -qx 'Priority: 34'"
+check "without a restart" test "$(events ready)" = "$ready"
 
 # SIGHUP
 sleep 0.2 # the restart in place of the rollback begins after 100 ms

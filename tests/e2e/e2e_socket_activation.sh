@@ -22,7 +22,7 @@ check "it was restarted" grep -q restart "$T/manager.out"
 
 # The same socket again when the daemon starts its parts anew for a changed configuration.
 before=$(grep -c event=ready "$T/alice.log")
-echo 'priority: 31' >"$T/new.yaml"
+printf 'priority: 31\npacket-max: 1400\n' >"$T/new.yaml"
 "$PEERIX" config apply --home "$T/alice/home" "$T/new.yaml" >"$T/apply.out" 2>&1
 restarted() { [ "$(grep -c event=ready "$T/alice.log")" -gt "$before" ]; }
 check "a changed configuration restarts it in place" until_true 10 restarted
