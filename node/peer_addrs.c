@@ -209,13 +209,12 @@ int px_peer_addrs_found(struct px_peer_addrs *a, const struct px_addr *addr, enu
                         px_nsec now, bool *ret_new)
 {
     struct px_known_addr *k;
-    size_t before = a->count;
     if ((BIT(source) & FOUND) == 0 || !px_addr_dialable(addr))
         return PX_EADDR;
     int err = find_or_add(a, addr, NULL, &k);
     if (err != 0)
         return err;
-    *ret_new = a->count > before;
+    *ret_new = (k->sources & BIT(source)) == 0;
     k->sources |= BIT(source);
     k->found_at = now;
     limit(a, source, source_max(source));

@@ -42,7 +42,8 @@ PX_MUST_CHECK int px_peer_addrs_set_manual(struct px_peer_addrs *a,
 PX_MUST_CHECK int px_peer_addrs_give(struct px_peer_addrs *a, const char *text);
 /* Takes back what was given, once it was tried or is not wanted any more. */
 void px_peer_addrs_take_back(struct px_peer_addrs *a);
-/* Found by discovery, or (PX_SOURCE_SEEN) the peer came from there. *ret_new: not known before.
+/* Found by discovery, or (PX_SOURCE_SEEN) the peer came from there. *ret_new: not known from there
+ * before.
  * PX_EADDR when nobody could be there, PX_ENOMEM. */
 PX_MUST_CHECK int px_peer_addrs_found(struct px_peer_addrs *a, const struct px_addr *addr,
                                       enum px_source source, px_nsec now, bool *ret_new);

@@ -488,6 +488,8 @@ TEST(a_found_address_is_dialled_soon_and_ages)
     px_peer_manager_found(w->m, &id, &a, PX_SOURCE_LAN, w->now);
     px_peer_manager_found(w->m, &id, &a, PX_SOURCE_LAN, w->now);
     CHECK_INT(w->found, 1);
+    px_peer_manager_found(w->m, &id, &a, PX_SOURCE_MDNS, w->now); /* in another way, too */
+    CHECK_INT(w->found, 2);
     run(w, PX_DIAL_SPREAD);
     CHECK_INT(w->dial_count, 1);
     for (int i = 0; i < 8; i++)
