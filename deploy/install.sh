@@ -87,7 +87,13 @@ as_peerix() { setpriv --reuid peerix --regid peerix --clear-groups -- "$@"; }
 make_home() {
     local d
     for d in /etc/peerix /var/lib/peerix; do
-        [ -d "$d" ] || { make_dir "$(dirname "$d")"; install -d -m 700 -o peerix -g peerix "$d"; }
+        if [ ! -d "$d" ]; then
+            make_dir "$(dirname "$d")"
+            install -d -m 700 -o peerix -g peerix "$d"
+        elif [ "$(stat -c %U "$d")" = root ]; then # root ran `peerix init --system` before there was a user
+            chown -hR peerix:peerix "$d"
+            chmod 700 "$d"
+        fi
     done
     as_peerix "$program" init --system --non-interactive >"$work/init.log" 2>&1 ||
         { cat "$work/init.log" >&2; fail "could not create the keys in /etc/peerix"; }

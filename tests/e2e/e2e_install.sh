@@ -15,6 +15,10 @@ check "the socket unit has the substituter's default address" grep -qx "ListenSt
     "$TOP/deploy/systemd/peerix.socket"
 check "SIGTERM is given longer than the drain" bash -c "[ \$(sed -n 's/^TimeoutStopSec=//p' '$TOP/deploy/systemd/peerix.service') -ge 5 ]"
 
+check "the user's units are understood by systemd" bash -c "
+    mkdir -p '$T/user' && for f in service socket; do sed 's|/usr/local/bin/peerix|$PEERIX|' '$TOP/deploy/systemd/user/peerix.'\$f >'$T/user/peerix.'\$f; done &&
+    [ -z \"\$(XDG_RUNTIME_DIR=$T SYSTEMD_LOG_LEVEL=warning systemd-analyze --user --man=no --recursive-errors=no verify '$T/user/peerix.service' '$T/user/peerix.socket' 2>&1 | tee /dev/stderr | grep peerix)\" ]"
+
 # ---- into a directory ----
 listing() { (cd "$1" && find . -printf '%p %y %m %s\n' | sort); }
 R=$T/dest
@@ -105,7 +109,12 @@ residue >"$T/step"
 [ "$(stat -c %a "$T/backup.tar.gz")" = 600 ]; say $? "the backup is for its owner only"
 mkdir "$T/unpacked" && tar -C "$T/unpacked" -xzf "$T/backup.tar.gz" && chown -R 0:0 "$T/unpacked"
 [ "$("$PEERIX" whoami --home "$T/unpacked/peerix")" = "$id" ]; say $? "and holds the identity"
-try "purge makes no backup" bash -c "cd '$T/unpacked' && chroot '$T/view/root' '$install_sh' install --binary '$PEERIX' >/dev/null && chroot '$T/view/root' '$install_sh' uninstall --purge"
+inside "$PEERIX" init --system --non-interactive >"$T/step" 2>&1
+id=$(inside "$PEERIX" whoami --system)
+try "a home root made before is taken over" inside "$install_sh" install --binary "$PEERIX"
+[ "$(inside /usr/local/bin/peerix whoami --system)" = "$id" ]; say $? "with its identity"
+try "and in order" inside "$install_sh" verify
+try "purge makes no backup" bash -c "cd '$T/unpacked' && chroot '$T/view/root' '$install_sh' uninstall --purge && [ -z \"\$(find . / -maxdepth 1 -name 'peerix-backup-*')\" ]"
 residue >"$T/step"
 [ ! -s "$T/step" ]; say $? "nothing is left after it either"
 umount -R "$T/view/root"; umount "$T/view"
