@@ -175,7 +175,6 @@ static void stats(const struct px_discovery *d,
     const struct mdns *m = (const struct mdns *)d; /* embedded first */
     px_lan_announce_each_stat(m->core, each, ctx);
     each(ctx, "addresses", m->addrs.count);
-    each(ctx, "instances", m->instances);
     each(ctx, "off_link", m->off_link);
     each(ctx, "dropped", px_mdns_worker_dropped(m->worker));
 }

@@ -179,9 +179,11 @@ static bool receive(struct px_net_monitor *m)
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
     struct px_net_monitor *m = poll->data;
-    (void)status, (void)events;
+    (void)events;
     for (size_t i = 0; i < DATAGRAMS_A_TURN && receive(m); i++)
         continue;
+    if (status < 0) /* messages were lost: libuv stops watching then */
+        (void)uv_poll_start(poll, UV_READABLE, on_readable);
     px_net_monitor_check_clock(m);
 }
 

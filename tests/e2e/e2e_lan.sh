@@ -33,26 +33,26 @@ cpu_ms() { awk '{print ($14 + $15) * 10}' "/proc/$1/stat"; }
 hex() { od -An -v -tx1 | tr -d ' \n'; }
 
 netns_switch sw
-for n in alice bob carol; do netns_add $n && node_init $n; done
+for n in alice bertram carol; do netns_add $n && node_init $n; done
 netns_plug alice sw eth0 10.77.1.1/24
-netns_plug bob sw eth0 10.77.1.2/24
+netns_plug bertram sw eth0 10.77.1.2/24
 netns_plug carol sw eth0 10.77.1.3/24
-node_trust alice bob; node_trust bob alice
-node_trust carol alice; node_trust carol bob # listed by none
+node_trust alice bertram; node_trust bertram alice
+node_trust carol alice; node_trust carol bertram # listed by none
 tap carol eth0 "$T/carol.frames"
 lan_start carol && lan_start alice || { not_ok "the daemons start"; finish; }
 sleep 1
 began=$(now_ms)
-lan_start bob || { not_ok "bob starts"; finish; }
-check "two daemons that know no address connect" until_true 6 connected bob alice
-check "both say so" until_true 6 connected alice bob
+lan_start bertram || { not_ok "bertram starts"; finish; }
+check "two daemons that know no address connect" until_true 6 connected bertram alice
+check "both say so" until_true 6 connected alice bertram
 took "$began" 6000 "two daemons find each other"
-check "found by announcement" grep -qE 'event=peer.found .*addr=10.77.1.1:12303 source=lan' "$T/bob.log"
+check "found by announcement" until_true 3 grep -qE 'event=peer.found .*name=alice .*source=lan' "$T/bertram.log"
 
 # ---- what a stranger sees ----
 sleep 1.5
 check "the stranger hears announcements" grep -q "efff3011301130" "$T/carol.frames"
-for n in alice bob; do
+for n in alice bertram; do
     key=$(node_id $n)
     bytes=$(openssl pkey -in "$T/$n/home/identity.pem" -pubout -outform DER 2>/dev/null | tail -c 32 | hex)
     [ ${#bytes} = 64 ] || not_ok "$n: the key can be read for comparison"
@@ -62,7 +62,7 @@ done
 sed -nE 's/^.{52}0a4d010[12].*30113011.{8}010[01].{4}(.{32}).*/\1/p' "$T/carol.frames" | sort >"$T/nonces"
 check "no two announcements share a nonce" bash -c '[ $(wc -l <"$1") -ge 4 ] && [ -z "$(uniq -d "$1")" ]' _ "$T/nonces"
 check "the stranger is connected to nobody" bash -c '! grep -hE "event=peer.connected" "$1"; ! grep -h "event=peer.connected .*name=carol" "$2" "$3"' \
-    _ "$T/carol.log" "$T/alice.log" "$T/bob.log"
+    _ "$T/carol.log" "$T/alice.log" "$T/bertram.log"
 
 # ---- an IPv6-only link: link-local addresses are all there is ----
 netns_switch sw6
@@ -78,15 +78,15 @@ node_stop dora; node_stop emil
 
 # ---- a cable is pulled; meanwhile the peer comes back elsewhere ----
 netns_unplug alice eth0
-node_stop bob
-ip -n "$(netns_id bob)" addr del 10.77.1.2/24 dev eth0
-ip -n "$(netns_id bob)" addr add 10.77.1.99/24 dev eth0
-rm -f "$T/bob/home/state.db"* # and another port: neither can dial the other from memory
-lan_start bob --listen "[::]:12399"
-sleep 3 # bob has stopped saying hello every second
-count=$(grep -c 'event=peer.connected .*name=bob' "$T/alice.log")
-again() { [ "$(grep -c 'event=peer.connected .*name=bob' "$T/alice.log")" -gt "$count" ]; }
-check "nothing comes through the pulled cable" bash -c "sleep 0.2; [ \"\$(grep -c 'event=peer.connected .*name=bob' '$T/alice.log')\" = $count ]"
+node_stop bertram
+ip -n "$(netns_id bertram)" addr del 10.77.1.2/24 dev eth0
+ip -n "$(netns_id bertram)" addr add 10.77.1.99/24 dev eth0
+rm -f "$T/bertram/home/state.db"* # and another port: neither can dial the other from memory
+lan_start bertram --listen "[::]:12399"
+sleep 3 # bertram has stopped saying hello every second
+count=$(grep -c 'event=peer.connected .*name=bertram' "$T/alice.log")
+again() { [ "$(grep -c 'event=peer.connected .*name=bertram' "$T/alice.log")" -gt "$count" ]; }
+check "nothing comes through the pulled cable" bash -c "sleep 0.2; [ \"\$(grep -c 'event=peer.connected .*name=bertram' '$T/alice.log')\" = $count ]"
 netns_replug alice eth0
 began=$(now_ms)
 check "the new address is found when the cable is back" until_true 6 again
@@ -98,11 +98,34 @@ node_stop alice
 ip -n "$(netns_id alice)" link del eth0
 lan_start alice
 count=0
-again_elsewhere() { [ "$(grep 'event=ready' -A 9999 "$T/alice.log" | tac | sed '/event=ready/q' | grep -c 'event=peer.connected .*name=bob')" -gt 0 ]; }
+again_elsewhere() { [ "$(grep 'event=ready' -A 9999 "$T/alice.log" | tac | sed '/event=ready/q' | grep -c 'event=peer.connected .*name=bertram')" -gt 0 ]; }
 began=$(now_ms)
 netns_plug alice sw eth0 10.77.1.1/24
 check "an interface that appears is used" until_true 6 again_elsewhere
 took "$began" 3000 "connected after an interface appeared"
+
+# ---- two nodes of one machine share the port of announcements ----
+node_init gina
+node_trust gina alice; node_trust gina bertram
+node_trust alice gina; node_trust bertram gina
+NODE_WRAP=($(netns_in alice))
+began=$(now_ms)
+node_start gina --listen "[::]:12310" --lan-discovery multicast
+NODE_WRAP=()
+check "two nodes of one machine find each other" until_true 6 connected gina alice
+check "and the one on the link" until_true 6 connected gina bertram
+took "$began" 6000 "three nodes, new entries on both sides"
+node_stop gina
+
+# ---- more changes than the kernel keeps for us: all is asked anew ----
+kill -STOP "$bertram_pid"
+for i in $(seq 1500); do echo "route add 10.$((100 + i / 250)).$((i % 250)).0/24 dev eth0"; done >"$T/routes"
+ip -n "$(netns_id bertram)" -batch "$T/routes"
+ip -n "$(netns_id bertram)" addr add 10.77.1.98/24 dev eth0
+tap carol eth0 "$T/carol.later"
+kill -CONT "$bertram_pid"
+check "an address of which nobody told is announced" until_true 5 grep -qE '^.{52}0a4d0162.*30113011' "$T/carol.later"
+ip -n "$(netns_id bertram)" addr del 10.77.1.98/24 dev eth0
 
 # ---- a flood of announcements from everywhere ----
 ip -n "$(netns_id carol)" route add 239.0.0.0/8 dev eth0
@@ -124,7 +147,7 @@ until_true 5 grep -q 'counter=send_failures' "$T/alice.log"
 echo "# of $(counter received) datagrams read, $(counter limited) were dropped by a limit, $(counter tags) tags were computed"
 check "what was read is bounded" test "$(counter received)" -lt 10000
 check "the limits were reached" test "$(counter limited)" -gt 0
-node_stop carol; node_stop bob; node_stop alice
+node_stop carol; node_stop bertram; node_stop alice
 
 # ---- mode lan: nothing goes where a router would have to carry it ----
 netns_switch far
@@ -138,10 +161,10 @@ node_init frank
 node_trust alice frank $FAR:12303
 off_link() { # MODE
     tap router eth0 "$T/router.$1"
-    lan_start alice --mode "$1" && lan_start bob
+    lan_start alice --mode "$1" && lan_start bertram
     check "mode $1: the peer on the link is found" until_true 6 again_elsewhere
     sleep 2
-    node_stop alice; node_stop bob
+    node_stop alice; node_stop bertram
     kill "$TAP"; wait "$TAP" 2>/dev/null
 }
 off_link both

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "node/h3.h"
+#include "node/lan_announce.h"
 #include "node/nix/cache_query.h"
 #include "node/peer_manager.h"
 #include "proto/base/encoding.h"
@@ -584,4 +585,73 @@ static void m_scenario(void)
 TEST(the_peer_manager_survives_any_lack_of_memory)
 {
     sweep(m_scenario);
+}
+
+/* --- announcements on the link --- */
+
+static struct {
+    struct px_lan_announce *core;
+    unsigned sent;
+} lan;
+
+static void lan_send(void *ctx, enum px_lan_kind kind)
+{
+    const struct px_addr source = {.family = PX_ADDR_IP4, .ip = {10, 0, 0, 1}};
+    uint8_t packet[PX_LAN_PACKET_MAX];
+    (void)ctx;
+    for (size_t i = 0; i < px_lan_announce_packets(lan.core); i++)
+        CHECK_INT(px_lan_announce_write(lan.core, i, kind, &source, packet), 84);
+    lan.sent++;
+}
+
+static void lan_found(void *ctx, const struct px_peer_id *id, const struct px_addr *addr)
+{
+    (void)ctx, (void)id, (void)addr;
+}
+
+static void lan_live(const struct px_authorized_keys *keys)
+{
+    int err;
+    for (px_nsec now = PX_SEC; now < 6 * PX_SEC; now += PX_SEC) {
+        ARMED(err = px_lan_announce_set_peers(lan.core, keys, now));
+        CHECK(err == 0 || err == PX_ENOMEM);
+        ARMED(px_lan_announce_run(lan.core, now));
+    }
+    heap.armed = 0;
+    size_t failed = heap.seen;
+    CHECK_OK(px_lan_announce_set_peers(lan.core, keys, 20 * PX_SEC)); /* there is memory again */
+    px_lan_announce_run(lan.core, 20 * PX_SEC);
+    px_lan_announce_run(lan.core, 30 * PX_SEC);
+    CHECK(lan.sent > 0);
+    heap.seen = failed;
+}
+
+static void lan_scenario(void)
+{
+    static const struct px_lan_ops ops = {lan_send, lan_found};
+    struct px_test_rng seed;
+    struct px_rng rng = px_test_rng(&seed, 3);
+    struct px_identity own, peer;
+    struct px_authorized_keys *keys;
+    char line[128], id_text[PX_PEER_ID_TEXT_MAX];
+    px_identity_generate(&rng, &own);
+    px_identity_generate(&rng, &peer);
+    snprintf(line, sizeof(line), "%s\n", px_peer_id_format(&peer.id, id_text));
+    CHECK_OK(px_authorized_keys_parse(px_slice_cstr(line), &keys));
+    const struct px_lan_config c = {
+        .identity = &own, .network = PX_SLICE_LIT("default"), .rng = rng, .port = 1, .ops = &ops};
+    int err;
+    memset(&lan, 0, sizeof(lan));
+    ARMED(err = px_lan_announce_new(&c, PX_SEC, &lan.core));
+    if (err == 0)
+        lan_live(keys);
+    else
+        CHECK_ERR(err, PX_ENOMEM);
+    px_lan_announce_free(lan.core);
+    px_authorized_keys_free(keys);
+}
+
+TEST(announcements_survive_any_lack_of_memory)
+{
+    sweep(lan_scenario);
 }
