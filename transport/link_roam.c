@@ -150,9 +150,12 @@ static void doubt(struct px_link *l)
     note_asking(l);
 }
 
+/* Told again and again while it lasts; one doubt asks as often as is good. */
 void px_link_on_silent(void *ctx)
 {
-    doubt(ctx);
+    struct px_link *l = ctx;
+    if (l->roam.path.state != PX_LINK_PATH_DOUBT)
+        doubt(l);
 }
 
 void px_link_on_path_changed(void *ctx)

@@ -56,7 +56,7 @@ struct px_quic_conn_ops {
     /* Optional, as are the two below: packets leave on another path from now on. */
     void (*path_changed)(void *ctx);
     /* Acknowledgements are outstanding, or bytes flowed until now, and nothing came on the path
-     * in use for 3 PTO (300 ms to 1 s). Once until something is heard again. */
+     * in use for 3 PTO (300 ms to 1 s); again after as long while something is outstanding. */
     void (*silent)(void *ctx);
     /* A datagram with an ID of this connection came on a path that px_quic_conn_allow was not told
      * of; it was dropped, and nothing about it is authentic. */

@@ -283,7 +283,7 @@ static void note_heard(struct px_quic_conn *c, size_t len, px_nsec now)
     c->heard_at = now;
     c->heard += len;
     c->asked_at = 0;
-    c->told_silent = false;
+    c->told_at = 0;
     px_quic_conn_expect(c, now);
 }
 

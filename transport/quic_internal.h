@@ -139,7 +139,7 @@ struct px_quic_conn {
     px_nsec heard_at; /* last datagram on it */
     px_nsec asked_at; /* since when an acknowledgement is outstanding; 0: none is */
     uint64_t heard;   /* bytes since the last silence */
-    bool told_silent; /* `silent` was called since anything was heard */
+    px_nsec told_at;  /* when `silent` was called last; 0: not since anything was heard */
     bool client;
     bool half_open; /* counted in q->half_open */
     bool tx_ready;  /* facts noted inside callbacks: 1-RTT keys for sending exist, */

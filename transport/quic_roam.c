@@ -30,7 +30,7 @@ static void start_anew(struct px_quic_conn *c, px_nsec now)
 {
     c->heard_at = now;
     c->asked_at = 0;
-    c->told_silent = false;
+    c->told_at = 0;
 }
 
 void px_quic_conn_note_path(struct px_quic_conn *c, px_nsec now)
@@ -95,7 +95,7 @@ void px_quic_conn_note_written(struct px_quic_conn *c, px_nsec now)
 
 bool px_quic_conn_watch(struct px_quic_conn *c, px_nsec now)
 {
-    if (c->state != PX_QUIC_OPEN || c->ops == NULL || c->told_silent)
+    if (c->state != PX_QUIC_OPEN || c->ops == NULL || c->ops->silent == NULL)
         return false;
     bool outstanding = has_outstanding(c), bulk = c->heard >= PX_QUIC_SILENCE_BULK;
     if (!outstanding)
@@ -103,10 +103,10 @@ bool px_quic_conn_watch(struct px_quic_conn *c, px_nsec now)
     px_nsec limit = 3 * ngtcp2_conn_get_pto(c->conn);
     limit = PX_MIN(PX_MAX(limit, PX_QUIC_SILENCE_MIN), PX_QUIC_SILENCE_MAX);
     bool asked = outstanding && c->asked_at != 0 && now - c->asked_at >= limit;
-    if (now - c->heard_at < limit || (!asked && !bulk))
+    if (now - PX_MAX(c->heard_at, c->told_at) < limit || (!asked && !bulk))
         return outstanding || bulk;
     c->heard = 0;
-    c->told_silent = true;
+    c->told_at = now;
     c->ops->silent(c->ctx);
-    return false;
+    return outstanding;
 }

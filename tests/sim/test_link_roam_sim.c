@@ -188,6 +188,28 @@ TEST(both_ends_at_once_lose_each_other_until_one_comes_back)
     }
 }
 
+TEST(a_second_change_while_the_first_is_dealt_with_is_noticed_too)
+{
+    for (uint64_t i = 0; i < 32; i++) {
+        struct world w;
+        start(&w, 1400 + i, &line);
+        struct host *h = i & 1 ? &w.a : &w.b, *from = i & 2 ? &w.a : &w.b;
+        struct px_addr first = elsewhere(h->number), second = elsewhere(h->number);
+        second.ip[2] = 1;
+        CHECK(host_send(from, from->links[0], 3000000));
+        struct watch v = watch_start(from == &w.a ? &w.b : &w.a);
+        run_watched(&w, &v, PX_SEC);
+        host_move(h, &first, (i & 4) != 0);
+        run_watched(&w, &v, (10 + 25 * i) * PX_MSEC); /* 10 to 785 ms */
+        host_move(h, &second, false);
+        run_watched(&w, &v, 60 * PX_SEC);
+        CHECK(world_bulks_done(&w));
+        CHECK(v.longest <= STALL_MAX);
+        check_works(&w);
+        world_deinit(&w);
+    }
+}
+
 /* A listed peer that shows a victim's address as its own, in all it sends. */
 TEST(a_peer_cannot_turn_a_link_on_somebody_else)
 {

@@ -1031,7 +1031,7 @@ TEST(nothing_is_read_or_sent_on_a_path_that_nobody_allowed)
     CHECK(w.sides[1].strays > 0);
     CHECK_INT(lane_of(&w.sides[1], a)->received, 0);
     CHECK_INT(w.sides[1].path_changes, 0);
-    CHECK_INT(w.sides[0].silences, 1); /* told once */
+    CHECK(w.sides[0].silences > 1 && w.sides[0].silences < 17); /* 5 s at least 300 ms apart */
     struct px_path path;
     px_quic_conn_path(w.sides[1].conn, &path);
     CHECK(px_addr_eq(&path.remote, &w.ports[0].addr));
