@@ -10,6 +10,8 @@
 #include "node/mdns_worker.h"
 
 #define BROWSE_GAP (2 * PX_SEC) /* between two times everything is looked up again */
+/* What was found is forgotten by peers after some minutes without being told again. */
+#define BROWSE_EVERY_MS (4 * 60 * 1000)
 
 struct mdns {
     struct px_discovery base;
@@ -19,6 +21,8 @@ struct mdns {
     struct px_mdns_worker *worker;
     struct px_lan_addrs addrs;
     uv_timer_t timer;
+    uv_timer_t again; /* everything is looked up once more */
+    int open_handles;
     px_nsec browse_at; /* earliest */
     uint64_t off_link, instances;
     bool closing, told_absent;
@@ -51,6 +55,12 @@ static void arm(struct mdns *m)
         (void)uv_timer_stop(&m->timer);
     else
         (void)uv_timer_start(&m->timer, on_due, at > t ? (at - t) / PX_MSEC + 1 : 0, 0);
+}
+
+static void on_again(uv_timer_t *t)
+{
+    struct mdns *m = t->data;
+    px_mdns_worker_browse(m->worker);
 }
 
 /* ---- publishing ---- */
@@ -136,8 +146,7 @@ static void keys_changed(struct px_discovery *d)
     int err = px_lan_announce_set_peers(m->core, m->env.keys(m->env.ctx), now());
     if (err != 0)
         px_log_event(m->env.log, PX_LOG_WARN, "mdns.stale_list", PX_F_ERR(err));
-    m->browse_at = 0; /* somebody seen before may be listed now */
-    px_mdns_worker_browse(m->worker);
+    px_mdns_worker_browse(m->worker); /* somebody seen before may be listed now */
     arm(m);
 }
 
@@ -179,9 +188,11 @@ static void stats(const struct px_discovery *d,
     each(ctx, "dropped", px_mdns_worker_dropped(m->worker));
 }
 
-static void on_timer_closed(uv_handle_t *h)
+static void on_handle_closed(uv_handle_t *h)
 {
     struct mdns *m = h->data;
+    if (--m->open_handles > 0)
+        return;
     px_lan_announce_free(m->core);
     m->closed(m->closed_ctx);
     free(m);
@@ -190,7 +201,8 @@ static void on_timer_closed(uv_handle_t *h)
 static void on_worker_closed(void *ctx)
 {
     struct mdns *m = ctx;
-    uv_close((uv_handle_t *)&m->timer, on_timer_closed);
+    uv_close((uv_handle_t *)&m->timer, on_handle_closed);
+    uv_close((uv_handle_t *)&m->again, on_handle_closed);
 }
 
 static void close_now(struct px_discovery *d, void (*closed)(void *ctx), void *ctx)
@@ -200,6 +212,7 @@ static void close_now(struct px_discovery *d, void (*closed)(void *ctx), void *c
     m->closed = closed;
     m->closed_ctx = ctx;
     (void)uv_timer_stop(&m->timer);
+    (void)uv_timer_stop(&m->again);
     px_mdns_worker_close(m->worker, on_worker_closed, m);
 }
 
@@ -236,7 +249,10 @@ int px_mdns_new(const struct px_discovery_env *env, const struct px_mdns_config 
         return err;
     }
     px_assert(uv_timer_init(env->loop, &m->timer) == 0); /* cannot fail */
-    m->timer.data = m;
+    px_assert(uv_timer_init(env->loop, &m->again) == 0);
+    m->open_handles = 2;
+    m->timer.data = m->again.data = m;
+    (void)uv_timer_start(&m->again, on_again, BROWSE_EVERY_MS, BROWSE_EVERY_MS);
     (void)look_at_addresses(m);
     *ret = &m->base;
     keys_changed(&m->base);
