@@ -228,7 +228,8 @@ int px_cmd_daemon(const struct px_cli *cli)
     int code = px_cli_home(cli, &d.home);
     if (code != 0)
         return code;
-    (void)recover(&d, false);
+    if (recover(&d, false))
+        px_cli_warn(cli, "the unconfirmed change of config.yaml was taken back: its time was over");
     code = load(&d);
     /* before anything is logged, so that a missing key is told in plain words */
     if (code == 0)

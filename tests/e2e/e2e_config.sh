@@ -60,6 +60,16 @@ start_anew() { # node_start waits for a `ready` in the log: there must be no old
 }
 start_anew
 
+# the same, and nobody looks before the daemon comes back
+cfg apply "$T/good.yaml" --confirm-timeout 1s >/dev/null
+kill -9 "$pid"; wait "$pid" 2>/dev/null
+overdue() { [ "$(date +%s%3N)" -ge "$over" ]; }
+over=$(($(date +%s%3N) + 1200))
+until_true 5 overdue
+start_anew
+check "a daemon that comes back too late takes it back first" test "$old_sum" = "$(sha256sum <"$config")"
+check "and says so" grep -q 'its time was over' "$T/alice.log"
+
 # a change that keeps the daemon from starting
 node_stop alice
 printf 'nix-key: "%s"\n' "$T/nowhere.sec" >"$T/fatal.yaml"
