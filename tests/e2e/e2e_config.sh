@@ -98,6 +98,27 @@ check "a change of the priority is taken up as it is" bash -c "'$PEERIX' config 
 check "at once" bash -c "curl -s -m 5 http://$http/nix-cache-info | grep -qx 'Priority: 34'"
 check "without a restart" test "$(events ready)" = "$ready"
 
+# the same by the control API
+api() { # METHOD PATH [BODY]: prints the status, the answer goes to $T/answer
+    curl -s -m 10 -o "$T/answer" -w '%{http_code}' -X "$1" --unix-socket "$T/alice/home/control.sock" \
+        -H "Authorization: Bearer $(cat "$T/alice/home/control.cookie")" ${3:+-H 'Content-Type: application/json' -d "$3"} "http://localhost/v1/config$2"
+}
+json() { jq -e "$1" "$T/answer" >"$T/jq.out" || { cat "$T/answer"; return 1; }; }
+check "the API tells the options that run" bash -c "[ $(api GET '') = 200 ] && jq -e '.options.priority == 34 and .waiting == null' '$T/answer'"
+check "the API refuses a wrong text" bash -c "[ $(api POST /apply '{"text": "priority: many\n"}') = 400 ] && grep -q 'priority' '$T/answer'"
+kept=$(sha256sum <"$config")
+check "and one with a time out of range" test "$(api POST /apply '{"text": "priority: 35\n", "confirm_timeout_ms": 5}')" = 400
+check "neither changed the file" test "$kept" = "$(sha256sum <"$config")"
+apply_body=$(jq -n --rawfile t "$T/was.yaml" '{text: ($t | sub("priority: 34"; "priority: 35")), confirm_timeout_ms: 60000}')
+check "the API applies" test "$(api POST /apply "$apply_body")" = 200
+check "and says what that means" json '.effect == "live" and .waiting.left_ms > 50000'
+check "a second one has to wait" test "$(api POST /apply '{"text": "priority: 36\n"}')" != 200
+check "the API confirms" test "$(api POST /confirm)" = 200
+check "once" test "$(api POST /confirm)" = 404
+check "the API lists the history" bash -c "[ $(api GET /history) = 200 ] && jq -e '.versions | length >= 2' '$T/answer'"
+check "the API rolls back" test "$(api POST /rollback)" = 200
+check "to what was there" test "$kept" = "$(sha256sum <"$config")"
+
 # SIGHUP
 sleep 0.2 # the restart in place of the rollback begins after 100 ms
 until_true 10 kill -0 "$pid"
