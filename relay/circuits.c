@@ -44,6 +44,14 @@ int px_circuits_new(const struct px_circuits_config *config, struct px_circuits 
     return 0;
 }
 
+void px_circuits_set_limits(struct px_circuits *cs, size_t per_peer, px_nsec idle,
+                            px_nsec bind_time)
+{
+    cs->config.per_peer = per_peer;
+    cs->config.idle = idle;
+    cs->config.bind_time = bind_time;
+}
+
 static struct px_circuit_party *find_party(const struct px_circuits *cs,
                                            const struct px_peer_id *id)
 {

@@ -57,6 +57,9 @@ struct px_circuits_stats {
 
 PX_MUST_CHECK int px_circuits_new(const struct px_circuits_config *config,
                                   struct px_circuits **ret);
+/* As in the config. */
+void px_circuits_set_limits(struct px_circuits *cs, size_t per_peer, px_nsec idle,
+                            px_nsec bind_time);
 /* Ends nothing: no callbacks. */
 void px_circuits_free(struct px_circuits *cs);
 

@@ -388,6 +388,13 @@ void px_relay_server_recheck(struct px_relay_server *s, bool open, px_nsec now)
     recheck_all(s);
 }
 
+void px_relay_server_set_limits(struct px_relay_server *s, const struct px_relay_limits *limits)
+{
+    s->config.limits = *limits;
+    px_circuits_set_limits(s->circuits, limits->circuits_per_peer, limits->circuit_idle,
+                           limits->circuit_bind_time);
+}
+
 void px_relay_server_restarting(struct px_relay_server *s, px_nsec left, px_nsec now)
 {
     px_nsec spread = PX_RELAY_RESTART_SPREAD + s->nodes * PX_RELAY_RESTART_PER_NODE;

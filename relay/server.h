@@ -111,6 +111,8 @@ size_t px_relay_server_packets(struct px_relay_server *s, const struct px_path *
 
 /* The list of members, or whether it is open, changed. */
 void px_relay_server_recheck(struct px_relay_server *s, bool open, px_nsec now);
+/* For what comes from here on; what is there stays. */
+void px_relay_server_set_limits(struct px_relay_server *s, const struct px_relay_limits *limits);
 /* Tells every node that the relay goes in `left`; new circuits and reservations are refused. */
 void px_relay_server_restarting(struct px_relay_server *s, px_nsec left, px_nsec now);
 /* Ends every circuit with PX_RELAY_RESTARTING. */

@@ -8,6 +8,8 @@
 
 /* Links beyond reservations: nodes that only call, and those that are just coming or going. */
 #define CONNS_EXTRA 1024
+/* What circuits' ends are told needs a moment to leave: a close of the link overtakes it. */
+#define LAST_WORDS_MS 50
 
 struct px_relay_server_io {
     struct px_relay_server_io_config config;
@@ -283,15 +285,21 @@ static void close_now(struct px_relay_server_io *io)
         on_overlay_closed(io);
         return;
     }
-    px_relay_server_end_circuits(io->server);
     px_overlay_io_close(overlay, on_overlay_closed, io);
+}
+
+static void on_last_words_said(uv_timer_t *t)
+{
+    struct px_relay_server_io *io = t->data;
+    if (io->overlay != NULL)
+        close_now(io);
 }
 
 static void on_stop(uv_timer_t *t)
 {
     struct px_relay_server_io *io = t->data;
-    if (io->overlay != NULL)
-        close_now(io);
+    px_relay_server_end_circuits(io->server);
+    uv_timer_start(t, on_last_words_said, LAST_WORDS_MS, 0);
 }
 
 void px_relay_server_io_stop(struct px_relay_server_io *io, px_nsec left, void (*done)(void *ctx),
@@ -299,12 +307,11 @@ void px_relay_server_io_stop(struct px_relay_server_io *io, px_nsec left, void (
 {
     io->done = done;
     io->done_ctx = ctx;
-    if (io->stopping)
-        left = 0;
-    else
+    if (!io->stopping)
         px_relay_server_restarting(io->server, left, px_now_io());
+    uv_timer_start(&io->stop, io->stopping ? on_last_words_said : on_stop,
+                   io->stopping ? 0 : left / PX_MSEC, 0);
     io->stopping = true;
-    uv_timer_start(&io->stop, on_stop, left / PX_MSEC, 0);
 }
 
 static int start(struct px_relay_server_io *io)
@@ -370,6 +377,13 @@ void px_relay_server_io_recheck(struct px_relay_server_io *io, bool open)
 {
     if (io->overlay != NULL)
         px_relay_server_recheck(io->server, open, px_now_io());
+}
+
+void px_relay_server_io_set_limits(struct px_relay_server_io *io,
+                                   const struct px_relay_limits *limits)
+{
+    if (io->overlay != NULL)
+        px_relay_server_set_limits(io->server, limits);
 }
 
 void px_relay_server_io_stats(const struct px_relay_server_io *io,

@@ -29,6 +29,8 @@ PX_MUST_CHECK int px_relay_server_io_new(const struct px_relay_server_io_config 
 const struct px_addr *px_relay_server_io_local(const struct px_relay_server_io *io);
 /* Members, or whether it is open, changed. */
 void px_relay_server_io_recheck(struct px_relay_server_io *io, bool open);
+void px_relay_server_io_set_limits(struct px_relay_server_io *io,
+                                   const struct px_relay_limits *limits);
 void px_relay_server_io_stats(const struct px_relay_server_io *io,
                               struct px_relay_server_stats *ret, struct px_udp_stats *ret_udp);
 /* Tells nodes that the relay goes, ends it `left` later: circuits, links, handles; `done` is called

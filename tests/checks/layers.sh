@@ -16,11 +16,11 @@ verdict() { # NAME FINDINGS
 layer() {
     case $1 in
     proto/base/*) echo 0 ;; proto/*) echo 1 ;; auth/*) echo 2 ;; transport/*) echo 3 ;;
-    relay/*) echo 4 ;; node/*) echo 5 ;; cmd/*) echo 6 ;; *) echo 9 ;;
+    relay/*) echo 4 ;; node/*) echo 5 ;; cmd/*) echo 6 ;; cmd_relay/*) echo 7 ;; *) echo 9 ;;
     esac
 }
 
-sources=$(find proto auth transport relay node cmd -name '*.[ch]' 2>/dev/null | sort)
+sources=$(find proto auth transport relay node cmd cmd_relay -name '*.[ch]' 2>/dev/null | sort)
 upward=$(grep -H '^ *# *include *"' $sources | while IFS=: read -r file line; do
     inc=$(sed 's/.*"\(.*\)".*/\1/' <<<"$line")
     [ "$(layer "$inc")" != 9 ] || { echo "$file: \"$inc\" is not relative to the root"; continue; }

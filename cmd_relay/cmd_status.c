@@ -1,0 +1,40 @@
+/* peerix-relay status: what the running relay is and does. */
+#include <inttypes.h>
+
+#include "cmd/control_client.h"
+#include "cmd/json.h"
+#include "cmd/units.h"
+#include "cmd_relay/commands.h"
+
+static void print_text(const json_t *s)
+{
+    char bytes[PX_UNITS_MAX], uptime[PX_UNITS_MAX];
+    px_nsec up = px_json_seconds(s, "uptime");
+    printf("relay         %s for %s, pid %" PRIu64 "\n", px_json_text(s, "state"),
+           px_units_long(up != PX_NEVER ? up : 0, uptime), px_json_count(s, "pid"));
+    printf("url           %s\n", px_json_text(s, "url"));
+    printf("listens at    %s\n", px_json_text(s, "listen"));
+    printf("admits        %" PRIu64 " members%s\n", px_json_count(s, "members"),
+           json_is_true(px_json_at(s, "open")) ? ", and strangers: it is open" : "");
+    printf("nodes         %" PRIu64 " connected, %" PRIu64 " reservations\n",
+           px_json_count(s, "nodes"), px_json_count(s, "reservations"));
+    printf("circuits      %" PRIu64 " open, %s forwarded\n", px_json_count(s, "circuits.open"),
+           px_units_bytes(px_json_count(s, "circuits.bytes"), bytes));
+    printf("registry      %" PRIu64 " records, %" PRIu64 " open invites\n",
+           px_json_count(s, "records"), px_json_count(s, "invites"));
+    printf("requests      %" PRIu64 ", %" PRIu64 " refused\n", px_json_count(s, "requests.total"),
+           px_json_count(s, "requests.refused"));
+}
+
+int px_relay_cmd_status(const struct px_cli *cli)
+{
+    json_t *s;
+    int code = px_control_call(cli, "GET", "/v1/status", NULL, &s);
+    if (code != 0)
+        return code;
+    if (px_cli_has(cli, "json"))
+        return px_json_print(cli, s);
+    print_text(s);
+    json_decref(s);
+    return PX_EXIT_OK;
+}

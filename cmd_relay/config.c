@@ -1,0 +1,73 @@
+/* The program peerix-relay and its options. */
+#include "cmd_relay/config.h"
+
+#include "node/program.h"
+
+const struct px_program px_program = {
+    .name = "peerix-relay",
+    .home_variable = "PEERIX_RELAY_HOME",
+    .about = "Lets peerix nodes behind NATs find and reach each other; sees no content.",
+};
+
+#define ROW(field, yaml)                                                                           \
+    .name = (yaml), .flag = (yaml), .offset = offsetof(struct px_relay_config, field)
+#define HOURS (3600u * 1000u)
+#define MAX   UINT32_MAX
+
+/* clang-format off */
+const struct px_option px_options[] = {
+    {ROW(network, "network"), .type = PX_OPT_STRING, .min = 1, .max = 64,
+     .value = "default", .arg = "NAME",
+     .help = "Name of the overlay network this relay serves."},
+    {ROW(listen, "listen"), .type = PX_OPT_ADDR,
+     .value = "[::]:12305", .arg = "ADDR:PORT",
+     .help = "UDP address nodes reach the relay at; port 0 picks a free one."},
+    {ROW(public_addr, "public-addr"), .type = PX_OPT_STRING, .max = 261,
+     .value = "", .arg = "HOST:PORT",
+     .help = "What stands in the printed URL; empty for the bound address."},
+    {ROW(open, "open"), .type = PX_OPT_BOOL, .value = "false",
+     .help = "Serve strangers too, within the strangers' limits; otherwise only authorized_keys."},
+    {ROW(asn_file, "asn-file"), .type = PX_OPT_PATH, .max = 4000, .value = "", .arg = "FILE",
+     .help = "Table of `PREFIX/LENGTH ASN` lines for the limit per ASN; empty for none."},
+    {ROW(reservations, "reservations"), .type = PX_OPT_UINT, .min = 1, .max = 100000,
+     .value = "128", .arg = "N", .help = "How many nodes may be reachable at a time."},
+    {ROW(reservations_per_source, "reservations-per-source"), .type = PX_OPT_UINT, .min = 1, .max = 100000,
+     .value = "8", .arg = "N", .help = "Of them, strangers of one IPv4 address or IPv6 /56."},
+    {ROW(reservations_per_asn, "reservations-per-asn"), .type = PX_OPT_UINT, .min = 1, .max = 100000,
+     .value = "32", .arg = "N", .help = "Of them, strangers of one ASN."},
+    {ROW(reservation_ttl_ms, "reservation-ttl"), .type = PX_OPT_MSEC, .min = 60000, .max = 24 * HOURS,
+     .value = "1h", .arg = "TIME", .help = "How long a reservation lasts without a refresh."},
+    {ROW(circuits, "circuits"), .type = PX_OPT_UINT, .min = 1, .max = 4096,
+     .value = "16", .arg = "N", .help = "How many circuits a node may have at a time."},
+    {ROW(stranger_time_ms, "stranger-time"), .type = PX_OPT_MSEC, .min = 1000, .max = 24 * HOURS,
+     .value = "10m", .arg = "TIME", .help = "How long a circuit with a stranger may last."},
+    {ROW(stranger_bytes, "stranger-bytes"), .type = PX_OPT_UINT, .min = 1, .max = UINT64_MAX / 2,
+     .value = "64000000", .arg = "BYTES", .help = "How much such a circuit may carry each way."},
+    {ROW(member_rate, "member-rate"), .type = PX_OPT_UINT, .min = 0, .max = MAX,
+     .value = "125000000", .arg = "BYTES", .help = "Bytes a second of a circuit each way; 0 for no bound."},
+    {ROW(stranger_rate, "stranger-rate"), .type = PX_OPT_UINT, .min = 0, .max = MAX,
+     .value = "2000000", .arg = "BYTES", .help = "The same for a circuit with a stranger."},
+    {ROW(leave_ms, "leave"), .type = PX_OPT_MSEC, .min = 0, .max = 60000,
+     .value = "1s", .arg = "TIME", .help = "How long nodes have to move on after SIGTERM."},
+    {ROW(log_level, "log-level"), .type = PX_OPT_ENUM, .allowed = "error|warn|info|debug",
+     .value = "info", .arg = "LEVEL", .help = "Least urgent level that is logged."},
+    {ROW(log_format, "log-format"), .type = PX_OPT_ENUM, .allowed = "text|json",
+     .value = "text", .arg = "FORMAT", .help = "Form of the log lines on standard error."},
+};
+/* clang-format on */
+const size_t px_option_count = PX_ARRAY_LEN(px_options);
+const size_t px_config_size = sizeof(struct px_relay_config);
+
+void px_relay_config_limits(const struct px_relay_config *c, struct px_relay_limits *ret)
+{
+    *ret = px_relay_limits_default;
+    ret->reservations = (size_t)c->reservations;
+    ret->reservations_per_source = (size_t)c->reservations_per_source;
+    ret->reservations_per_asn = (size_t)c->reservations_per_asn;
+    ret->reservation_ttl = c->reservation_ttl_ms * PX_MSEC;
+    ret->circuits_per_peer = (size_t)c->circuits;
+    ret->stranger_time = c->stranger_time_ms * PX_MSEC;
+    ret->stranger_bytes = c->stranger_bytes;
+    ret->member_rate = c->member_rate;
+    ret->stranger_rate = c->stranger_rate;
+}

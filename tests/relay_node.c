@@ -1,0 +1,192 @@
+/* See relay_node.h. */
+#include "tests/relay_node.h"
+
+static void on_send(void *ctx, struct px_slice frame)
+{
+    struct relay_node *n = ctx;
+    if (n->stream != NULL)
+        px_control_stream_send(n->stream, frame);
+}
+
+static void on_packet(void *ctx, struct px_slice packet)
+{
+    struct relay_node *n = ctx;
+    if (n->io != NULL)
+        (void)!px_udp_send(px_overlay_io_udp(n->io), &n->path, 0, packet, packet.len);
+}
+
+static void on_frame(void *ctx, struct px_slice body)
+{
+    struct relay_node *n = ctx;
+    if (px_relay_client_input(n->client, body, px_now_io()) != 0)
+        px_link_close(n->link, PX_CLOSE_PROTOCOL);
+}
+
+static void on_stream_closed(void *ctx)
+{
+    struct relay_node *n = ctx;
+    n->stream = NULL;
+    px_relay_client_down(n->client, px_now_io());
+}
+
+static const struct px_control_stream_ops stream_ops = {on_frame, on_stream_closed};
+
+static int on_authorize(void *ctx, const struct px_peer_id *id)
+{
+    const struct relay_node *n = ctx;
+    return px_peer_id_eq(id, &n->relay) ? 0 : PX_EUNLISTED;
+}
+
+static void on_up(void *ctx, struct px_link *link)
+{
+    struct relay_node *n = ctx;
+    uint8_t binding[PX_LINK_BINDING_LEN];
+    n->link = link;
+    px_link_path(link, &n->path);
+    if (px_control_stream_open(link, &stream_ops, n, &n->stream) != 0) {
+        px_link_close(link, PX_CLOSE_INTERNAL);
+        return;
+    }
+    px_link_binding(link, binding);
+    if (n->link_changed != NULL)
+        n->link_changed(n, true, 0);
+    px_relay_client_up(n->client, binding, px_now_io());
+}
+
+static void on_down(void *ctx, struct px_link *link, int err, bool by_peer, bool was_up)
+{
+    struct relay_node *n = ctx;
+    (void)link;
+    (void)by_peer;
+    (void)was_up;
+    n->link = NULL;
+    if (n->link_changed != NULL)
+        n->link_changed(n, false, err);
+}
+
+static void on_refused(void *ctx, const struct px_addr *remote, const struct px_peer_id *id,
+                       int err, bool by_peer)
+{
+    (void)ctx;
+    (void)remote;
+    (void)id;
+    (void)err;
+    (void)by_peer;
+}
+
+static const struct px_stream_ops *on_stream(void *ctx, struct px_link *link, int64_t id,
+                                             uint8_t type, void **ret_ctx)
+{
+    (void)ctx;
+    (void)link;
+    (void)id;
+    (void)type;
+    (void)ret_ctx;
+    return NULL;
+}
+
+static const struct px_overlay_ops overlay_ops = {.authorize = on_authorize,
+                                                  .up = on_up,
+                                                  .down = on_down,
+                                                  .refused = on_refused,
+                                                  .stream = on_stream};
+
+static size_t on_batch(void *ctx, const struct px_path *path, unsigned ecn, uint8_t *data,
+                       size_t len, size_t segment)
+{
+    struct relay_node *n = ctx;
+    (void)path;
+    (void)ecn;
+    if (!px_relay_is_packet(data[0]))
+        return 0;
+    (void)px_relay_client_packet(n->client, px_slice(data, PX_MIN(segment, len)), px_now_io());
+    return PX_MIN(segment, len);
+}
+
+static void on_timer(uv_timer_t *t)
+{
+    struct relay_node *n = t->data;
+    n->armed = PX_NEVER;
+    px_relay_client_run(n->client, px_now_io());
+}
+
+static void on_arm(uv_prepare_t *p)
+{
+    struct relay_node *n = p->data;
+    px_nsec at = px_relay_client_deadline(n->client), now = px_now_io();
+    if (at >= n->armed)
+        return;
+    n->armed = at;
+    uv_timer_start(&n->timer, on_timer, at <= now ? 0 : (at - now) / PX_MSEC + 1, 0);
+}
+
+int relay_node_dial(struct relay_node *n)
+{
+    struct px_link *link;
+    return px_overlay_io_dial(n->io, &n->relay, &n->relay_addr, n, &link);
+}
+
+int relay_node_start(struct relay_node *n, uv_loop_t *loop, const struct px_peer_id *relay,
+                     const struct px_addr *addr, const char *network,
+                     const struct px_relay_client_ops *ops, bool reserve)
+{
+    const struct px_overlay_config overlay = {.identity = &n->identity,
+                                              .network = px_slice_cstr(network),
+                                              .agent = PX_SLICE_LIT("relay-node"),
+                                              .ops = &overlay_ops,
+                                              .ops_ctx = n};
+    struct px_addr any = {.family = addr->family};
+    n->loop = loop;
+    n->relay = *relay;
+    n->relay_addr = *addr;
+    n->armed = PX_NEVER;
+    n->ops = *ops;
+    n->ops.send = on_send;
+    n->ops.packet = on_packet;
+    const struct px_relay_client_config client = {
+        .rng = px_system_rng, .ops = &n->ops, .ctx = n, .reserve = reserve};
+    if (px_addr_is_loopback(addr)) /* the machine's other addresses are none of a test's business */
+        memcpy(any.ip, addr->ip, sizeof(any.ip));
+    uv_timer_init(loop, &n->timer);
+    uv_prepare_init(loop, &n->arm);
+    n->timer.data = n->arm.data = n;
+    uv_prepare_start(&n->arm, on_arm);
+    int err = px_relay_client_new(&client, &n->client);
+    if (err == 0)
+        err = px_overlay_io_new(loop, &any, &overlay, &n->io);
+    if (err == 0) {
+        px_overlay_io_set_batch(n->io, on_batch, n);
+        err = relay_node_dial(n);
+    }
+    return err;
+}
+
+void relay_node_send(struct relay_node *n, struct px_relay_leg *leg, struct px_slice payload)
+{
+    uint8_t packet[1500];
+    px_assert(payload.len <= sizeof(packet) - PX_RELAY_HEADER_LEN);
+    px_relay_leg_header(leg, packet);
+    memcpy(packet + PX_RELAY_HEADER_LEN, payload.data, payload.len);
+    on_packet(n, px_slice(packet, PX_RELAY_HEADER_LEN + payload.len));
+    px_relay_leg_sent(leg, px_now_io());
+}
+
+int relay_node_send_batch(struct relay_node *n, struct px_relay_leg *leg, struct px_slice packets,
+                          size_t segment)
+{
+    int err = px_udp_send(px_overlay_io_udp(n->io), &n->path, 0, packets, segment);
+    if (err == 0)
+        px_relay_leg_sent(leg, px_now_io());
+    return err;
+}
+
+void relay_node_close(struct relay_node *n)
+{
+    if (n->io != NULL)
+        px_overlay_io_close(n->io, NULL, NULL);
+    n->io = NULL;
+    uv_close((uv_handle_t *)&n->timer, NULL);
+    uv_close((uv_handle_t *)&n->arm, NULL);
+    px_relay_client_free(n->client);
+    n->client = NULL;
+}

@@ -1,0 +1,44 @@
+/* A node at a relay for tests and benchmarks: the production client core (relay/client.h) on a
+ * socket of its own, dialling one relay. What node/ does with a relay is more than this. */
+#ifndef PX_TESTS_RELAY_NODE_H
+#define PX_TESTS_RELAY_NODE_H
+
+#include "relay/client.h"
+#include "relay/control_stream.h"
+#include "transport/overlay_io.h"
+
+struct relay_node {
+    uv_loop_t *loop;
+    struct px_identity identity;
+    struct px_peer_id relay;
+    struct px_addr relay_addr;
+    struct px_overlay_io *io;
+    struct px_link *link;
+    struct px_control_stream *stream;
+    struct px_relay_client *client;
+    struct px_relay_client_ops ops;
+    uv_timer_t timer;
+    uv_prepare_t arm;
+    px_nsec armed;
+    struct px_path path; /* of the link */
+    /* `err` as in px_overlay_ops.down; 0 for up */
+    void (*link_changed)(struct relay_node *n, bool up, int err);
+    void *user;
+};
+
+/* ops: send and packet are filled in; every callback gets the relay_node as its ctx. n->identity
+ * must be set. Dials at once. */
+PX_MUST_CHECK int relay_node_start(struct relay_node *n, uv_loop_t *loop,
+                                   const struct px_peer_id *relay, const struct px_addr *addr,
+                                   const char *network, const struct px_relay_client_ops *ops,
+                                   bool reserve);
+PX_MUST_CHECK int relay_node_dial(struct relay_node *n);
+/* A payload through an open leg. */
+void relay_node_send(struct relay_node *n, struct px_relay_leg *leg, struct px_slice payload);
+/* Packets of `segment` bytes, headers included. PX_EAGAIN when the socket is full. */
+PX_MUST_CHECK int relay_node_send_batch(struct relay_node *n, struct px_relay_leg *leg,
+                                        struct px_slice packets, size_t segment);
+/* Asynchronous: handles close with the loop. */
+void relay_node_close(struct relay_node *n);
+
+#endif
