@@ -17,8 +17,8 @@
 #include "node/allowlist.h"
 #include "node/config_reload.h"
 #include "node/control_node.h"
-#include "node/http_server.h"
 #include "node/discovery.h"
+#include "node/http_server.h"
 #include "node/metrics_node.h"
 #include "node/nix/cache_service.h"
 #include "node/nix/nix_conf.h"
@@ -33,7 +33,7 @@
 #include "node/trusted_keys.h"
 #include "node/watchdog_io.h"
 
-#define HOLD_WHOLE_MAX (1024u * 1024)     /* NARs up to this size are held until verified */
+#define HOLD_WHOLE_MAX (1024u * 1024) /* NARs up to this size are held until verified */
 #define DRAIN_TICK_MS  20
 #define HOLD_TOTAL_MAX (8u * 1024 * 1024) /* all of them together */
 
@@ -456,8 +456,8 @@ static void on_live_config(void *ctx, const struct px_config *c)
     struct node *n = ctx;
     n->env->set_log_level(n->env->ctx, c->log_level);
     if (n->substituter != NULL)
-        px_substituter_set_limits(n->substituter, (unsigned)c->priority,
-                                  c->deadline_ms * PX_MSEC, c->stall_ms * PX_MSEC);
+        px_substituter_set_limits(n->substituter, (unsigned)c->priority, c->deadline_ms * PX_MSEC,
+                                  c->stall_ms * PX_MSEC);
 }
 
 static void on_restart_config(void *ctx)
