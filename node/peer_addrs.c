@@ -249,6 +249,13 @@ void px_peer_addrs_forget_failures(struct px_peer_addrs *a)
         a->all[i].last_err = 0;
 }
 
+void px_peer_addrs_unsee(struct px_peer_addrs *a)
+{
+    for (size_t i = 0; i < a->count; i++)
+        a->all[i].sources &= ~BIT(PX_SOURCE_SEEN);
+    sweep(a);
+}
+
 void px_peer_addrs_expire(struct px_peer_addrs *a, px_nsec now)
 {
     for (size_t i = 0; i < a->count; i++) {

@@ -55,6 +55,8 @@ void px_peer_addrs_outcome(struct px_peer_addrs *a, const struct px_addr *addr, 
                            int err);
 /* The network changed: what failed before may work now. */
 void px_peer_addrs_forget_failures(struct px_peer_addrs *a);
+/* Drops the hints where the peer came from. */
+void px_peer_addrs_unsee(struct px_peer_addrs *a);
 /* Drops what was found too long ago. */
 void px_peer_addrs_expire(struct px_peer_addrs *a, px_nsec now);
 /* Sorts them: given ones, found ones, good ones, untried ones, failed ones. Within such a tier by

@@ -289,13 +289,16 @@ void px_peer_manager_up(struct px_peer_manager *m, struct px_link *link,
 static void end_link(struct px_peer *p, int err, bool by_peer, px_nsec now)
 {
     const struct px_peer_manager_config *c = &p->manager->config;
+    bool good_bye = by_peer && err == PX_ECLOSED;
     c->ops->disconnected(c->ctx, p, err, by_peer);
-    learn_addr(p, &p->remote, p->ours, now); /* it was good, or seen, until now */
+    if (good_bye && !p->ours) /* it knows the way and left on purpose */
+        px_peer_addrs_unsee(&p->addrs);
+    else
+        learn_addr(p, &p->remote, p->ours, now); /* it was good, or seen, until now */
     p->link = NULL;
     p->last_err = err;
     count_guest(p, false);
-    px_dial_plan_ended(&p->plan, p->closing || (by_peer && err == PX_ECLOSED), c->dial_max, &c->rng,
-                       now);
+    px_dial_plan_ended(&p->plan, p->closing || good_bye, c->dial_max, &c->rng, now);
     if (p->held)
         px_dial_plan_hold(&p->plan);
     else if (p->redial || p->guest)

@@ -349,6 +349,18 @@ TEST(a_link_that_comes_in_ends_our_own_dials)
     world_free(w);
 }
 
+TEST(who_came_and_said_good_bye_is_not_followed)
+{
+    struct world *w = world_new(24);
+    list(w, 1, "");
+    struct fake_dial *in = incoming(w, 1, "10.0.0.9:777");
+    down(w, in, PX_ECLOSED, true);
+    run(w, 600 * PX_SEC);
+    CHECK_INT(w->dial_count, 1); /* it alone */
+    CHECK_INT(info_of(w, 1).state, PX_PEER_OFFLINE);
+    world_free(w);
+}
+
 TEST(a_host_name_is_looked_up_and_all_it_leads_to_is_raced)
 {
     struct world *w = world_new(5);
