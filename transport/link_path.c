@@ -40,16 +40,25 @@ static void note_question(struct px_link_path *p, struct px_path_question *q,
     *q = (struct px_path_question){.nonce = new_nonce(p), .path = *path, .asked_at = now};
 }
 
-/* One on a path that is not proved; the oldest makes room. A question still open is asked again. */
+/* May be repeated as it is. Whoever was on the path once could keep an old nonce for the day when
+ * somebody else is there. */
+static bool is_fresh(const struct px_path_question *q, const struct px_path *path, px_nsec now)
+{
+    return q->nonce != 0 && px_path_eq(&q->path, path) && now - q->asked_at < PX_LINK_QUESTION_SAME;
+}
+
+/* One on a path that is not proved; the oldest makes room. */
 static struct px_path_question *question_on(struct px_link_path *p, const struct px_path *path,
                                             px_nsec now)
 {
     struct px_path_question *oldest = &p->questions[0];
     for (size_t i = 0; i < PX_LINK_QUESTIONS_MAX; i++) {
         struct px_path_question *q = &p->questions[i];
-        if (q->nonce != 0 && px_path_eq(&q->path, path)) {
-            q->asked_at = now;
+        if (is_fresh(q, path, now))
             return q;
+        if (px_path_eq(&q->path, path)) {
+            oldest = q;
+            break;
         }
         if (q->nonce == 0 || (oldest->nonce != 0 && q->asked_at < oldest->asked_at))
             oldest = q;
@@ -109,9 +118,8 @@ static void end_doubt(struct px_link_path *p)
 static void ask(struct px_link_path *p, struct px_path_question *q, const struct px_path *path,
                 enum px_disco_type type, px_nsec now)
 {
-    if (q->nonce == 0 || !px_path_eq(&q->path, path))
+    if (!is_fresh(q, path, now))
         note_question(p, q, path, now);
-    q->asked_at = now;
     p->ops->send(p->ctx, path, &(struct px_disco_packet){.type = type, .nonce = q->nonce});
 }
 

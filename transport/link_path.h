@@ -7,6 +7,7 @@
 #include "transport/disco.h"
 
 #define PX_LINK_QUESTIONS_MAX 4            /* outstanding on paths that are not proved */
+#define PX_LINK_QUESTION_SAME (2 * PX_SEC) /* so long it is repeated with the same nonce */
 #define PX_LINK_QUESTION_TIME (5 * PX_SEC) /* an answer later than this proves nothing */
 #define PX_LINK_OUTAGE        PX_SEC /* after a silence this long QUIC's timers wait for too long */
 #define PX_LINK_GREETINGS_MAX 4
@@ -33,8 +34,8 @@ struct px_link_path_ops {
 struct px_path_question {
     uint64_t nonce; /* 0: none */
     struct px_path path;
-    px_nsec asked_at;
-    bool moved; /* asked because the peer said that it moved here */
+    px_nsec asked_at; /* first, with this nonce */
+    bool moved;       /* asked because the peer said that it moved here */
 };
 
 struct px_path_stray {

@@ -129,7 +129,7 @@ void px_quic_conn_path(const struct px_quic_conn *c, struct px_path *ret);
 px_nsec px_quic_conn_heard_at(const struct px_quic_conn *c);
 /* Besides the path a connection began on, datagrams are read on paths proved by the owner only. A
  * server's packets follow its client to these (RFC 9000, 9). The last PX_QUIC_PATHS_MAX used are
- * remembered. */
+ * remembered, those out of use for 10 s. */
 bool px_quic_conn_allows(struct px_quic_conn *c, const struct px_path *path, px_nsec now);
 void px_quic_conn_allow(struct px_quic_conn *c, const struct px_path *path, px_nsec now);
 /* A client's: everything leaves on this path, which the owner has proved, from now on, with a new

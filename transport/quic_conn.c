@@ -294,7 +294,7 @@ int px_quic_conn_input(struct px_quic_conn *c, const struct px_path *path, unsig
         note_packet_while_closing(c);
     if (c->state >= PX_QUIC_ENDING)
         return 0;
-    uint32_t number = px_quic_paths_find(&c->paths, path, now);
+    uint32_t number = px_quic_paths_find(&c->paths, path, c->current, now);
     if (number == 0) {
         if (c->state == PX_QUIC_OPEN && c->ops != NULL && c->ops->stray != NULL)
             c->ops->stray(c->ctx, path, datagram.len);

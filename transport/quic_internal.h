@@ -23,7 +23,8 @@
 #define PX_QUIC_IDLE_TIMEOUT     (30 * PX_SEC)
 #define PX_QUIC_KEEP_ALIVE       (10 * PX_SEC)
 #define PX_QUIC_RETRY_TOKEN_TIME (10 * PX_SEC)
-#define PX_QUIC_PATHS_MAX        8 /* known of a connection */
+#define PX_QUIC_PATHS_MAX        8             /* known of a connection */
+#define PX_QUIC_PATH_TIME        (10 * PX_SEC) /* they are good for, out of use */
 #define PX_QUIC_WATCH_GAP        (100 * PX_MSEC)
 #define PX_QUIC_SILENCE_MIN      (300 * PX_MSEC)
 #define PX_QUIC_SILENCE_MAX      PX_SEC
@@ -231,8 +232,10 @@ void px_quic_ngpath_init(struct px_quic_ngpath *p, uint32_t number);
 uint32_t px_quic_number_from_ng(const ngtcp2_path *path);
 /* What a number stands for; NULL if it is forgotten. */
 const struct px_path *px_quic_paths_get(const struct px_quic_paths *t, uint32_t number);
-/* The newest number of a path, 0 if it has none. */
-uint32_t px_quic_paths_find(struct px_quic_paths *t, const struct px_path *path, px_nsec now);
+/* The newest number of a path, 0 if it has none, or none that is `current` or was within
+ * PX_QUIC_PATH_TIME. */
+uint32_t px_quic_paths_find(struct px_quic_paths *t, const struct px_path *path, uint32_t current,
+                            px_nsec now);
 /* A new number, whether the path had one or not. Never forgets number `keep` (0: none). */
 uint32_t px_quic_paths_add(struct px_quic_paths *t, const struct px_path *path, uint32_t keep,
                            px_nsec now);

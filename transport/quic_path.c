@@ -54,18 +54,22 @@ static bool settles(struct px_quic_known *k, const struct px_path *path)
     return true;
 }
 
-uint32_t px_quic_paths_find(struct px_quic_paths *t, const struct px_path *path, px_nsec now)
+uint32_t px_quic_paths_find(struct px_quic_paths *t, const struct px_path *path, uint32_t current,
+                            px_nsec now)
 {
     struct px_quic_known *best = NULL; /* the newest: one path may have had several numbers */
     for (size_t i = 0; i < PX_QUIC_PATHS_MAX; i++) {
         struct px_quic_known *k = &t->of[i];
-        if (k->number != 0 && (px_path_eq(&k->real, path) || settles(k, path)) &&
+        /* SPEC paths §4: somebody else may have the address by now */
+        bool old = k->number != current && now > k->used_at && now - k->used_at > PX_QUIC_PATH_TIME;
+        if (k->number != 0 && !old && (px_path_eq(&k->real, path) || settles(k, path)) &&
             (best == NULL || k->number > best->number))
             best = k;
     }
     if (best == NULL)
         return 0;
-    best->used_at = now;
+    if (best->number == current)
+        best->used_at = now;
     return best->number;
 }
 

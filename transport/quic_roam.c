@@ -16,7 +16,7 @@ px_nsec px_quic_conn_heard_at(const struct px_quic_conn *c)
 
 bool px_quic_conn_allows(struct px_quic_conn *c, const struct px_path *path, px_nsec now)
 {
-    return px_quic_paths_find(&c->paths, path, now) != 0;
+    return px_quic_paths_find(&c->paths, path, c->current, now) != 0;
 }
 
 void px_quic_conn_allow(struct px_quic_conn *c, const struct px_path *path, px_nsec now)

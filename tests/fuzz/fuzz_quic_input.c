@@ -87,7 +87,7 @@ static void on_closed(void *ctx, int err, uint64_t code, bool by_peer)
 static void on_stray(void *ctx, const struct px_path *path, size_t len)
 {
     (void)len;
-    px_quic_conn_allow(conns[*(const int *)ctx], path, 0);
+    px_quic_conn_allow(conns[*(const int *)ctx], path, 1000000 * PX_SEC); /* for good */
 }
 
 static const struct px_quic_conn_ops ops = {

@@ -357,6 +357,23 @@ TEST(a_server_waits_for_its_client_to_move)
     CHECK_INT(e->migrate_count, 0);
 }
 
+TEST(who_was_at_an_address_once_cannot_answer_for_it_later)
+{
+    for (int client = 0; client < 2; client++) {
+        struct end *e = start(client != 0);
+        struct px_path victim = path_of(addr(10, 1), addr(66, 6));
+        give(e, &victim, PX_DISCO_PING, 1, 0);
+        uint64_t old = last(e)->packet.challenge;
+        for (int i = 0; i < 100; i++) { /* forged, to keep the question alive */
+            e->now += 100 * PX_MSEC;
+            give(e, &victim, PX_DISCO_PING, 2, 0);
+        }
+        CHECK(last(e)->packet.challenge != old);
+        give(e, &victim, PX_DISCO_PONG, old, 0);
+        CHECK_INT(e->proved_count, 0);
+    }
+}
+
 /* ---- limits ---- */
 
 static size_t sent_to(const struct end *e, const struct px_addr *remote)

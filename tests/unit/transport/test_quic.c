@@ -26,6 +26,7 @@ struct side {
     size_t meddled;
     bool trusting; /* allows every path at once that something comes on */
     size_t strays, path_changes, silences;
+    const px_nsec *now;
     struct lane {
         bool sending, blocked, fin_sent, fin_received;
         uint64_t total, sent, acked, received, unconsumed;
@@ -193,9 +194,9 @@ static void on_stray(void *ctx, const struct px_path *path, size_t len)
 {
     struct side *s = ctx;
     s->strays++;
-    CHECK(len > 0 && !px_quic_conn_allows(s->conn, path, 0));
+    CHECK(len > 0 && !px_quic_conn_allows(s->conn, path, *s->now));
     if (s->trusting)
-        px_quic_conn_allow(s->conn, path, 0);
+        px_quic_conn_allow(s->conn, path, *s->now);
 }
 
 static const struct px_quic_conn_ops side_ops = {
@@ -334,6 +335,7 @@ static struct px_quic_config port_config(struct world *w, size_t i)
 static void world_init(struct world *w, const struct px_quic_config *override)
 {
     memset(w, 0, sizeof(*w));
+    w->sides[0].now = w->sides[1].now = &w->now;
     for (size_t i = 0; i < sizeof(pattern); i++)
         pattern[i] = (uint8_t)(i % PATTERN_LEN);
     w->now = 1000 * PX_SEC;
@@ -1108,6 +1110,27 @@ TEST(paths_are_remembered_within_bounds_and_the_one_in_use_always)
     run_for(&w, PX_SEC);
     CHECK(lane_of(&w.sides[1], a)->fin_received);
     world_deinit(&w);
+}
+
+TEST(a_path_out_of_use_is_good_for_a_short_time_only)
+{
+    for (int late = 0; late < 2; late++) {
+        static struct world w;
+        world_init(&w, NULL);
+        connect_both(&w);
+        struct px_path path;
+        px_quic_conn_path(w.sides[1].conn, &path);
+        path.remote.port = 4999;
+        px_quic_conn_allow(w.sides[1].conn, &path, w.now);
+        run_for(&w, late ? 11 * PX_SEC : 2 * PX_SEC);
+        CHECK(px_quic_conn_allows(w.sides[1].conn, &path, w.now) == !late);
+        w.rebound = 4999;
+        open_and_send(&w.sides[0], false, 2000);
+        run_for(&w, PX_SEC);
+        CHECK_INT(w.sides[1].path_changes, !late);
+        CHECK(late ? w.sides[1].strays > 0 : w.sides[1].strays == 0);
+        world_deinit(&w);
+    }
 }
 
 TEST(a_new_nat_mapping_is_followed)
