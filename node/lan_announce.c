@@ -24,10 +24,12 @@ struct px_lan_announce {
     struct px_lan_config config;
     bool deriving; /* keys are missing: nothing is sent until they are there */
     /* sending */
-    unsigned step;     /* announcements since the start */
-    px_nsec next_send; /* PX_NEVER */
-    px_nsec answer_at; /* PX_NEVER: nobody waits for one */
+    unsigned step;      /* announcements since the start */
+    px_nsec next_send;  /* PX_NEVER */
+    px_nsec restart_at; /* PX_NEVER */
+    px_nsec answer_at;  /* PX_NEVER: nobody waits for one */
     px_nsec last_answer, last_send;
+    struct bucket restarts;
     uint8_t own[PX_LAN_OWN_MAX][PX_LAN_NONCE_LEN];
     size_t own_next;
     /* receiving */
@@ -82,11 +84,21 @@ static px_nsec random_below(struct px_lan_announce *a, px_nsec limit)
     return r % limit;
 }
 
+/* Interfaces of containers come and go all day: soon, but not without end. */
+static px_nsec restart_time(struct px_lan_announce *a, px_nsec now)
+{
+    const px_nsec burst = PX_LAN_RESTART_BURST * PX_LAN_RESTART_GAP;
+    a->restarts.empty_at = PX_MAX(a->restarts.empty_at, now) + PX_LAN_RESTART_GAP;
+    return PX_MAX(now, a->restarts.empty_at > burst ? a->restarts.empty_at - burst : 0);
+}
+
 static void start_over(struct px_lan_announce *a, px_nsec now)
 {
-    px_nsec at = PX_MAX(now, a->last_send + PX_LAN_SEND_GAP) + random_below(a, 100 * PX_MSEC);
-    a->step = 0;
-    a->next_send = PX_MIN(a->next_send, at);
+    bool about_to = a->restart_at != PX_NEVER || (a->step == 0 && a->next_send != PX_NEVER);
+    if (about_to)
+        return;
+    px_nsec at = PX_MAX(restart_time(a, now), a->last_send + PX_LAN_SEND_GAP);
+    a->restart_at = at + random_below(a, 100 * PX_MSEC);
 }
 
 /* SPEC lan §4: 0, 1, 3, 7, 15, 31 … seconds after the start, then every 60 seconds, each interval
@@ -109,6 +121,11 @@ static void send_now(struct px_lan_announce *a, enum px_lan_kind kind, px_nsec n
 
 static void run_schedule(struct px_lan_announce *a, px_nsec now)
 {
+    if (a->restart_at <= now) {
+        a->restart_at = PX_NEVER;
+        a->step = 0;
+        a->next_send = now;
+    }
     if (a->next_send > now)
         return;
     enum px_lan_kind kind = a->step < 3 && !a->config.once ? PX_LAN_HELLO : PX_LAN_ANNOUNCE;
@@ -231,7 +248,7 @@ int px_lan_announce_new(const struct px_lan_config *config, px_nsec now,
     if (a == NULL)
         return PX_ENOMEM;
     a->config = *config;
-    a->answer_at = PX_NEVER;
+    a->answer_at = a->restart_at = PX_NEVER;
     a->next_send = now;
     /* Zeroed nonces would match a packet whose nonce is zero. */
     config->rng.fill(config->rng.ctx, a->own, sizeof(a->own));
@@ -301,7 +318,7 @@ px_nsec px_lan_announce_deadline(const struct px_lan_announce *a)
     for (size_t i = 0; i < a->waiting_count; i++)
         at = PX_MIN(at, a->waiting[i].at);
     if (px_lan_keys_count(a->keys) > 0 || a->config.once)
-        at = PX_MIN(at, PX_MIN(a->next_send, a->answer_at));
+        at = PX_MIN(PX_MIN(at, a->restart_at), PX_MIN(a->next_send, a->answer_at));
     return at;
 }
 

@@ -21,6 +21,8 @@
 #define PX_LAN_ANSWER_GAP    PX_SEC
 #define PX_LAN_SEND_GAP      (300 * PX_MSEC)
 #define PX_LAN_PERIOD        (60 * PX_SEC)
+#define PX_LAN_RESTART_GAP   (5 * PX_SEC) /* between two times all starts over, */
+#define PX_LAN_RESTART_BURST 12           /* after as many at once */
 #define PX_LAN_OWN_MAX       64 /* nonces of ours that are recognised when they come back */
 #define PX_LAN_DERIVE_SLICE  32 /* keys derived in one go */
 

@@ -443,6 +443,13 @@ TEST(announcements_grow_rare_and_start_over_when_something_changes)
         turn(a, a->now + PX_MSEC);
     }
     CHECK(a->sends - before <= 5);
+    before = a->sends;
+    for (unsigned i = 0; i < 6000; i++) {
+        px_lan_announce_refresh(a->core, a->now);
+        turn(a, a->now + 100 * PX_MSEC);
+    }
+    unsigned most = PX_LAN_RESTART_BURST + 600 * PX_SEC / PX_LAN_RESTART_GAP;
+    CHECK(a->sends - before >= most / 2 && a->sends - before <= 3 * most);
     leave(a);
 }
 
@@ -483,4 +490,58 @@ TEST(said_once_it_is_said_again_after_changes_only)
     CHECK_INT(a->sends, 3);
     CHECK_INT(a->packet_count, 0);
     leave(a);
+}
+
+/* Gives the bytes 0, 1, 2, … to the first request, the nonce, and zeros afterwards. */
+static void counting(void *ctx, void *buf, size_t len)
+{
+    bool *first = ctx;
+    for (size_t i = 0; i < len; i++)
+        ((uint8_t *)buf)[i] = *first ? (uint8_t)i : 0;
+    *first = false;
+}
+
+static void seeded(uint8_t byte, struct px_identity *ret)
+{
+    uint8_t seed[32];
+    memset(seed, byte, sizeof(seed));
+    px_ed25519_from_seed(seed, &ret->secret, ret->id.key);
+}
+
+TEST(tags_are_those_of_the_specification)
+{
+    /* docs/spec/lan.md §5, computed by other code */
+    static const struct {
+        uint8_t from, to;
+        enum px_lan_kind kind;
+        const char *source;
+        uint8_t tag[PX_LAN_TAG_LEN];
+    } cases[] = {
+        {1, 2, PX_LAN_HELLO, "192.0.2.1:0", {0xd8, 0xaf, 0xb6, 0x61, 0x63, 0x8c, 0x74, 0x47}},
+        {2, 1, PX_LAN_HELLO, "192.0.2.1:0", {0x7f, 0x55, 0x5c, 0x0f, 0xbd, 0x1d, 0x93, 0xa6}},
+        {1, 2, PX_LAN_ANNOUNCE, "[fe80::1]:0", {0xc6, 0x3b, 0xe0, 0x34, 0xcc, 0x9f, 0x34, 0x56}},
+    };
+    for (size_t i = 0; i < PX_ARRAY_LEN(cases); i++) {
+        struct px_identity from, to;
+        struct px_authorized_keys *list;
+        struct px_lan_keys *pairs;
+        char line[128], id[PX_PEER_ID_TEXT_MAX];
+        uint8_t packet[PX_LAN_PACKET_MAX];
+        bool first = true, added;
+        const struct px_rng rng = {counting, &first};
+        struct px_addr source = px_test_addr(cases[i].source);
+        seeded(cases[i].from, &from);
+        seeded(cases[i].to, &to);
+        snprintf(line, sizeof(line), "%s\n", px_peer_id_format(&to.id, id));
+        CHECK_OK(px_authorized_keys_parse(px_slice_cstr(line), &list));
+        CHECK_OK(px_lan_keys_new(&from, PX_SLICE_LIT("default"), &pairs));
+        CHECK_OK(px_lan_keys_update(pairs, list, &added));
+        CHECK(px_lan_keys_derive(pairs, 1));
+        size_t len = px_lan_packet_write(pairs, 0, cases[i].kind, &source, 12303, &rng, packet);
+        CHECK_INT(len, 84);
+        CHECK(memmem(packet + PX_LAN_HEADER_LEN, len - PX_LAN_HEADER_LEN, cases[i].tag,
+                     PX_LAN_TAG_LEN) != NULL);
+        px_lan_keys_free(pairs);
+        px_authorized_keys_free(list);
+    }
 }
