@@ -1,4 +1,4 @@
-/* The running node's /healthz and /metrics (docs/metrics.md), on the substituter's address. */
+/* The running node's /healthz and /metrics (docs/control-api.md), on the substituter's address. */
 #ifndef PX_NODE_METRICS_NODE_H
 #define PX_NODE_METRICS_NODE_H
 
