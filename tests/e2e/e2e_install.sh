@@ -58,7 +58,10 @@ T=$1 PEERIX=$2 install_sh=$3
 ip link set lo up
 mkdir -p "$T/view" && mount -t tmpfs view "$T/view" && mkdir "$T/view/up" "$T/view/work" "$T/view/root" || exit 99
 mount -t overlay overlay -o "lowerdir=/,upperdir=$T/view/up,workdir=$T/view/work" "$T/view/root" || exit 99
-for d in dev proc tmp; do mount --rbind "/$d" "$T/view/root/$d" || exit 99; done
+# the checkout, the program and our directory may be on other file systems
+for d in /dev /proc /tmp "$(dirname "$(dirname "$install_sh")")" "$(dirname "$PEERIX")" "$T"; do
+    mkdir -p "$T/view/root$d" && mount --rbind "$d" "$T/view/root$d" || exit 99
+done
 inside() { chroot "$T/view/root" "$@"; }
 say() { if [ "$1" = 0 ]; then echo "ok - e2e_install: $2"; else echo "not ok - e2e_install: $2"; tail -n 20 "$T/step"; fi; }
 try() { # NAME COMMAND…
@@ -69,11 +72,11 @@ try() { # NAME COMMAND…
     say $? "$name"
 }
 # What is there now that was not, or differs: the upper layer, without directories that were only touched and
-# without what the user database keeps as its own backup.
+# without what the user database keeps as its own backup, and what nix-daemon did.
 residue() {
-    (cd "$T/view/up" && find . ! -type d -print | sed 's/^\.//' | grep -vE '^/etc/((passwd|group|g?shadow|sub[ug]id)-|\.pwd\.lock)$' |
+    (cd "$T/view/up" && find . ! -type d -print | sed 's/^\.//' | grep -vE '^/nix/|^/root/|^/etc/((passwd|group|g?shadow|sub[ug]id)-|\.pwd\.lock)$' |
         while read -r f; do [ -f "/$f" ] && [ ! -c "$T/view/up$f" ] && cmp -s "/$f" "$T/view/up$f" || echo "$f"; done
-    find . -type d | sed 's/^\.//' | while read -r d; do [ -z "$d" ] || [ -d "$d" ] || echo "$d/"; done) | sort
+    find . -type d | sed 's/^\.//' | grep -vE '^/(nix|root)(/|$)' | while read -r d; do [ -z "$d" ] || [ -d "$d" ] || echo "$d/"; done) | sort
 }
 cd /tmp
 # root's commands become the owner of the home; the leak checker cannot follow them there
@@ -83,14 +86,30 @@ try "it names the peer ID and the nix.conf lines" bash -c "grep -q '^peer ID  *1
 try "keys belong to the user peerix alone" bash -c "[ \"\$(chroot '$T/view/root' stat -c '%U %a' /etc/peerix/identity.pem)\" = 'peerix 600' ]"
 try "verify finds it in order" inside "$install_sh" verify
 
-# The daemon as the unit would run it: that user, no privilege, nothing else readable.
-chroot "$T/view/root" setpriv --reuid peerix --regid peerix --clear-groups --bounding-set=-all --no-new-privs -- \
-    /usr/local/bin/peerix daemon --system --store auto --nix-conf "" 2>"$T/real.log" &
-daemon=$!
-for _ in $(seq 200); do grep -q -e event=ready -e event=daemon.failed "$T/real.log" && break; sleep 0.05; done
-store=$(sed -n 's/.*event=ready .* store=\("[^"]*"\|[^ ]*\).*/\1/p' "$T/real.log")
-cp "$T/real.log" "$T/step"
-[ -n "$store" ]; say $? "an unprivileged daemon reads the machine's store ($store)"
+# The daemon as the unit would run it: that user, no privilege, nothing writable but its two directories.
+root=$T/view/root
+chroot "$root" env NIX_CONFIG='build-users-group =' nix-daemon >"$T/nix-daemon.log" 2>&1 &
+nix_daemon=$!
+for d in nix etc/peerix var/lib/peerix; do mount --bind "$root/$d" "$root/$d" || exit 99; done
+mount -o remount,bind,ro "$root" || exit 99
+start() { # STORE: sets `daemon` and `store`
+    chroot "$root" setpriv --reuid peerix --regid peerix --clear-groups --bounding-set=-all --no-new-privs -- \
+        /usr/local/bin/peerix daemon --system --store "$1" --nix-conf "" 2>"$T/real.log" &
+    daemon=$!
+    for _ in $(seq 200); do grep -q -e event=ready -e event=daemon.failed "$T/real.log" && break; sleep 0.05; done
+    store=$(sed -n 's/.*event=ready .* store=\("[^"]*"\|[^ ]*\).*/\1/p' "$T/real.log")
+    cp "$T/real.log" "$T/step"
+}
+for _ in $(seq 200); do [ -S "$root/nix/var/nix/daemon-socket/socket" ] && break; sleep 0.05; done
+start daemon
+[ -n "$store" ]; say $? "an unprivileged daemon reads the machine's store through nix-daemon ($store)"
+kill "$daemon"; wait "$daemon"
+# its child puts the database in order when we are gone
+for _ in $(seq 200); do [ -n "$(ps -o pid= --ppid "$nix_daemon")" ] || break; sleep 0.05; done
+kill "$nix_daemon"; wait "$nix_daemon"
+start local
+[ -n "$store" ]; say $? "and without it from the database ($store)"
+try "nothing else of the machine was writable for it" bash -c "! chroot '$root' touch /etc/x /usr/local/x /var/lib/x 2>/dev/null"
 inside "$install_sh" verify >"$T/step" 2>&1
 say $? "verify finds the running daemon in order"
 try "and says that it answers" grep -q '^ok .*substituter answers' "$T/last"
@@ -101,6 +120,7 @@ inside "$install_sh" uninstall --backup /tmp/never.tar.gz >"$T/step" 2>&1
 [ $? != 0 ] && grep -q 'still run' "$T/step" && [ -d "$T/view/root/etc/peerix" ]
 say $? "uninstall refuses while a daemon runs that it cannot stop"
 kill "$daemon" && wait "$daemon"
+mount -o remount,bind,rw "$root" && for d in nix etc/peerix var/lib/peerix; do umount "$root/$d"; done
 id=$(inside /usr/local/bin/peerix whoami --system)
 try "uninstall" inside "$install_sh" uninstall --backup "$T/backup.tar.gz"
 try "it names the backup of the keys" grep -q "^backup  *$T/backup.tar.gz" "$T/last"
