@@ -59,8 +59,9 @@ ip link set lo up
 mkdir -p "$T/view" && mount -t tmpfs view "$T/view" && mkdir "$T/view/up" "$T/view/work" "$T/view/root" || exit 99
 mount -t overlay overlay -o "lowerdir=/,upperdir=$T/view/up,workdir=$T/view/work" "$T/view/root" || exit 99
 # the checkout, the program and our directory may be on other file systems
-for d in /dev /proc /tmp "$(dirname "$(dirname "$install_sh")")" "$(dirname "$PEERIX")" "$T"; do
-    mkdir -p "$T/view/root$d" && mount --rbind "$d" "$T/view/root$d" || exit 99
+for d in /dev /proc; do mount --rbind "$d" "$T/view/root$d" || exit 99; done
+for d in /tmp "$(dirname "$(dirname "$install_sh")")" "$(dirname "$PEERIX")" "$T"; do
+    mkdir -p "$T/view/root$d" && mount --bind "$d" "$T/view/root$d" || exit 99
 done
 inside() { chroot "$T/view/root" "$@"; }
 say() { if [ "$1" = 0 ]; then echo "ok - e2e_install: $2"; else echo "not ok - e2e_install: $2"; tail -n 20 "$T/step"; fi; }
@@ -137,7 +138,7 @@ try "and in order" inside "$install_sh" verify
 try "purge makes no backup" bash -c "cd '$T/unpacked' && chroot '$T/view/root' '$install_sh' uninstall --purge && [ -z \"\$(find . / -maxdepth 1 -name 'peerix-backup-*')\" ]"
 residue >"$T/step"
 [ ! -s "$T/step" ]; say $? "nothing is left after it either"
-umount -R "$T/view/root"; umount "$T/view"
+exit 0 # the mounts end with their namespace
 REAL
 unshare -mnpf --kill-child --mount-proc bash "$T/real.sh" "$T" "$PEERIX" "$install_sh" >"$T/real.out" 2>&1
 rc=$?
