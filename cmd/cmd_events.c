@@ -71,5 +71,9 @@ static int on_line(void *ctx, const json_t *line)
 int px_cmd_events(const struct px_cli *cli)
 {
     struct px_cli copy = *cli;
-    return px_control_lines(cli, "GET", "/v1/events", NULL, on_line, &copy);
+    int code = px_control_lines(cli, "GET", "/v1/events", NULL, on_line, &copy);
+    if (code != 0)
+        return code;
+    px_cli_error(cli, "the daemon has ended");
+    return PX_EXIT_NOT_RUNNING;
 }

@@ -1,6 +1,7 @@
 /* peerix ping PEER: round trips on the peer's connection until Ctrl-C, or as many as asked for,
  * then the statistics. */
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/signalfd.h>
@@ -19,6 +20,7 @@ struct ping {
     char id[PX_PEER_ID_TEXT_MAX];
     struct px_ping_stats stats;
     char lost[64]; /* why the latest one was; "" */
+    bool complete; /* the daemon has summed up: there were as many as asked for */
 };
 
 /* ---- the lines ---- */
@@ -44,8 +46,10 @@ static int on_line(void *ctx, const json_t *line)
 {
     struct ping *p = ctx;
     px_nsec rtt = px_json_seconds(line, "rtt");
-    if (px_json_at(line, "summary") != NULL)
+    if (px_json_at(line, "summary") != NULL) {
+        p->complete = true;
         return 0;
+    }
     if (px_json_text(line, "error")[0] != '\0') {
         px_cli_error(p->cli, "%s", px_json_text(line, "message"));
         return px_control_exit_code(px_json_text(line, "error"));
@@ -153,6 +157,12 @@ static int stop_fd(void)
     return signalfd(-1, &set, SFD_CLOEXEC);
 }
 
+static bool is_readable(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    return fd >= 0 && poll(&p, 1, 0) == 1;
+}
+
 static int run(struct ping *p)
 {
     struct px_buf path;
@@ -162,6 +172,10 @@ static int run(struct ping *p)
         int fd = stop_fd();
         code = px_control_lines_until(p->cli, fd, patience(p->cli), "POST", (const char *)path.data,
                                       NULL, on_line, p);
+        if (code == 0 && !p->complete && !is_readable(fd)) {
+            px_cli_error(p->cli, "the daemon has ended");
+            code = PX_EXIT_NOT_RUNNING;
+        }
         if (fd >= 0)
             close(fd);
     }

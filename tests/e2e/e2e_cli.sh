@@ -196,14 +196,26 @@ second_daemon() { exits 9 bob daemon --store "$(store_uri bob)" --nix-conf '' --
 check "a second daemon of the home exits 9 and names the first" second_daemon
 
 stops() {
-    local began=$SECONDS
+    local began ping events
+    exits 0 alice auth add "$bob_id" --name bob && exits 0 bob connect alice || return 1
+    "$PEERIX" events --home "$T/bob/home" >"$T/last.events" 2>&1 &
+    events=$!
+    "$PEERIX" ping alice --home "$T/bob/home" -i 0.05 >"$T/last.ping" 2>&1 &
+    ping=$!
+    PIDS+=("$events" "$ping")
+    until_true 5 grep -q '^2: ' "$T/last.ping" && until_true 5 grep -q . "$T/last.events" || return 1
+    began=$SECONDS
     exits 0 alice stop && [ "$out" = stopped ] && ! kill -0 "$alice_pid" 2>/dev/null && [ $((SECONDS - began)) -le 6 ] &&
-        exits 8 alice stop && exits 0 bob stop --json && json ".pid == $bob_pid" && [ ! -e "$T/bob/home/control.sock" ]
+        exits 8 alice stop && exits 0 bob stop --json && json ".pid == $bob_pid" && [ ! -e "$T/bob/home/control.sock" ] || return 1
+    wait "$events"
+    [ $? = 8 ] && wait "$ping"
+    [ $? = 8 ] && grep -q 'the daemon has ended' "$T/last.events" && grep -q ' sent, ' "$T/last.ping"
 }
-check "stop returns when the daemon is gone" stops
+check "stop returns when the daemon is gone, and those that follow it are told" stops
 
 killed() {
-    rm "$T/bob.log" && node_start bob && kill -9 "$bob_pid"
+    rm "$T/bob.log" && node_start bob || return 1
+    kill -9 "$bob_pid"
     wait "$bob_pid"
     exits 8 bob status && has "$err" "peerix daemon" && rm "$T/bob.log" && node_start bob && exits 0 bob status && exits 0 bob stop
 }
