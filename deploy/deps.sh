@@ -5,7 +5,7 @@
 #   run    compiler and libraries (the default)
 #   demo   also nix
 #   test   also clang with its runtime, curl, and small tools the tests drive
-#   bench  also nginx and openssl, the yardsticks of the benchmarks
+#   bench  also nginx, openssl and coturn, the yardsticks of the benchmarks (no service is needed)
 set -euo pipefail
 what=${1:-run}
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # nginx and ip live there, users often do not look there
@@ -27,7 +27,7 @@ packages="build-essential cmake ninja-build pkg-config libuv1-dev libsodium-dev 
 quic="libngtcp2-dev libngtcp2-crypto-gnutls-dev libnghttp3-dev"
 if wants demo; then packages+=" nix-bin"; fi
 if wants test; then packages+=" clang clang-format libclang-rt-dev curl iproute2 procps util-linux xz-utils binutils systemd jq groff mandoc zsh fish avahi-daemon dbus-daemon"; fi
-if wants bench; then packages+=" nginx-light openssl"; fi
+if wants bench; then packages+=" nginx-light openssl coturn"; fi
 
 programs() {
     local p
@@ -46,7 +46,7 @@ complete() {
     pkg-config --exists $modules || return 1
     if wants demo; then programs nix-store || return 1; fi
     if wants test; then programs clang clang-format curl ip ps setpriv systemd-analyze xz ar jq groff mandoc zsh fish avahi-daemon dbus-daemon && clang_runtime || return 1; fi
-    if wants bench; then programs nginx openssl || return 1; fi
+    if wants bench; then programs nginx openssl turnserver || return 1; fi
 }
 
 if complete; then
