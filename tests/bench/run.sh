@@ -4,7 +4,7 @@
 # Usage: tests/bench/run.sh [--quick] [--build DIR] [PART…]
 #   --quick       smaller inputs, under 2 minutes (else under 8); the build is not counted
 #   --build DIR   use the programs in DIR, build nothing
-#   PART          only these: raw nar narinfo nix memory connect peers
+#   PART          only these: raw nar narinfo nix memory connect peers lan
 cd "$(dirname "$0")/../.." || exit 1
 root=$PWD
 mib=1024 paths=1000 sparse=10000000000 runs=3 limit=480 hits=20000 build='' parts=()
@@ -13,7 +13,7 @@ while [ $# != 0 ]; do
     --quick) mib=256 paths=300 sparse=2000000000 limit=120 hits=5000 ;;
     --build) build=$(realpath "$2") && shift ;;
     -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$root/tests/bench/run.sh"; exit 0 ;;
-    raw | nar | narinfo | nix | memory | connect | peers) parts+=("$1") ;;
+    raw | nar | narinfo | nix | memory | connect | peers | lan) parts+=("$1") ;;
     *) echo "run.sh: unknown argument $1; see --help" >&2; exit 2 ;;
     esac
     shift
@@ -295,6 +295,17 @@ bench_peers() {
     node_stop frank
 }
 
+bench_lan() { # what looking for peers on the link costs a node at rest
+    local out cpu without anon
+    step "lan: a node at rest"
+    out=$(within 120 tests/bench/lan_idle.sh "$PEERIX" 100 $((limit > 200 ? 60 : 20))) || { printf '%s\n' "$out" >&2; return 1; }
+    if grep -q '^skip' <<<"$out"; then note "lan: $out"; return 0; fi
+    read -r cpu without <<<"$(awk '/CPU s/ { print $3, $NF }' <<<"$out")"
+    anon=$(awk '/RssAnon/ { print $4 }' <<<"$out")
+    row "idle, 100 absent peers looked for, CPU s a minute" "$cpu" "without looking: $without" "0.05" "$(verdict "$cpu <= 0.05")"
+    row "    RssAnon MiB with multicast and DNS-SD" "$anon" "" "6" "$(verdict "$anon <= 6")"
+}
+
 # ---- the table ----
 for part in raw nar narinfo nix memory; do
     if wanted $part; then prepare && break; fi
@@ -304,7 +315,7 @@ echo "commit $(git -C "$root" rev-parse --short HEAD 2>/dev/null || echo unknown
 row figure "median of $runs" yardstick goal verdict
 [ -z "${alice_pid:-}" ] || ! wanted memory || idle_rows
 rc=0
-for part in raw nar narinfo nix memory connect peers; do
+for part in raw nar narinfo nix memory connect peers lan; do
     wanted $part || continue
     bench_$part || { row "$part" "-" "" "" "FAILED"; rc=1; }
     step ''
