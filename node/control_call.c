@@ -84,8 +84,8 @@ static int render(const struct px_control_call *call, json_t *owned_reply, bool 
     if (owned_reply == NULL)
         return PX_ENOMEM;
     if (!call->text) {
-        char *text = json_dumps(owned_reply,
-                                JSON_REAL_PRECISION(9) | (line ? JSON_COMPACT : JSON_INDENT(2)));
+        char *text = json_dumps(owned_reply, JSON_REAL_PRECISION(9) | JSON_ENSURE_ASCII |
+                                                 (line ? JSON_COMPACT : JSON_INDENT(2)));
         if (text == NULL || px_buf_put_cstr(out, text) != 0)
             out->err = PX_ENOMEM;
         (void)px_buf_put_u8(out, '\n');

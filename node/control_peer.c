@@ -3,6 +3,7 @@
 
 #include "auth/names_io.h"
 #include "node/control_node.h"
+#include "node/control_request.h"
 
 /* --- finding --- */
 
@@ -50,36 +51,6 @@ bool px_control_has_peers(const struct px_control_node *n, struct px_control_cal
 
 /* --- queries --- */
 
-/* "1.5", "1.5s", "200ms": whole and thousandth seconds. */
-static int parse_seconds(struct px_slice text, px_nsec *ret)
-{
-    struct px_slice whole;
-    px_nsec unit = PX_SEC;
-    uint64_t n, part = 0;
-    size_t digits = 0;
-    if (text.len > 2 && px_slice_eq_cstr(px_slice_skip(text, text.len - 2), "ms")) {
-        unit = PX_MSEC;
-        text.len -= 2;
-    } else if (text.len > 1 && text.data[text.len - 1] == 's') {
-        text.len--;
-    }
-    if (!px_slice_split(&text, '.', &whole) || px_slice_parse_u64(whole, &n) != 0 ||
-        n > PX_NEVER / PX_SEC / 2)
-        return PX_EPARSE;
-    for (; text.data != NULL && digits < text.len; digits++) {
-        uint8_t c = text.data[digits];
-        if (digits == 3 || c < '0' || c > '9')
-            return PX_EPARSE;
-        part = part * 10 + (uint64_t)(c - '0');
-    }
-    if (text.data != NULL && digits == 0)
-        return PX_EPARSE;
-    for (; digits < 3; digits++)
-        part *= 10;
-    *ret = n * unit + part * (unit / 1000);
-    return 0;
-}
-
 bool px_control_take_seconds(struct px_control_call *call, const char *name, px_nsec min,
                              px_nsec max, px_nsec *ret)
 {
@@ -87,7 +58,8 @@ bool px_control_take_seconds(struct px_control_call *call, const char *name, px_
     const char *text = px_control_query(call, name);
     if (text == NULL)
         return true;
-    if (parse_seconds(px_slice_cstr(text), &value) == 0 && value >= min && value <= max) {
+    if (px_control_seconds_parse(px_slice_cstr(text), &value) == 0 && value >= min &&
+        value <= max) {
         *ret = value;
         return true;
     }

@@ -226,3 +226,34 @@ int px_control_body_parse(struct px_slice text, json_t **ret, char *ret_why, siz
     *ret = body;
     return 0;
 }
+
+/* --- values --- */
+
+int px_control_seconds_parse(struct px_slice text, px_nsec *ret)
+{
+    struct px_slice whole;
+    px_nsec unit = PX_SEC;
+    uint64_t n, part = 0;
+    size_t digits = 0;
+    if (text.len > 2 && px_slice_eq_cstr(px_slice_skip(text, text.len - 2), "ms")) {
+        unit = PX_MSEC;
+        text.len -= 2;
+    } else if (text.len > 1 && text.data[text.len - 1] == 's') {
+        text.len--;
+    }
+    if (!px_slice_split(&text, '.', &whole) || px_slice_parse_u64(whole, &n) != 0 ||
+        n > PX_NEVER / PX_SEC / 2)
+        return PX_EPARSE;
+    for (; text.data != NULL && digits < text.len; digits++) {
+        uint8_t c = text.data[digits];
+        if (digits == 3 || c < '0' || c > '9')
+            return PX_EPARSE;
+        part = part * 10 + (uint64_t)(c - '0');
+    }
+    if (text.data != NULL && digits == 0)
+        return PX_EPARSE;
+    for (; digits < 3; digits++)
+        part *= 10;
+    *ret = n * unit + part * (unit / 1000);
+    return 0;
+}

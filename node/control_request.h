@@ -53,5 +53,8 @@ bool px_control_cookie_matches(const char *authorization, const char cookie[PX_C
  * PX_ENOMEM. */
 PX_MUST_CHECK int px_control_body_parse(struct px_slice text, json_t **ret, char *ret_why,
                                         size_t why_size);
+/* "2", "1.5", "1.5s", "200ms": seconds, or milliseconds with that unit, at most three decimals.
+ * PX_EPARSE. */
+PX_MUST_CHECK int px_control_seconds_parse(struct px_slice text, px_nsec *ret);
 
 #endif

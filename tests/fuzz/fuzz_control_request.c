@@ -59,6 +59,13 @@ static void cookie(struct px_slice text)
     free(given);
 }
 
+static void seconds(struct px_slice text)
+{
+    px_nsec t;
+    if (px_control_seconds_parse(text, &t) == 0 && t > PX_NEVER / 2 + PX_SEC)
+        abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     if (len == 0)
@@ -77,6 +84,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     case 3:
         (void)px_control_host_allowed(text);
         (void)px_control_field_foreign(text);
+        seconds(text);
         break;
     }
     return 0;

@@ -209,3 +209,40 @@ TEST(bodies_are_nested_within_bounds)
     /* brackets in strings do not count, escaped quotes do not end them */
     CHECK_OK(body("{\"a\":\"[[[[[[[[[[[[[[[[[[[[[[[[\\\"[[[[[[[[[[[[[[[[[[[[[\"}"));
 }
+
+TEST(durations_are_seconds_unless_they_say_otherwise)
+{
+    static const struct {
+        const char *text;
+        int err;
+        px_nsec want;
+    } rows[] = {
+        {"0", 0, 0},
+        {"2", 0, 2 * PX_SEC},
+        {"2s", 0, 2 * PX_SEC},
+        {"1.5", 0, 1500 * PX_MSEC},
+        {"0.25s", 0, 250 * PX_MSEC},
+        {"0.125", 0, 125 * PX_MSEC},
+        {"200ms", 0, 200 * PX_MSEC},
+        {"0.5ms", 0, 500 * PX_USEC},
+        {"", PX_EPARSE, 0},
+        {"s", PX_EPARSE, 0},
+        {"ms", PX_EPARSE, 0},
+        {"1.", PX_EPARSE, 0},
+        {".5", PX_EPARSE, 0},
+        {"0.1234", PX_EPARSE, 0},
+        {"1.2.3", PX_EPARSE, 0},
+        {"-1", PX_EPARSE, 0},
+        {"1e3", PX_EPARSE, 0},
+        {"1 s", PX_EPARSE, 0},
+        {"18446744073709551615", PX_EPARSE, 0},
+        {"99999999999999999999", PX_EPARSE, 0},
+    };
+    for (size_t i = 0; i < PX_ARRAY_LEN(rows); i++) {
+        px_nsec t = 0;
+        int err = px_control_seconds_parse(px_slice_cstr(rows[i].text), &t);
+        if (err != rows[i].err || (err == 0 && t != rows[i].want))
+            px_test_fail(__FILE__, __LINE__, "'%s': %s, %" PRIu64, rows[i].text, px_errname(err),
+                         t);
+    }
+}
