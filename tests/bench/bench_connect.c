@@ -231,6 +231,7 @@ int main(int argc, char **argv)
 {
     struct px_peer_id id;
     struct px_addr addr;
+    uint64_t count = 1;
     if (px_crypto_init() != 0)
         die("libsodium", PX_ECRYPTO);
     if (argc == 2 && strcmp(argv[1], "listen") == 0) {
@@ -239,11 +240,12 @@ int main(int argc, char **argv)
     }
     if (argc < 4 || strcmp(argv[1], "dial") != 0 ||
         px_peer_id_parse(px_slice_cstr(argv[2]), &id) != 0 ||
-        px_addr_parse(px_slice_cstr(argv[3]), &addr) != 0) {
+        px_addr_parse(px_slice_cstr(argv[3]), &addr) != 0 ||
+        (argc > 4 && px_slice_parse_u64(px_slice_cstr(argv[4]), &count) != 0)) {
         fprintf(stderr, "usage: bench_connect listen | dial ID ADDR [COUNT]\n");
         return 2;
     }
-    for (int i = 0; i < (argc > 4 ? atoi(argv[4]) : 1); i++)
+    for (uint64_t i = 0; i < count; i++)
         dial_once(&id, &addr);
     return 0;
 }
