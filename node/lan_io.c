@@ -392,7 +392,7 @@ static int open_socket(struct lan_io *l, struct lan_socket *s, int family)
     socklen_t len = px_sockaddr_from_addr(&bound, &sa);
     int fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
-        return px_err_from_errno(errno);
+        return errno == EAFNOSUPPORT ? PX_EUNSUPPORTED : px_err_from_errno(errno);
     if (!(family == AF_INET ? set_options4(fd) : set_options6(fd)) || bind(fd, &sa.sa, len) < 0) {
         int err = px_err_from_errno(errno);
         close(fd);
@@ -420,7 +420,7 @@ static int open_sockets(struct lan_io *l)
             continue;
         }
         err = e;
-        px_log_event(l->env.log, PX_LOG_INFO, "lan.no_socket",
+        px_log_event(l->env.log, e == PX_EUNSUPPORTED ? PX_LOG_INFO : PX_LOG_WARN, "lan.no_socket",
                      PX_F_STR("family", i == 0 ? "ip4" : "ip6"), PX_F_ERR(e));
     }
     return opened > 0 ? 0 : err;
