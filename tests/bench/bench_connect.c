@@ -22,7 +22,7 @@ struct side {
     bool dialler;
 };
 
-static void die(const char *what, int err)
+static _Noreturn void die(const char *what, int err)
 {
     fprintf(stderr, "bench_connect: %s: %s\n", what, px_strerror(err));
     exit(1);
