@@ -48,6 +48,7 @@ struct px_http_exchange {
     struct watch *watch;
     void (*over)(void *ctx);
     void *over_ctx;
+    _Alignas(max_align_t) uint8_t scratch[PX_HTTP_SCRATCH];
 };
 
 struct px_http_server {
@@ -372,6 +373,11 @@ int px_http_credentials(const struct px_http_exchange *x, uid_t *ret_uid, pid_t 
     *ret_uid = cred.uid;
     *ret_pid = cred.pid;
     return 0;
+}
+
+void *px_http_scratch(struct px_http_exchange *x)
+{
+    return x->scratch;
 }
 
 static enum MHD_Result vet(struct px_http_exchange *x)

@@ -21,6 +21,7 @@ struct px_http_exchange; /* one request and its answer */
 #define PX_HTTP_RAW_TARGET_MAX 2048 /* bytes of a request target; a longer one is not kept */
 #define PX_HTTP_BODY_BLOCK     (128u * 1024)
 #define PX_HTTP_LENGTH_UNKNOWN UINT64_MAX
+#define PX_HTTP_SCRATCH        96 /* bytes of an exchange that are its owner's */
 
 struct px_http_server_ops {
     /* The request line and fields have been read. True to go on; or answer, which also closes the
@@ -95,6 +96,8 @@ void px_http_remote(const struct px_http_exchange *x, struct px_addr *ret);
 PX_MUST_CHECK int px_http_credentials(const struct px_http_exchange *x, uid_t *ret_uid,
                                       pid_t *ret_pid);
 
+/* PX_HTTP_SCRATCH bytes, zero at first, for what `vet` found out and `request` needs. */
+void *px_http_scratch(struct px_http_exchange *x);
 /* Called once when the exchange is over: answered, cut, or the client went away. x is dead. */
 void px_http_on_over(struct px_http_exchange *x, void (*over)(void *ctx), void *ctx);
 /* At most once for each exchange. Without memory the connection is closed. */

@@ -27,10 +27,12 @@ enum px_http_range px_http_exchange_range(struct px_http_exchange *x, uint64_t s
 
 /* --- requests --- */
 
-static int parse_target(const struct px_http_exchange *x, struct px_http_target *ret)
+_Static_assert(sizeof(struct px_http_target) <= PX_HTTP_SCRATCH, "a target is kept in the scratch");
+
+static int parse_target(struct px_http_exchange *x)
 {
     const char *raw = px_http_raw_target(x);
-    return raw == NULL ? PX_ELIMIT : px_http_target_parse(px_slice_cstr(raw), ret);
+    return raw == NULL ? PX_ELIMIT : px_http_target_parse(px_slice_cstr(raw), px_http_scratch(x));
 }
 
 static bool from_this_machine(const struct px_http_exchange *x)
@@ -46,9 +48,8 @@ static bool is_head(const struct px_http_exchange *x)
 }
 
 /* 0, or the status of the refusal. */
-static unsigned verdict(const struct px_http_exchange *x)
+static unsigned verdict(struct px_http_exchange *x)
 {
-    struct px_http_target target;
     const char *host = px_http_field(x, "Host");
     const char *length = px_http_field(x, "Content-Length");
     if (!from_this_machine(x) || (host != NULL && !px_http_host_allowed(px_slice_cstr(host))))
@@ -58,7 +59,7 @@ static unsigned verdict(const struct px_http_exchange *x)
     if (strcmp(px_http_method(x), "GET") != 0 && !is_head(x))
         return 400;
     if ((length != NULL && strcmp(length, "0") != 0) ||
-        px_http_field(x, "Transfer-Encoding") != NULL || parse_target(x, &target) != 0)
+        px_http_field(x, "Transfer-Encoding") != NULL || parse_target(x) != 0)
         return 400;
     return 0;
 }
@@ -75,10 +76,7 @@ static bool vet(void *ctx, struct px_http_exchange *x)
 static void on_request(void *ctx, struct px_http_exchange *x)
 {
     struct px_http_front *f = ctx;
-    struct px_http_target target;
-    int err = parse_target(x, &target);
-    px_assert(err == 0); /* `vet` saw to it */
-    f->ops->request(f->ctx, x, &target, is_head(x));
+    f->ops->request(f->ctx, x, px_http_scratch(x), is_head(x)); /* `vet` has parsed the target */
 }
 
 static const struct px_http_server_ops server_ops = {vet, on_request};
