@@ -183,7 +183,7 @@ static void on_ended(void *ctx, int err)
     px_pairings_check_closed(p);
 }
 
-static const struct px_pairing_wire_ops wire_ops = {on_message, on_ended};
+static const struct px_pairing_wire_ops wire_ops = {.message = on_message, .ended = on_ended};
 
 /* ---- coming ---- */
 

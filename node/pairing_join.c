@@ -192,7 +192,14 @@ static void on_ended(void *ctx, int err)
     fail(g, lost(g, err));
 }
 
-static const struct px_pairing_wire_ops wire_ops = {on_message, on_ended};
+static void on_late(void *ctx)
+{
+    struct px_pairing_going *g = ctx;
+    if (!g->over)
+        fail(g, lost(g, PX_ETIMEDOUT));
+}
+
+static const struct px_pairing_wire_ops wire_ops = {on_message, on_late, on_ended};
 
 /* ---- the link ---- */
 
@@ -248,11 +255,29 @@ static struct px_pairing_going *find(struct px_pairings *p, const struct px_peer
     return g;
 }
 
+/* Joins of the same inviter that have ended and linger would be in the way, and so would one under
+ * way: who gives a code again has given up waiting for the first time. */
+static void make_way(struct px_pairings *p, const struct px_peer_id *inviter)
+{
+    struct px_pairing_going *next;
+    for (struct px_pairing_going *g = p->going; g != NULL; g = next) {
+        next = g->next;
+        if (!px_peer_id_eq(&g->join.inviter, inviter))
+            continue;
+        if (!g->over)
+            fail(g, PX_ECANCELED);
+        else if (g->over && g->dialled)
+            hand_back(g);
+    }
+}
+
 int px_pairing_go(struct px_pairings *p, const struct px_pairing_join *join, bool resumed,
                   struct px_control_call *call)
 {
     const char *addrs[PX_INVITE_ADDRS_MAX];
     size_t count = 0;
+    if (!resumed)
+        make_way(p, &join->inviter);
     for (const struct px_pairing_going *g = p->going; g != NULL; g = g->next)
         count++;
     if (p->closing || count >= PX_PAIRING_JOINS_MAX || find(p, &join->inviter) != NULL)

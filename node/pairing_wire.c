@@ -11,7 +11,10 @@ static void on_timer_closed(uv_handle_t *h)
 
 static void on_time(uv_timer_t *t)
 {
-    px_pairing_wire_abort(t->data, PX_ETIMEDOUT);
+    struct px_pairing_wire *w = t->data;
+    px_pairing_wire_abort(w, PX_ETIMEDOUT);
+    if (w->ops->late != NULL)
+        w->ops->late(w->ctx);
 }
 
 static void take_frames(struct px_pairing_wire *w, struct px_slice data)

@@ -16,6 +16,9 @@
 
 struct px_pairing_wire_ops {
     void (*message)(void *ctx, struct px_slice body);
+    /* Its time is over; it is being aborted. `ended` follows, but on a dead link only when that is
+     * given up. Optional. */
+    void (*late)(void *ctx);
     /* The last call, from the loop: nothing refers to the wire any more. 0: both sides ended it;
      * PX_ETIMEDOUT, PX_EPROTO (limits, framing), PX_ECANCELED (reset), PX_ECLOSED (the link went).
      */
