@@ -7,8 +7,9 @@
       pkgsFor = system:
         let
           names = [ "cmake" "ninja" "pkg-config" "libuv" "libsodium" "gnutls" "ngtcp2-gnutls" "nghttp3"
-            "libcbor" "sqlite" "libmicrohttpd" "jansson" "libyaml" "avahi" "clang" "clang-tools" "nginx" "curl"
-            "iproute2" "procps" "util-linux" "xz" "openssl" "systemd" "dbus" ];
+            "libcbor" "sqlite" "libmicrohttpd" "jansson" "libyaml" "qrencode" "avahi" "clang" "clang-tools" "nginx" "curl"
+            "iproute2" "procps" "util-linux" "xz" "openssl" "systemd" "dbus"
+            "jq" "groff" "mandoc" "zsh" "fish" ];
           plain = builtins.listToAttrs (map (name: { inherit name; value = drv system name; }) names);
           lib = {
             cleanSource = path: path;
