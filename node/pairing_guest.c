@@ -97,8 +97,10 @@ static void on_hello(struct px_pairing_guest *g, struct px_slice body)
     }
     px_fault_point("inviter-pending");
     g->verify = i->verify || g->card.verify;
-    if (g->verify)
+    if (g->verify) {
         px_pairing_wire_set_time(&g->wire, PX_PAIRING_VERIFY_TIME);
+        px_peers_keep_guest(g->p->config.peers, &g->core.joiner, PX_PAIRING_VERIFY_TIME);
+    }
     send_welcome(g, i);
     if (g->verify)
         px_pairing_watchers_tell(g->p, i); /* they show the string now */

@@ -139,6 +139,7 @@ static void on_welcome(struct px_pairing_going *g, struct px_slice body)
         confirm(g);
         return;
     }
+    px_peers_keep_guest(g->p->config.peers, &g->join.inviter, PX_PAIRING_VERIFY_TIME);
     px_pairing_say(g, "verify", json_pack("{s:s}", "sas", px_pairing_sas(&g->core, sas)));
     if (g->call == NULL)
         fail(g, PX_EPAIR_REJECTED); /* nobody is there to compare */

@@ -286,3 +286,13 @@ void px_peer_manager_info(struct px_peer *p, px_nsec now, struct px_peer_info *r
     for (size_t i = 0; i < p->addrs.count && i < PX_PEER_ADDRS_MAX; i++)
         addr_info(&p->addrs.all[i], now, &ret->addrs[ret->addr_count++]);
 }
+
+void px_peer_manager_keep_guest(struct px_peer_manager *m, const struct px_peer_id *id,
+                                px_nsec time, px_nsec now)
+{
+    struct px_peer *p = px_peer_manager_find(m, id);
+    if (p == NULL || p->link == NULL || !p->guest)
+        return;
+    p->guest_until = PX_MAX(p->guest_until, now + time);
+    px_peer_schedule(p);
+}

@@ -151,6 +151,8 @@ PX_MUST_CHECK int px_peer_manager_dial_guest(struct px_peer_manager *m, const st
                                              const struct px_guest_ops *ops, void *ctx,
                                              px_nsec now);
 void px_peer_manager_end_guest(struct px_peer_manager *m, void *ctx, px_nsec now);
+void px_peer_manager_keep_guest(struct px_peer_manager *m, const struct px_peer_id *id,
+                                px_nsec time, px_nsec now);
 
 /* NULL when there is none. */
 struct px_peer *px_peer_manager_find(const struct px_peer_manager *m, const struct px_peer_id *id);

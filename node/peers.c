@@ -336,6 +336,12 @@ void px_peers_end_guest(struct px_peers *set, void *ctx)
     px_peers_rearm(set);
 }
 
+void px_peers_keep_guest(struct px_peers *set, const struct px_peer_id *id, px_nsec time)
+{
+    px_peer_manager_keep_guest(set->manager, id, time, px_now_io());
+    px_peers_rearm(set);
+}
+
 static void leave_foreign_link(void *ctx, struct px_peer *p)
 {
     struct px_peers *set = ctx;

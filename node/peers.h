@@ -143,6 +143,9 @@ PX_MUST_CHECK int px_peers_dial_guest(struct px_peers *p, const struct px_peer_i
                                       const struct px_guest_ops *ops, void *ctx);
 /* Closes that link unless the peer has become listed, forgets ops. */
 void px_peers_end_guest(struct px_peers *p, void *ctx);
+/* The link of a guest, which is closed after PX_GUEST_TIME, may stay for `time` from now: people
+ * are being asked. */
+void px_peers_keep_guest(struct px_peers *p, const struct px_peer_id *id, px_nsec time);
 /* Fits px_net_listener.changed. */
 void px_peers_network_changed(void *peers, enum px_net_change change);
 

@@ -693,6 +693,21 @@ TEST(guests_come_in_up_to_the_limit_and_only_for_a_while)
     world_free(w);
 }
 
+TEST(a_guest_is_kept_longer_while_people_are_asked)
+{
+    struct world *w = world_new(17);
+    struct px_peer_id id = id_of(50);
+    w->guests_welcome = true;
+    incoming(w, 50, "10.0.0.1:1");
+    px_peer_manager_keep_guest(w->m, &id, 3 * PX_GUEST_TIME, w->now);
+    px_peer_manager_keep_guest(w->m, &id, 1, w->now); /* never shorter */
+    run(w, 3 * PX_GUEST_TIME - 1);
+    CHECK(!w->dials[0].closed);
+    run(w, 1);
+    CHECK(w->dials[0].closed);
+    world_free(w);
+}
+
 static void call_up(void *ctx, struct px_link *link)
 {
     struct world *w = ctx;
