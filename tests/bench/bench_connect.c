@@ -90,7 +90,7 @@ static int on_authorize(void *ctx, const struct px_peer_id *id)
 static void on_early(void *ctx, struct px_link *link)
 {
     struct side *s = ctx;
-    struct px_stream *stream;
+    struct px_stream *stream = NULL;
     s->up = px_now_io();
     struct px_chunk *chunk = px_chunk_copy(PX_SLICE_LIT("request"));
     int err = chunk == NULL ? PX_ENOMEM : px_stream_open(link, TYPE, &stream_ops, s, &stream);
