@@ -18,6 +18,7 @@
 #define PX_CONTROL_CALLS_MAX     64            /* under way at once, then 503 */
 #define PX_CONTROL_LISTENERS_MAX 16            /* of event streams */
 #define PX_CONTROL_BEHIND_MAX    (256u * 1024) /* bytes a reader of lines may leave unread */
+#define PX_CONTROL_EVENTS_MAX    200           /* events a second; peers can trigger some */
 #define PX_CONTROL_TABLES_MAX    16            /* calls of px_control_add */
 
 struct px_control;

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "node/control_internal.h"
+#include "transport/overlay_io.h"
 
 void px_control_handle_events(void *control, struct px_control_call *call)
 {
@@ -66,6 +67,33 @@ static json_t *event_json(enum px_log_level level, const char *event,
     return line;
 }
 
+static void tell(struct px_control *c, json_t *owned_line)
+{
+    PX_LIST_EACH(it, &c->listeners) {
+        struct px_control_call *call = PX_CONTAINER_OF(it, struct px_control_call, events);
+        if (call->state == CALL_LINES)
+            px_control_line(call, json_incref(owned_line));
+    }
+    json_decref(owned_line);
+}
+
+/* Whoever makes a peer log line after line must not get readers cut. What was left out in a second
+ * is told by the first event after it. */
+static bool within_budget(struct px_control *c)
+{
+    px_nsec now = px_now_io();
+    if (now - c->events_since < PX_SEC)
+        return c->events_count++ < PX_CONTROL_EVENTS_MAX;
+    unsigned count = c->events_count;
+    c->events_since = now;
+    c->events_count = 1;
+    if (count > PX_CONTROL_EVENTS_MAX) {
+        struct px_log_field left_out = PX_F_U64("suppressed", count - PX_CONTROL_EVENTS_MAX);
+        tell(c, event_json(PX_LOG_WARN, "events.suppressed", &left_out, 1));
+    }
+    return true;
+}
+
 /* Logging is allowed from any thread, the server is not: what others log goes to the log only. */
 static void on_log(void *ctx, enum px_log_level level, const char *event,
                    const struct px_log_field *fields, size_t count)
@@ -75,13 +103,8 @@ static void on_log(void *ctx, enum px_log_level level, const char *event,
     px_log_emit(c->next, level, event, fields, count);
     if (level > PX_LOG_INFO || px_list_empty(&c->listeners) || !uv_thread_equal(&self, &c->thread))
         return;
-    json_t *line = event_json(level, event, fields, count);
-    PX_LIST_EACH(it, &c->listeners) {
-        struct px_control_call *call = PX_CONTAINER_OF(it, struct px_control_call, events);
-        if (call->state == CALL_LINES)
-            px_control_line(call, json_incref(line));
-    }
-    json_decref(line);
+    if (within_budget(c))
+        tell(c, event_json(level, event, fields, count));
 }
 
 const struct px_log *px_control_tee(struct px_control *c, const struct px_log *next)

@@ -46,7 +46,9 @@ struct px_control {
     struct px_list calls, listeners;
     size_t call_count, listener_count;
     bool closing, finished;
-    int handles; /* libuv has not let go of yet */
+    int handles;           /* libuv has not let go of yet */
+    px_nsec events_since;  /* when the running second of events began */
+    unsigned events_count; /* in it, told or not */
     struct px_log tee;
     const struct px_log *next;
     void (*closed)(void *ctx);

@@ -499,6 +499,46 @@ TEST(what_is_logged_at_info_and_above_is_an_event)
     finish();
 }
 
+static size_t count_text(const struct px_buf *in, const char *text)
+{
+    size_t n = 0, len = strlen(text);
+    for (struct px_slice rest = px_buf_slice(in); rest.len >= len; n++) {
+        const uint8_t *at = memmem(rest.data, rest.len, text, len);
+        if (at == NULL)
+            break;
+        rest = px_slice_skip(rest, (size_t)(at - rest.data) + len);
+    }
+    return n;
+}
+
+TEST(a_flood_of_events_does_not_cut_readers_and_what_was_left_out_is_told)
+{
+    struct px_buf in;
+    char text[1024];
+    start();
+    px_buf_init(&in, ANSWER_MAX);
+    memset(text, 'x', sizeof(text) - 1);
+    text[sizeof(text) - 1] = '\0';
+    const struct px_log *log = px_control_tee(control, NULL);
+    int fd = dial();
+    send_text(fd, px_slice_cstr(request("GET", "/v1/events", "", "")));
+    TURN_UNTIL(has_text(fd, &in, "hello"));
+    for (int i = 0; i < 3 * PX_CONTROL_EVENTS_MAX; i++)
+        px_log_event(log, PX_LOG_INFO, "flood", PX_F_STR("x", text));
+    /* one after another until the second is over */
+    int64_t end = now_ms() + PATIENCE_MS;
+    while (!has_text(fd, &in, "events.suppressed")) {
+        CHECK(now_ms() < end);
+        px_log_event(log, PX_LOG_INFO, "drop", PX_F_U64("n", 1));
+        (void)uv_run(&loop, UV_RUN_NOWAIT);
+    }
+    CHECK_INT(count_text(&in, "\"event\":\"flood\""), PX_CONTROL_EVENTS_MAX);
+    CHECK(has_text(fd, &in, "\"suppressed\":"));
+    px_buf_deinit(&in);
+    close(fd);
+    finish();
+}
+
 TEST(readers_of_events_are_bounded)
 {
     int fds[PX_CONTROL_LISTENERS_MAX];
