@@ -89,7 +89,7 @@ static void put_config(void)
             puts(o->arg != NULL ? "\\fR)" : "\\fR, alone or with =true, =false)");
         }
         put_line(o->help);
-        fputs(o->type == PX_OPT_KEYS ? "Takes a list, each entry " : "Takes ", stdout);
+        fputs(px_option_is_list(o) ? "Takes a list, each entry " : "Takes ", stdout);
         put_text(px_option_describe(o, allowed));
         fputs("; default: ", stdout);
         put_text(o->value[0] != '\0' ? o->value : "none");

@@ -118,7 +118,7 @@ static void put_config_rows(FILE *out)
                  o->arg != NULL ? o->arg : "");
         snprintf(right, sizeof(right), "%s Takes %s%s; default: %s.", o->help,
                  px_option_describe(o, allowed),
-                 o->type == PX_OPT_KEYS ? ", may be given several times" : "",
+                 px_option_is_list(o) ? ", may be given several times" : "",
                  o->value[0] != '\0' ? o->value : "none");
         put_row(out, left, right);
     }

@@ -39,7 +39,7 @@ static int put_flags(const struct px_cli *cli, struct px_buf *out)
         const char *last = o->flag != NULL ? px_cli_get(cli, o->flag) : NULL;
         if (last == NULL)
             continue;
-        if (o->type != PX_OPT_KEYS) {
+        if (!px_option_is_list(o)) {
             err = put_option(o, last, out);
             continue;
         }

@@ -22,6 +22,11 @@ static const void *const_field(const struct px_config *c, const struct px_option
     return (const char *)c + o->offset;
 }
 
+bool px_option_is_list(const struct px_option *o)
+{
+    return o->type == PX_OPT_KEYS || o->type == PX_OPT_HOSTS;
+}
+
 const struct px_option *px_option_by_name(struct px_slice name)
 {
     for (size_t i = 0; i < px_option_count; i++)
@@ -86,6 +91,9 @@ const char *px_option_describe(const struct px_option *o, char out[PX_OPTION_TEX
         break;
     case PX_OPT_KEYS:
         snprintf(out, PX_OPTION_TEXT_MAX, "a public key NAME:BASE64");
+        break;
+    case PX_OPT_HOSTS:
+        snprintf(out, PX_OPTION_TEXT_MAX, "HOST:PORT or [IPv6]:PORT");
         break;
     }
     return out;
@@ -175,17 +183,13 @@ static int set_store(struct px_config *c, const struct px_option *o, struct px_s
     return err != 0 ? err : set_string(c, o, text);
 }
 
-/* A key that is there already is not added again. */
-static int add_key(struct px_config *c, const struct px_option *o, struct px_slice text)
+/* What is there already is not added again. */
+static int add_item(struct px_string_list *list, size_t max, struct px_slice text)
 {
-    struct px_string_list *list = field(c, o);
-    struct px_nix_public_key key;
-    if (px_nix_public_key_parse(text, &key) != 0)
-        return PX_EPARSE;
     for (size_t i = 0; i < list->count; i++)
         if (px_slice_eq_cstr(text, list->items[i]))
             return 0;
-    if (list->count >= PX_CONFIG_LIST_MAX)
+    if (list->count >= max)
         return PX_ELIMIT;
     char *copy = px_slice_dup_cstr(text);
     char **items = reallocarray(list->items, list->count + 1, sizeof(*items));
@@ -197,6 +201,24 @@ static int add_key(struct px_config *c, const struct px_option *o, struct px_sli
     }
     list->items[list->count++] = copy;
     return 0;
+}
+
+static int add_key(struct px_config *c, const struct px_option *o, struct px_slice text)
+{
+    struct px_nix_public_key key;
+    int err = px_nix_public_key_parse(text, &key);
+    return err != 0 ? PX_EPARSE : add_item(field(c, o), PX_CONFIG_LIST_MAX, text);
+}
+
+static int add_host(struct px_config *c, const struct px_option *o, struct px_slice text)
+{
+    struct px_slice host;
+    struct px_addr a;
+    uint16_t port;
+    int err = px_hostport_split(text, &host, &port);
+    if (err == 0 && px_addr_parse(text, &a) == 0 && a.scope != 0)
+        err = PX_EPARSE; /* an interface of ours means nothing elsewhere */
+    return err != 0 ? PX_EPARSE : add_item(field(c, o), o->max, text);
 }
 
 static int set_value(struct px_config *c, const struct px_option *o, struct px_slice text)
@@ -226,8 +248,15 @@ static int set_value(struct px_config *c, const struct px_option *o, struct px_s
         return enum_allows(o->allowed, text) ? set_string(c, o, text) : PX_EPARSE;
     case PX_OPT_KEYS:
         return add_key(c, o, text);
+    case PX_OPT_HOSTS:
+        return add_host(c, o, text);
     }
     return PX_EINVAL;
+}
+
+static size_t list_max(const struct px_option *o)
+{
+    return o->type == PX_OPT_HOSTS ? o->max : PX_CONFIG_LIST_MAX;
 }
 
 int px_config_set(struct px_config *c, const struct px_option *o, struct px_slice text,
@@ -239,7 +268,7 @@ int px_config_set(struct px_config *c, const struct px_option *o, struct px_slic
         snprintf(ret_message, message_size, "%s: '%s' is not %s", where, px_spell_quote(text, word),
                  px_option_describe(o, allowed));
     else if (err == PX_ELIMIT)
-        snprintf(ret_message, message_size, "%s: more than %d entries", where, PX_CONFIG_LIST_MAX);
+        snprintf(ret_message, message_size, "%s: more than %zu entries", where, list_max(o));
     else if (err != 0)
         snprintf(ret_message, message_size, "%s: %s", where, px_strerror(err));
     return err == PX_ELIMIT ? PX_EPARSE : err;
@@ -252,7 +281,7 @@ int px_config_new(struct px_config **ret)
         return PX_ENOMEM;
     for (size_t i = 0; i < px_option_count; i++) {
         const struct px_option *o = &px_options[i];
-        if (o->type == PX_OPT_KEYS && o->value[0] == '\0')
+        if (px_option_is_list(o) && o->value[0] == '\0')
             continue;
         int err = set_value(c, o, px_slice_cstr(o->value));
         if (err != 0) {
@@ -278,6 +307,7 @@ static void free_value(struct px_config *c, const struct px_option *o)
         free(*text);
         break;
     case PX_OPT_KEYS:
+    case PX_OPT_HOSTS:
         list = field(c, o);
         for (size_t i = 0; i < list->count; i++)
             free(list->items[i]);
@@ -313,9 +343,10 @@ static int copy_value(struct px_config *to, const struct px_config *from, const 
         text = const_field(from, o);
         return set_string(to, o, px_slice_cstr(*text));
     case PX_OPT_KEYS:
+    case PX_OPT_HOSTS:
         list = const_field(from, o);
         for (size_t i = 0; i < list->count && err == 0; i++)
-            err = add_key(to, o, px_slice_cstr(list->items[i]));
+            err = set_value(to, o, px_slice_cstr(list->items[i]));
         return err;
     case PX_OPT_BOOL:
         memcpy(field(to, o), const_field(from, o), sizeof(bool));
@@ -358,6 +389,7 @@ static void sample_default(const struct px_option *o, struct px_buf *out)
         (void)px_buf_printf(out, "#%s: %s\n", o->name, o->value);
         break;
     case PX_OPT_KEYS:
+    case PX_OPT_HOSTS:
         if (o->value[0] != '\0')
             (void)px_buf_printf(out, "#%s:  # this one is always in the list\n#  - \"%s\"\n",
                                 o->name, o->value);
@@ -378,7 +410,7 @@ int px_config_sample(struct px_buf *out)
     for (size_t i = 0; i < px_option_count; i++) {
         const struct px_option *o = &px_options[i];
         (void)px_buf_printf(out, "\n# %s\n# Takes %s%s.\n", o->help,
-                            o->type == PX_OPT_KEYS ? "a list, each entry " : "",
+                            px_option_is_list(o) ? "a list, each entry " : "",
                             px_option_describe(o, allowed));
         sample_default(o, out);
     }

@@ -18,7 +18,8 @@ enum px_option_type {
     PX_OPT_MSEC, /* a number of milliseconds, or with unit: 250ms, 5s, 2m, 1h */
     PX_OPT_ADDR, /* IP:PORT; `allowed` "loopback": no other */
     PX_OPT_ENUM, /* one of `allowed`, separated by | */
-    PX_OPT_KEYS  /* a list of Nix public keys; file and flags append to the default */
+    PX_OPT_KEYS, /* a list of Nix public keys; file and flags append to the default */
+    PX_OPT_HOSTS /* a list of HOST:PORT, at most `max` */
 };
 
 /* One row. `offset` is where the value lives in struct px_config. */
@@ -48,6 +49,7 @@ struct px_config {
     char *store;                               /* Nix store URI */
     char *nix_conf;                            /* where trusted-public-keys are read; "" for none */
     char *nix_key;                             /* secret key file; "": see px_nix_key_load */
+    struct px_string_list announce_addrs;      /* HOST:PORT, in invites; empty: found */
     struct px_string_list trusted_public_keys; /* beside those of nix.conf; well-formed */
     struct px_string_list share_keys; /* cache.nixos.org-1 and what was added; well-formed */
     bool trust_peers;
@@ -75,6 +77,8 @@ extern const size_t px_config_size;
 PX_MUST_CHECK int px_config_new(struct px_config **ret);
 void px_config_free(struct px_config *c);
 PX_MUST_CHECK int px_config_copy(const struct px_config *c, struct px_config **ret);
+/* Is its value a struct px_string_list? */
+bool px_option_is_list(const struct px_option *o);
 /* The option of that YAML key or flag; NULL if there is none. */
 const struct px_option *px_option_by_name(struct px_slice name);
 const struct px_option *px_option_by_flag(struct px_slice flag);

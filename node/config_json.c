@@ -31,6 +31,7 @@ static json_t *value_json(const struct px_config *c, const struct px_option *o)
     case PX_OPT_MSEC:
         return json_integer((json_int_t)*number);
     case PX_OPT_KEYS:
+    case PX_OPT_HOSTS:
         return list_json(at);
     }
     return NULL;

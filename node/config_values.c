@@ -40,6 +40,7 @@ bool px_config_same_value(const struct px_config *a, const struct px_config *b,
     case PX_OPT_MSEC:
         return memcmp(value_of(a, o), value_of(b, o), sizeof(uint64_t)) == 0;
     case PX_OPT_KEYS:
+    case PX_OPT_HOSTS:
         return same_list(value_of(a, o), value_of(b, o));
     }
     return false;
@@ -105,6 +106,7 @@ int px_config_put_value(const struct px_config *c, const struct px_option *o, st
         (void)px_buf_printf(out, "%" PRIu64 "ms", *number);
         break;
     case PX_OPT_KEYS:
+    case PX_OPT_HOSTS:
         put_list(out, value_of(c, o));
         break;
     }

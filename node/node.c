@@ -356,6 +356,7 @@ static int start_pairing(struct node *n)
         .state = n->state,
         .control = n->control,
         .own_key = n->has_own_key ? &n->own_public : NULL,
+        .announce = &n->config->announce_addrs,
     };
     return px_pairings_new(&c, &n->pairings);
 }

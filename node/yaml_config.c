@@ -135,7 +135,7 @@ static int read_list(struct reader *r, const struct px_option *o)
 /* The event after a key: its value, with everything that belongs to it. */
 static int read_value(struct reader *r, const struct px_option *o)
 {
-    bool list = o->type == PX_OPT_KEYS;
+    bool list = px_option_is_list(o);
     char allowed[PX_OPTION_TEXT_MAX];
     int err = next(r);
     if (err != 0)
@@ -145,8 +145,8 @@ static int read_value(struct reader *r, const struct px_option *o)
             return set_scalar(r, o);
         if (r->event.data.scalar.length == 0)
             return 0; /* a key whose entries are all commented out */
-        return fail(r, event_line(r), "%s: is a list; write each entry as a line `  - \"KEY\"`",
-                    o->name);
+        return fail(r, event_line(r), "%s: is a list; write each entry as a line `  - \"%s\"`",
+                    o->name, o->arg);
     }
     if (r->event.type == YAML_SEQUENCE_START_EVENT && list)
         return read_list(r, o);

@@ -399,3 +399,32 @@ TEST(json_has_every_option_with_its_type)
     json_decref(json);
     px_config_free(c);
 }
+
+TEST(addresses_to_announce_are_taken_as_written)
+{
+    static const char *const bad[] = {"host", "10.0.0.1", "10.0.0.1:0", "[fe80::1%2]:5", ""};
+    const struct px_option *o = px_option_by_name(PX_SLICE_LIT("announce-addr"));
+    struct px_config *c, *copy;
+    char message[256];
+    CHECK_OK(px_config_new(&c));
+    CHECK_INT(c->announce_addrs.count, 0);
+    CHECK_OK(px_config_parse(c,
+                             PX_SLICE_LIT("announce-addr:\n  - Home.example.org:4001\n"
+                                          "  - \"[2001:db8::1]:5\"\n"),
+                             "f", message, sizeof(message)));
+    CHECK_INT(c->announce_addrs.count, 2);
+    CHECK_STR(c->announce_addrs.items[0], "Home.example.org:4001");
+    for (size_t i = 0; i < PX_ARRAY_LEN(bad); i++)
+        CHECK_ERR(px_config_set(c, o, px_slice_cstr(bad[i]), "x", message, sizeof(message)),
+                  PX_EPARSE);
+    CHECK_OK(px_config_copy(c, &copy));
+    CHECK_INT(px_config_compare(c, copy), PX_CONFIG_SAME);
+    CHECK_OK(px_config_set(copy, o, PX_SLICE_LIT("a:1"), "x", message, sizeof(message)));
+    CHECK_INT(px_config_compare(c, copy), PX_CONFIG_RESTART);
+    CHECK_OK(px_config_set(copy, o, PX_SLICE_LIT("b:1"), "x", message, sizeof(message)));
+    CHECK_ERR(px_config_set(copy, o, PX_SLICE_LIT("c:1"), "x", message, sizeof(message)),
+              PX_EPARSE);
+    CHECK_STR(message, "x: more than 4 entries");
+    px_config_free(copy);
+    px_config_free(c);
+}
