@@ -1,0 +1,116 @@
+/* Receive batches at the relay's data plane: one open circuit, one that is not, packets from their
+ * addresses and from a stranger's. Nothing leaves that is longer than what came, nothing of a
+ * stranger's is forwarded. */
+#include "relay/circuits.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+
+static void fill(void *ctx, void *buf, size_t len)
+{
+    uint8_t *n = ctx, *out = buf;
+    for (size_t i = 0; i < len; i++)
+        out[i] = ++*n;
+}
+
+static void on_opened(void *ctx, struct px_circuit *c)
+{
+    (void)ctx;
+    (void)c;
+}
+
+static void on_ended(void *ctx, struct px_circuit *c, enum px_relay_status why)
+{
+    (void)ctx;
+    (void)c;
+    (void)why;
+}
+
+static struct px_path path_of(uint8_t host)
+{
+    struct px_path p;
+    memset(&p, 0, sizeof(p));
+    p.remote.family = PX_ADDR_IP4;
+    p.remote.ip[3] = host;
+    return p;
+}
+
+static void bind_leg(struct px_circuits *cs, const struct px_circuit *c, int side)
+{
+    uint8_t packet[PX_RELAY_BIND_LEN], binding[32];
+    struct px_relay_nonce nonce;
+    struct px_relay_leg_key key;
+    struct px_circuits_out out;
+    struct px_path path = path_of((uint8_t)side);
+    const struct px_relay_leg_id *leg = px_circuit_leg(c, (enum px_circuit_side)side);
+    memset(binding, 1, sizeof(binding));
+    px_relay_leg_key(px_slice(binding, 32), leg, &key);
+    px_circuit_nonce(c, (enum px_circuit_side)side, &path.remote, 1, &nonce);
+    px_relay_bind_put(packet, PX_RELAY_ANSWER, leg, &nonce, &key);
+    size_t n = px_circuits_input(cs, &path, packet, sizeof(packet), sizeof(packet), 1, &out);
+    px_assert(n == sizeof(packet) && out.path != NULL);
+}
+
+static struct px_circuits *set_up(uint8_t *seed, struct px_circuit *ret[2])
+{
+    static const struct px_circuits_ops ops = {on_opened, on_ended};
+    const struct px_circuits_config config = {.rng = {fill, seed},
+                                              .ops = &ops,
+                                              .per_peer = 4,
+                                              .idle = 60 * PX_SEC,
+                                              .bind_time = 10 * PX_SEC};
+    struct px_circuits *cs;
+    int err = px_circuits_new(&config, &cs);
+    px_assert(err == 0);
+    for (uint8_t i = 0; i < 2; i++) {
+        struct px_circuit_params p = {.peer = {{{1}}, {{(uint8_t)(2 + i)}}}, .rate = 1000000};
+        memset(p.binding, 1, sizeof(p.binding));
+        err = px_circuits_open(cs, &p, 1, &ret[i]);
+        px_assert(err == 0);
+    }
+    bind_leg(cs, ret[0], 0);
+    bind_leg(cs, ret[0], 1);
+    px_circuit_consent(ret[0], 1);
+    px_assert(px_circuit_is_open(ret[0]));
+    return cs;
+}
+
+/* Input: who sends, segment size, then packets; a leg id of ff…ff stands for a real one. */
+static void feed(struct px_circuits *cs, struct px_circuit *const c[2], const uint8_t *data,
+                 size_t len)
+{
+    uint8_t batch[4096];
+    struct px_circuits_out out;
+    struct px_path path = path_of(data[0] % 3);
+    size_t segment = PX_MAX((size_t)data[1], (size_t)1), n = PX_MIN(len - 3, sizeof(batch));
+    enum px_circuit_side side = data[0] % 3 == 1 ? PX_CIRCUIT_CALLEE : PX_CIRCUIT_CALLER;
+    memcpy(batch, data + 3, n);
+    for (size_t at = 0; at + 8 <= n; at += segment)
+        if (batch[at + 1] == 0xff)
+            memcpy(batch + at + 1, px_circuit_leg(c[data[2] % 2], side)->bytes, PX_RELAY_LEG_LEN);
+    for (size_t at = 0; at < n;) {
+        size_t took =
+            px_circuits_input(cs, &path, batch + at, n - at, segment, 2 + data[2] * PX_MSEC, &out);
+        px_assert(took <= n - at);
+        if (out.path != NULL) {
+            px_assert(out.data.len > 0 && out.data.len <= took);
+            px_assert(data[0] % 3 != 2 || out.data.data == out.reply);
+        }
+        at += took == 0 ? PX_MIN(segment, n - at) : took;
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+    struct px_circuit *c[2];
+    struct px_relay_packet p;
+    uint8_t seed = 0;
+    if (len < 4 || px_crypto_init() != 0)
+        return 0;
+    if (px_relay_packet_parse(px_slice(data, len), &p) == 0)
+        px_assert(data[0] == p.type && (p.type != PX_RELAY_DATA || p.payload.len + 8 == len));
+    struct px_circuits *cs = set_up(&seed, c);
+    feed(cs, c, data, len);
+    px_circuits_run(cs, 100 * PX_SEC);
+    px_circuits_free(cs);
+    return 0;
+}
