@@ -130,7 +130,7 @@ static json_t *list_json(const struct list *l)
     for (size_t i = 0; i < px_authorized_keys_count(l->keys) && array != NULL; i++) {
         const struct px_authorized_key *k = px_authorized_keys_at(l->keys, i);
         json_t *comment = json_string(k->comment); /* may be no UTF-8 */
-        json_t *row = json_pack("{s:s, s:s, s:o}", "peer_id", px_peer_id_format(&k->id, id), "name",
+        json_t *row = json_pack("{s:s, s:s, s:o}", "peer", px_peer_id_format(&k->id, id), "name",
                                 k->name, "comment", comment != NULL ? comment : json_null());
         if (json_array_append_new(array, row) != 0) {
             json_decref(array);
