@@ -72,6 +72,7 @@ struct node {
 };
 
 static void stop(struct node *n);
+static void end(struct node *n, const char *why);
 
 /* ---- start-up, a step a function ---- */
 
@@ -89,8 +90,7 @@ static int start_identity(struct node *n)
 static void on_shutdown(void *ctx)
 {
     struct node *n = ctx;
-    px_log_event(n->log, PX_LOG_INFO, "node.stopping", PX_F_STR("signal", "control API"));
-    stop(n);
+    end(n, "control API");
 }
 
 /* Early, so that a second daemon of this home ends before it takes anything else. From here on what
@@ -634,14 +634,19 @@ static void stop(struct node *n)
         on_substituter_closed(n);
 }
 
-static void on_stop_signal(uv_signal_t *s, int signum)
+/* For good, also when parts are about to start anew. */
+static void end(struct node *n, const char *why)
 {
-    struct node *n = s->data;
-    px_log_event(n->log, PX_LOG_INFO, "node.stopping", PX_F_STR("signal", strsignal(signum)));
+    px_log_event(n->log, PX_LOG_INFO, "node.stopping", PX_F_STR("signal", why));
     if (n->restart)
         px_service_notify("STOPPING=1");
     n->restart = false;
     stop(n);
+}
+
+static void on_stop_signal(uv_signal_t *s, int signum)
+{
+    end(s->data, strsignal(signum));
 }
 
 static void on_stats_signal(uv_signal_t *s, int signum)
