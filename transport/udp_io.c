@@ -305,6 +305,9 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct px_udp *u = poll->data;
     bool readable = status < 0 || (events & UV_READABLE) != 0;
+    if (status <
+        0) /* POLLERR: libuv has stopped watching; reading takes the error off the socket */
+        watch(u);
     for (int i = 0; i < RECV_ROUNDS && readable && !u->closing; i++)
         readable = receive(u);
     if ((events & UV_WRITABLE) == 0 || u->closing || !u->want_write || !send_rest(u))
@@ -471,7 +474,7 @@ int px_udp_send(void *udp, const struct px_path *path, unsigned ecn, struct px_s
         return PX_ECLOSED;
     if (u->rest_len > 0)
         return PX_EAGAIN;
-    if (!u->in6 && path->remote.family != PX_ADDR_IP4)
+    if (px_addr_is_circuit(&path->remote) || (!u->in6 && path->remote.family != PX_ADDR_IP4))
         return PX_EADDR;
     if (!u->stats.gso && data.len > segment)
         return send_without_gso(u, path, ecn, data, segment);

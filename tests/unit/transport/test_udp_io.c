@@ -204,6 +204,39 @@ TEST(ipv6_works_where_the_machine_has_it)
     pair_close(&p);
 }
 
+/* The descriptor of a px_udp, which its interface does not give away. */
+static int fd_of(const struct px_udp *u)
+{
+    for (int fd = 3; fd < 256; fd++) {
+        struct sockaddr_in sa = {0};
+        socklen_t len = sizeof(sa);
+        if (getsockname(fd, (struct sockaddr *)&sa, &len) == 0 && sa.sin_family == AF_INET &&
+            ntohs(sa.sin_port) == px_udp_local(u)->port)
+            return fd;
+    }
+    return -1;
+}
+
+/* libuv stops watching a descriptor that reports POLLERR. */
+TEST(an_error_on_the_socket_does_not_make_it_deaf)
+{
+    struct pair p;
+    pair_open(&p, "127.0.0.1:0", "127.0.0.1:0");
+    int fd = fd_of(p.b.udp), on = 1, off = 0;
+    CHECK(fd >= 0);
+    CHECK_INT(setsockopt(fd, IPPROTO_IP, IP_RECVERR, &on, sizeof(on)), 0);
+    struct px_path nobody = path_to(p.b.udp, p.a.udp, "127.0.0.1:1");
+    nobody.remote.port = 1; /* answered by ICMP: port unreachable */
+    (void)px_udp_send(p.b.udp, &nobody, 0, px_slice(batch, fill(batch, 1, 100, 100)), 100);
+    for (int i = 0; i < 3; i++)
+        uv_run(&p.loop, UV_RUN_NOWAIT);
+    CHECK_INT(setsockopt(fd, IPPROTO_IP, IP_RECVERR, &off, sizeof(off)), 0);
+    struct px_path to = path_to(p.a.udp, p.b.udp, "127.0.0.1:1");
+    CHECK_OK(px_udp_send(p.a.udp, &to, 0, px_slice(batch, fill(batch, 1, 100, 100)), 100));
+    run_until(&p.loop, &p.b, 1);
+    pair_close(&p);
+}
+
 TEST(addresses_that_cannot_be_used_are_told)
 {
     static struct pair p;
