@@ -64,21 +64,30 @@ uint64_t px_circuit_burst(uint64_t rate)
     return PX_MAX(rate / 5, (uint64_t)PX_CIRCUIT_BURST_MIN); /* 200 ms */
 }
 
+/* SPEC relay §7: the rate of a node follows its fastest circuit, so that a slow one with a stranger
+ * does not hold up the others. 0 is no bound. */
+static void raise_rate(struct px_circuit_party *p, uint64_t rate, px_nsec now)
+{
+    uint64_t whole =
+        rate > UINT64_MAX / PX_CIRCUIT_PEER_RATE_FOLD ? 0 : rate * PX_CIRCUIT_PEER_RATE_FOLD;
+    bool is_new = p->count == 0;
+    if (is_new || (p->bucket.rate != 0 && (whole == 0 || whole > p->bucket.rate)))
+        px_token_bucket_init(&p->bucket, whole, px_circuit_burst(whole), now);
+}
+
 static struct px_circuit_party *get_party(struct px_circuits *cs, const struct px_peer_id *id,
                                           uint64_t rate, px_nsec now)
 {
     struct px_circuit_party *p = find_party(cs, id);
-    uint64_t whole =
-        rate > UINT64_MAX / PX_CIRCUIT_PEER_RATE_FOLD ? 0 : rate * PX_CIRCUIT_PEER_RATE_FOLD;
-    if (p != NULL)
-        return p;
-    p = calloc(1, sizeof(*p));
-    if (p == NULL)
-        return NULL;
-    p->id = *id;
-    px_list_init(&p->legs);
-    px_token_bucket_init(&p->bucket, whole, px_circuit_burst(whole), now);
-    px_map_insert(&cs->parties, &p->by_id, px_slice(p->id.key, sizeof(p->id.key)));
+    if (p == NULL) {
+        p = calloc(1, sizeof(*p));
+        if (p == NULL)
+            return NULL;
+        p->id = *id;
+        px_list_init(&p->legs);
+        px_map_insert(&cs->parties, &p->by_id, px_slice(p->id.key, sizeof(p->id.key)));
+    }
+    raise_rate(p, rate, now);
     return p;
 }
 

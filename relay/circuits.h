@@ -20,7 +20,7 @@ struct px_circuit;
 #define PX_CIRCUIT_NONCE_SLOT     (8 * PX_SEC)
 #define PX_CIRCUIT_BURST_MIN      (256u * 1024)
 #define PX_CIRCUIT_SWEEP          PX_SEC /* how exactly times are kept */
-#define PX_CIRCUIT_PEER_RATE_FOLD 4      /* a node's rate, in those of its first circuit */
+#define PX_CIRCUIT_PEER_RATE_FOLD 4      /* a node's rate, in those of its fastest circuit */
 
 enum px_circuit_side { PX_CIRCUIT_CALLER, PX_CIRCUIT_CALLEE };
 

@@ -172,12 +172,21 @@ px_registry_by_name(const struct px_registry *r, struct px_slice name_space, str
 const struct px_registry_entry *px_registry_after(const struct px_registry *r,
                                                   struct px_slice name_space, uint64_t serial)
 {
-    PX_LIST_EACH(it, &r->all) {
+    const struct px_registry_entry *first = NULL;
+    /* from the end: who asks again and again is near it */
+    for (struct px_list *it = r->all.prev; it != &r->all; it = it->prev) {
         const struct px_registry_entry *e = &record_at(it)->pub;
-        if (e->serial > serial && px_slice_eq(e->name_space, name_space))
-            return e;
+        if (e->serial <= serial)
+            break;
+        if (px_slice_eq(e->name_space, name_space))
+            first = e;
     }
-    return NULL;
+    return first;
+}
+
+uint64_t px_registry_serial(const struct px_registry *r)
+{
+    return r->serial;
 }
 
 size_t px_registry_count(const struct px_registry *r)

@@ -66,6 +66,9 @@ px_registry_by_name(const struct px_registry *r, struct px_slice name_space, str
 const struct px_registry_entry *px_registry_after(const struct px_registry *r,
                                                   struct px_slice name_space, uint64_t serial);
 
+/* The serial of the last change there was. */
+uint64_t px_registry_serial(const struct px_registry *r);
+
 void px_registry_run(struct px_registry *r, px_nsec now);
 px_nsec px_registry_deadline(const struct px_registry *r);
 size_t px_registry_count(const struct px_registry *r);

@@ -5,6 +5,7 @@
 #include "relay/server_internal.h"
 
 const struct px_relay_limits px_relay_limits_default = {
+    .strangers = 1024,
     .reservations = 128,
     .reservations_per_source = 8,
     .reservations_per_asn = 32,
@@ -130,6 +131,8 @@ static int make_parts(struct px_relay_server *s)
     if (err == 0)
         err = px_sources_new(&c->rng, &s->sources);
     if (err == 0)
+        err = px_sources_new(&c->rng, &s->link_sources);
+    if (err == 0)
         err = px_circuits_new(&circuits, &s->circuits);
     if (err == 0)
         err = px_registry_new(&registry, &s->registry);
@@ -176,6 +179,7 @@ void px_relay_server_free(struct px_relay_server *s)
     px_admission_free(s->admission);
     px_accounts_free(s->accounts);
     px_sources_free(s->sources);
+    px_sources_free(s->link_sources);
     px_map_deinit(&s->by_peer);
     free(s);
 }
@@ -201,6 +205,31 @@ void px_relay_set_class(struct px_relay_session *n, enum px_relay_class class)
         n->unknown_until = s->now + PX_RELAY_UNKNOWN_TIME;
         px_relay_wake_at(n, n->unknown_until);
     }
+}
+
+/* SPEC relay §7: links of those who are not friends are bounded, so that they leave room for those
+ * who are. */
+static bool count_link(struct px_relay_session *n)
+{
+    struct px_relay_server *s = n->server;
+    if (!px_relay_is_limited(n->class))
+        return true;
+    px_source_of(s->config.asn_table, &n->remote, &n->link_source);
+    if (s->limited >= s->config.limits.strangers ||
+        px_sources_add(s->link_sources, &n->link_source, PX_RELAY_LINKS_PER_SOURCE,
+                       PX_RELAY_LINKS_PER_ASN) != 0)
+        return false;
+    n->link_counted = true;
+    s->limited++;
+    return true;
+}
+
+static void uncount_link(struct px_relay_session *n)
+{
+    if (!n->link_counted)
+        return;
+    px_sources_remove(n->server->link_sources, &n->link_source);
+    n->server->limited--;
 }
 
 int px_relay_server_join(struct px_relay_server *s, void *conn, const struct px_peer_id *id,
@@ -230,8 +259,14 @@ int px_relay_server_join(struct px_relay_server *s, void *conn, const struct px_
     s->nodes++;
     s->unknown++; /* what the zeroed class says */
     px_relay_set_class(n, px_admission_class(s->admission, id, now));
-    px_relay_audit(n, "relay.node_up", PX_RELAY_OK);
     *ret = n;
+    if (count_link(n)) {
+        px_relay_audit(n, "relay.node_up", PX_RELAY_OK);
+        return 0;
+    }
+    s->stats.refused++;
+    px_relay_audit(n, "relay.refused", PX_RELAY_RESOURCE_LIMIT_EXCEEDED);
+    px_relay_close(n, PX_CLOSE_BUSY);
     return 0;
 }
 
@@ -250,6 +285,7 @@ void px_relay_session_leave(struct px_relay_session *n, px_nsec now)
     s->now = now;
     n->closing = true;
     px_relay_drop_reservation(n);
+    uncount_link(n);
     px_relay_audit(n, "relay.node_down", PX_RELAY_OK);
     if (px_relay_find_session(s, &n->peer) == n)
         px_map_remove(&s->by_peer, &n->by_peer);
@@ -469,6 +505,7 @@ void px_relay_server_stats(const struct px_relay_server *s, struct px_relay_serv
     px_circuits_stats(s->circuits, &ret->circuits);
     ret->nodes = s->nodes;
     ret->unknown = s->unknown;
+    ret->limited = s->limited;
     ret->reservations = s->reservations;
     ret->records = px_registry_count(s->registry);
     ret->invites = px_admission_invites(s->admission);

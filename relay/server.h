@@ -15,6 +15,8 @@ struct px_relay_session; /* one node's control connection */
 #define PX_RELAY_UNKNOWN_TIME       (5 * PX_SEC) /* for a node that has an invite to show */
 #define PX_RELAY_UNKNOWN_BYTES      4096
 #define PX_RELAY_UNKNOWN_MAX        64
+#define PX_RELAY_LINKS_PER_SOURCE   16 /* of nodes that are neither member nor vouched */
+#define PX_RELAY_LINKS_PER_ASN      256
 #define PX_RELAY_REQUEST_RATE       50 /* a second and node */
 #define PX_RELAY_REQUEST_BURST      200
 #define PX_RELAY_WATCHES_MAX        4
@@ -32,6 +34,7 @@ struct px_relay_session; /* one node's control connection */
 
 /* Every number a relay's owner may change; px_relay_limits_default is the table of the spec. */
 struct px_relay_limits {
+    size_t strangers; /* links of nodes that are neither member nor vouched */
     size_t reservations, reservations_per_source, reservations_per_asn;
     px_nsec reservation_ttl;
     size_t circuits_per_peer;
@@ -77,7 +80,7 @@ struct px_relay_server_config {
 
 struct px_relay_server_stats {
     struct px_circuits_stats circuits;
-    size_t nodes, unknown, reservations, records, invites, watches;
+    size_t nodes, unknown, limited, reservations, records, invites, watches;
     uint64_t requests, rate_limited, refused, malformed, probes;
 };
 

@@ -49,6 +49,8 @@ struct px_relay_session {
     px_nsec reserved_until;
     bool source_counted;
     struct px_source source;
+    bool link_counted; /* among those of its source that are neither member nor vouched */
+    struct px_source link_source;
     struct px_relay_watch *watches; /* PX_RELAY_WATCHES_MAX of them, made with the first */
     size_t watch_count;
     px_nsec push_at; /* PX_NEVER: nothing to tell */
@@ -63,9 +65,10 @@ struct px_relay_server {
     struct px_registry *registry;
     struct px_admission *admission;
     struct px_accounts *accounts;
-    struct px_sources *sources;
+    struct px_sources *sources;         /* of reservations */
+    struct px_sources *link_sources;    /* of links */
     struct px_relay_server_stats stats; /* counters alone */
-    size_t nodes, unknown, reservations, watches;
+    size_t nodes, unknown, limited, reservations, watches;
     bool restarting;
     px_nsec now;
     px_nsec timers_at;              /* the earliest of the sessions' times; may be too early */

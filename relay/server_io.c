@@ -7,7 +7,7 @@
 #include "transport/sockaddr.h"
 
 /* Links beyond reservations: nodes that only call, and those that are just coming or going. */
-#define CONNS_EXTRA 1024
+#define CONNS_EXTRA 2048
 /* What circuits' ends are told needs a moment to leave: a close of the link overtakes it. */
 #define LAST_WORDS_MS 50
 

@@ -104,15 +104,6 @@ static struct px_relay_watch *find_watch(const struct px_relay_session *n,
     return NULL;
 }
 
-static uint64_t last_serial(const struct px_registry *r, struct px_slice name_space)
-{
-    uint64_t serial = 0;
-    const struct px_registry_entry *e;
-    while ((e = px_registry_after(r, name_space, serial)) != NULL)
-        serial = e->serial;
-    return serial;
-}
-
 static enum px_relay_status watch(struct px_relay_session *n, struct px_slice name_space)
 {
     if (find_watch(n, name_space) != NULL)
@@ -127,7 +118,7 @@ static enum px_relay_status watch(struct px_relay_session *n, struct px_slice na
     memcpy(w->name_space, name_space.data, name_space.len);
     w->len = name_space.len;
     w->gone_count = 0;
-    w->pushed = last_serial(n->server->registry, name_space);
+    w->pushed = px_registry_serial(n->server->registry);
     n->watch_count++;
     n->server->watches++;
     return PX_RELAY_OK;

@@ -371,6 +371,55 @@ TEST(strangers_of_one_source_or_asn_share_a_limit)
     px_asn_table_free(table);
 }
 
+TEST(links_of_strangers_leave_room_for_members)
+{
+    struct bed b;
+    struct px_relay_session *sessions[PX_RELAY_LINKS_PER_SOURCE + 2];
+    static struct node dummies[PX_RELAY_LINKS_PER_SOURCE + 2];
+    struct px_peer_id id = {{0xee}};
+    uint8_t binding[32] = {0};
+    bed_init(&b, true);
+    struct node *m = bed_member(&b);
+    for (size_t i = 0; i < PX_ARRAY_LEN(sessions); i++) {
+        dummies[i].closed = false;
+        id.key[1] = (uint8_t)i;
+        CHECK_OK(px_relay_server_join(b.server, &dummies[i], &id, binding, &m->addr, true, b.now,
+                                      &sessions[i]));
+        CHECK_INT(dummies[i].closed, i >= PX_RELAY_LINKS_PER_SOURCE);
+    }
+    CHECK_INT(dummies[PX_RELAY_LINKS_PER_SOURCE].closed_with, PX_CLOSE_BUSY);
+    bed_member(&b); /* of another source here, but it would not matter */
+    for (size_t i = 0; i < PX_ARRAY_LEN(sessions); i++)
+        px_relay_session_leave(sessions[i], b.now);
+    struct px_relay_server_stats stats;
+    px_relay_server_stats(b.server, &stats);
+    CHECK_INT(stats.limited, 0);
+    bed_end(&b);
+}
+
+TEST(a_stranger_does_not_slow_down_the_circuits_of_members)
+{
+    struct bed b;
+    uint8_t batch[1208];
+    uint64_t bytes = 0;
+    struct px_circuits_out out;
+    struct px_path path;
+    bed_init(&b, true);
+    struct node *a = bed_member(&b), *c = bed_member(&b), *x = bed_add(&b, false);
+    CHECK(bed_join(x));
+    bed_call(x, a); /* the first circuit of a, and a slow one */
+    bed_call(a, c);
+    memset(&path, 0, sizeof(path));
+    path.remote = a->addr;
+    for (int i = 0; i < 20000; i++) { /* 24 MB at once: within the burst of a member's circuit */
+        px_relay_leg_header(a->leg, batch);
+        px_relay_server_packets(b.server, &path, batch, sizeof(batch), sizeof(batch), b.now, &out);
+        bytes += out.path != NULL ? out.data.len : 0;
+    }
+    CHECK(bytes > 24 * 1000 * 1000);
+    bed_end(&b);
+}
+
 TEST(a_reservation_ends_with_its_time_unless_it_is_refreshed)
 {
     struct bed b;
