@@ -351,6 +351,8 @@ static void drop_segments(struct fake_stream *s, uint64_t n)
         if (g->len == 0)
             k++;
     }
+    if (k == 0)
+        return;
     memmove(s->segments, s->segments + k, (s->segment_count - k) * sizeof(*s->segments));
     s->segment_count -= k;
 }
