@@ -1,75 +1,13 @@
-/* One allocation of ours after the other fails: nothing may crash, leak or be told twice. The
- * linker sends malloc, calloc and realloc of our own objects here (tests/CMakeLists.txt); those of
- * the libraries go on as ever. */
-#include <stdlib.h>
-
+/* Cores of the node while one allocation of ours after the other fails: nothing may crash, leak or
+ * be told twice. Those of other layers are in their own test_no_memory_*.c. */
 #include "node/h3.h"
 #include "node/lan_announce.h"
 #include "node/nix/cache_query.h"
 #include "node/peer_manager.h"
 #include "proto/base/encoding.h"
+#include "tests/no_memory.h"
 #include "tests/sim/sim_net.c"
 #include "transport/link.h"
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-
-static struct {
-    unsigned armed; /* inside code under test, and not in a callback of the test */
-    size_t seen, fail_at;
-    bool lasting; /* all from fail_at on fail, not just the one */
-} heap;
-
-static bool fails(void)
-{
-    if (heap.armed == 0)
-        return false;
-    heap.seen++;
-    return heap.lasting ? heap.seen >= heap.fail_at : heap.seen == heap.fail_at;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return fails() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-    return fails() ? NULL : __real_realloc(old, size);
-}
-
-#define ARMED(statement)                                                                           \
-    do {                                                                                           \
-        heap.armed++;                                                                              \
-        statement;                                                                                 \
-        heap.armed--;                                                                              \
-    } while (0)
-
-/* Runs it with each allocation failing in turn until none does. */
-static void sweep(void (*scenario)(void))
-{
-    for (int lasting = 0; lasting < 2; lasting++) {
-        heap.fail_at = 0;
-        do {
-            heap.fail_at++;
-            heap.seen = 0;
-            heap.armed = 0;
-            heap.lasting = lasting;
-            scenario();
-            CHECK_INT(heap.armed, 0);
-        } while (heap.seen >= heap.fail_at);
-        CHECK(heap.fail_at > 3);
-    }
-}
 
 /* --- look-ups --- */
 
@@ -195,7 +133,7 @@ TEST(a_look_up_without_memory_is_a_miss)
     (void)px_buf_put_cstr(&q.narinfo, "Sig: ");
     CHECK_OK(px_nix_sign(&q.key, px_buf_slice(&fingerprint), &q.narinfo));
     CHECK_OK(px_buf_put_cstr(&q.narinfo, "\n"));
-    sweep(look_up);
+    sweep(look_up, 3);
     px_path_info_free(info);
     px_buf_deinit(&fingerprint);
     px_buf_deinit(&q.narinfo);
@@ -214,15 +152,6 @@ struct node {
     struct px_h3_exchange *x;
     unsigned asked, ends, whole;
 };
-
-/* A callback of the test: its own allocations are none of the sweep's business. */
-#define DISARMED(statement)                                                                        \
-    do {                                                                                           \
-        unsigned was = heap.armed;                                                                 \
-        heap.armed = 0;                                                                            \
-        statement;                                                                                 \
-        heap.armed = was;                                                                          \
-    } while (0)
 
 static int net_send(void *ctx, const struct px_path *path, unsigned ecn, struct px_slice data,
                     size_t segment)
@@ -413,7 +342,7 @@ static void talk(void)
 TEST(links_and_requests_survive_any_lack_of_memory)
 {
     CHECK_OK(px_crypto_init());
-    sweep(talk);
+    sweep(talk, 3);
 }
 
 /* --- the peer manager --- */
@@ -584,7 +513,7 @@ static void m_scenario(void)
 
 TEST(the_peer_manager_survives_any_lack_of_memory)
 {
-    sweep(m_scenario);
+    sweep(m_scenario, 3);
 }
 
 /* --- announcements on the link --- */
@@ -653,5 +582,5 @@ static void lan_scenario(void)
 
 TEST(announcements_survive_any_lack_of_memory)
 {
-    sweep(lan_scenario);
+    sweep(lan_scenario, 3);
 }
