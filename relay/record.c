@@ -29,7 +29,7 @@ static bool is_writable(const struct px_record *r)
         if (!text_fits(r->relays[i], PX_RECORD_URL_MAX))
             return false;
     for (size_t i = 0; i < r->addr_count; i++)
-        if (r->addrs[i].family == PX_ADDR_NONE)
+        if (r->addrs[i].family != PX_ADDR_IP4 && r->addrs[i].family != PX_ADDR_IP6)
             return false;
     return true;
 }

@@ -46,7 +46,7 @@ static int put_address(struct px_buf *out, const struct px_addr *a)
 {
     uint8_t text[18];
     size_t ip = a->family == PX_ADDR_IP4 ? 4 : 16;
-    if (a->family == PX_ADDR_NONE)
+    if (a->family != PX_ADDR_IP4 && a->family != PX_ADDR_IP6)
         return PX_EINVAL;
     memcpy(text, a->ip, ip);
     text[ip] = (uint8_t)(a->port >> 8);

@@ -81,6 +81,13 @@ static bool on_is_member(void *ctx, const struct px_peer_id *id)
     return io->config.is_member(io->config.ctx, id);
 }
 
+/* That a circuit ends is no warning, whatever ended it. */
+static enum px_log_level level_of(const struct px_relay_audit *a)
+{
+    bool quiet = a->status == PX_RELAY_OK || strcmp(a->event, "circuit.ended") == 0;
+    return quiet ? PX_LOG_INFO : PX_LOG_WARN;
+}
+
 static void on_audit(void *ctx, const struct px_relay_audit *a)
 {
     const struct px_relay_server_io *io = ctx;
@@ -89,7 +96,7 @@ static void on_audit(void *ctx, const struct px_relay_audit *a)
         px_peer_id_format(a->other, other);
     if (a->addr != NULL)
         px_addr_format(a->addr, addr);
-    px_log_event(io->config.log, a->status == PX_RELAY_OK ? PX_LOG_INFO : PX_LOG_WARN, a->event,
+    px_log_event(io->config.log, level_of(a), a->event,
                  PX_F_STR("peer", px_peer_id_format(a->peer, peer)), PX_F_STR("other", other),
                  PX_F_STR("addr", addr), PX_F_STR("class", px_relay_class_name(a->class)),
                  PX_F_STR("status", px_relay_status_name(a->status)), PX_F_U64("bytes", a->bytes));

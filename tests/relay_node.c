@@ -53,6 +53,14 @@ static void on_up(void *ctx, struct px_link *link)
     px_relay_client_up(n->client, binding, px_now_io());
 }
 
+/* Also when our own address is another one: circuits are bound anew from there. */
+static void on_path_changed(void *ctx, struct px_link *link)
+{
+    struct relay_node *n = ctx;
+    px_link_path(link, &n->path);
+    px_relay_client_network_changed(n->client, px_now_io());
+}
+
 static void on_down(void *ctx, struct px_link *link, int err, bool by_peer, bool was_up)
 {
     struct relay_node *n = ctx;
@@ -89,7 +97,8 @@ static const struct px_overlay_ops overlay_ops = {.authorize = on_authorize,
                                                   .up = on_up,
                                                   .down = on_down,
                                                   .refused = on_refused,
-                                                  .stream = on_stream};
+                                                  .stream = on_stream,
+                                                  .path_changed = on_path_changed};
 
 static size_t on_batch(void *ctx, const struct px_path *path, unsigned ecn, uint8_t *data,
                        size_t len, size_t segment)

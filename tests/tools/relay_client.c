@@ -6,7 +6,8 @@
  *   register NAME [N]  find NAME|ID|-    watch on|off
  *   invite HEX MS      admit HEX         vouch ID on|off
  *   probe ADDR         report ID sent|received BYTES      totals ID
- *   spoof HEX          sends these bytes as a packet        dial        quit */
+ *   spoof HEX          sends these bytes as a packet        dial        quit
+ *   moved              tells the link that the network changed */
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -315,6 +316,8 @@ static void on_line(char *text)
         do_spoof(a);
     else if (strcmp(word, "dial") == 0)
         say("dialling %s", px_errname(relay_node_dial(&node)));
+    else if (strcmp(word, "moved") == 0)
+        px_overlay_io_network_changed(node.io);
     else if (strcmp(word, "quit") == 0)
         stop();
     else

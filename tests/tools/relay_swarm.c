@@ -1,0 +1,260 @@
+/* Many nodes at one relay, in one process, each with a socket and identity of its own: they
+ * register, call each other, send a little, hang up, now and then leave and come back. Identities
+ * follow from their number, so that the relay can be told of them first. relay_swarm ids COUNT
+ *   relay_swarm run COUNT SECONDS IP:PORT RELAY-ID [idle]
+ * Ends with one line of counts; exit code 1 if anything came that should not. */
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+#include "relay/record.h"
+#include "tests/relay_node.h"
+
+#define TICK_MS    20
+#define DIALS_TICK 8
+#define HOLD       (2 * PX_SEC) /* a circuit is used for so long */
+
+struct member {
+    struct relay_node node;
+    struct px_relay_leg *called; /* the circuit it made */
+    px_nsec hang_up_at;
+    uint64_t number;
+    bool up, away;
+};
+
+static struct member *members;
+static size_t count, started;
+static bool idle;
+static uv_loop_t loop;
+static uv_timer_t tick;
+static px_nsec end_at;
+static uint64_t random_state = 12345;
+static struct {
+    size_t up, reserved, calls, opens, packets, ended_early, downs, dials, registered, bad;
+} stats;
+
+static uint64_t next_random(void)
+{
+    random_state = random_state * 6364136223846793005u + 1442695040888963407u;
+    return random_state >> 33;
+}
+
+static void fill(void *ctx, void *buf, size_t len)
+{
+    uint64_t *n = ctx;
+    memset(buf, 0x5e, len);
+    if (len >= sizeof(*n))
+        memcpy(buf, n, sizeof(*n));
+}
+
+static void identity_of(size_t i, struct px_identity *ret)
+{
+    uint64_t n = i + 1;
+    const struct px_rng rng = {fill, &n};
+    px_identity_generate(&rng, ret);
+}
+
+static void on_link(struct relay_node *n, bool up, int err)
+{
+    struct member *m = n->user;
+    (void)err;
+    stats.up += up ? 1 : 0;
+    stats.up -= !up && m->up ? 1 : 0;
+    stats.downs += !up;
+    m->up = up;
+    m->away = !up;
+}
+
+static void do_register(struct member *m)
+{
+    struct px_record r = {.name_space = PX_SLICE_LIT("default"), .sequence = ++m->number};
+    struct px_relay_msg msg = {
+        .type = PX_RELAY_MSG_REGISTER, .name_space = PX_SLICE_LIT("default"), .record_count = 1};
+    struct px_buf out;
+    r.addrs[r.addr_count++] = m->node.path.local;
+    px_buf_init(&out, PX_RELAY_RECORD_MAX);
+    if (px_record_sign(&m->node.identity, &r, &out) == 0) {
+        msg.records[0] = px_buf_slice(&out);
+        (void)!px_relay_client_request(m->node.client, &msg, NULL, px_now_io());
+    }
+    px_buf_deinit(&out);
+}
+
+static void on_reserved(void *ctx, enum px_relay_status status, enum px_relay_class class)
+{
+    struct relay_node *n = ctx;
+    struct member *m = n->user;
+    (void)class;
+    if (status != PX_RELAY_OK && status != PX_RELAY_NO_RESERVATION)
+        stats.bad++;
+    if (status != PX_RELAY_OK)
+        return;
+    stats.reserved++;
+    do_register(m);
+}
+
+static void on_ring(void *ctx, struct px_relay_leg *leg, const struct px_peer_id *caller)
+{
+    (void)ctx;
+    (void)caller;
+    px_relay_leg_answer(leg, true, px_now_io());
+}
+
+static void on_open(void *ctx, struct px_relay_leg *leg)
+{
+    struct relay_node *n = ctx;
+    stats.opens++;
+    relay_node_send(n, leg, PX_SLICE_LIT("hello from the swarm"));
+}
+
+static void on_data(void *ctx, struct px_relay_leg *leg, struct px_slice payload)
+{
+    (void)ctx;
+    (void)leg;
+    stats.packets++;
+    stats.bad += !px_slice_eq_cstr(payload, "hello from the swarm");
+}
+
+static void on_ended(void *ctx, struct px_relay_leg *leg, enum px_relay_status why)
+{
+    struct member *m = ((struct relay_node *)ctx)->user;
+    stats.ended_early += m->called == leg;
+    if (m->called == leg)
+        m->called = NULL;
+    /* a callee that is busy or away just now is the swarm's own doing */
+    stats.bad += why == PX_RELAY_MALFORMED_MESSAGE || why == PX_RELAY_INTERNAL;
+}
+
+static void on_reply(void *ctx, void *token, enum px_relay_status status,
+                     const struct px_relay_msg *m)
+{
+    (void)ctx;
+    (void)token;
+    (void)m;
+    stats.registered += status == PX_RELAY_OK;
+    stats.bad += status != PX_RELAY_OK && status != PX_RELAY_NO_ANSWER;
+}
+
+static void on_observed(void *ctx, const struct px_addr *a)
+{
+    (void)ctx;
+    (void)a;
+}
+
+static void on_restarting(void *ctx, px_nsec left, px_nsec spread)
+{
+    (void)ctx;
+    (void)left;
+    (void)spread;
+}
+
+static const struct px_relay_client_ops ops = {.reserved = on_reserved,
+                                               .ring = on_ring,
+                                               .open = on_open,
+                                               .data = on_data,
+                                               .ended = on_ended,
+                                               .reply = on_reply,
+                                               .observed = on_observed,
+                                               .restarting = on_restarting};
+
+static void act(struct member *m, px_nsec now)
+{
+    struct member *other = &members[next_random() % count];
+    if (m->away && !m->up) {
+        m->away = false;
+        stats.dials++;
+        stats.bad += relay_node_dial(&m->node) != 0;
+        return;
+    }
+    if (!m->up)
+        return;
+    if (m->called != NULL && now >= m->hang_up_at) {
+        px_relay_leg_end(m->called);
+        m->called = NULL;
+    } else if (m->called == NULL && other != m) {
+        stats.calls++;
+        m->hang_up_at = now + HOLD;
+        if (px_relay_client_call(m->node.client, &other->node.identity.id, NULL, now, &m->called))
+            m->called = NULL;
+    }
+    if (next_random() % 200 == 0 && m->called == NULL) /* leaves, and comes back later */
+        px_link_close(m->node.link, PX_CLOSE_SHUTDOWN);
+}
+
+static void stop(void)
+{
+    uv_close((uv_handle_t *)&tick, NULL);
+    printf("up=%zu reserved=%zu registered=%zu calls=%zu opens=%zu packets=%zu downs=%zu bad=%zu\n",
+           stats.up, stats.reserved, stats.registered, stats.calls, stats.opens, stats.packets,
+           stats.downs, stats.bad);
+    fflush(stdout);
+    for (size_t i = 0; i < started; i++) {
+        members[i].node.link_changed = NULL;
+        relay_node_close(&members[i].node);
+    }
+}
+
+static void on_tick(uv_timer_t *t)
+{
+    static struct px_peer_id relay;
+    static struct px_addr addr;
+    const char *const *argv = t->data;
+    px_nsec now = px_now_io();
+    if (started == 0 && (px_peer_id_parse(px_slice_cstr(argv[5]), &relay) != 0 ||
+                         px_addr_parse(px_slice_cstr(argv[4]), &addr) != 0))
+        exit(2);
+    for (int i = 0; i < DIALS_TICK && started < count; i++) {
+        struct member *m = &members[started++];
+        m->node.user = m;
+        m->node.link_changed = on_link;
+        if (relay_node_start(&m->node, &loop, &relay, &addr, "default", &ops, true) != 0) {
+            fprintf(stderr, "cannot start node %zu\n", started);
+            exit(1);
+        }
+    }
+    if (now >= end_at) {
+        stop();
+        return;
+    }
+    /* every node about every four seconds */
+    for (size_t i = 0; !idle && started == count && i <= count * TICK_MS / 4000; i++)
+        act(&members[next_random() % count], now);
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t n, seconds;
+    struct rlimit lim;
+    char id[PX_PEER_ID_TEXT_MAX];
+    if (argc < 3 || px_crypto_init() != 0 || px_slice_parse_u64(px_slice_cstr(argv[2]), &n) != 0)
+        return 2;
+    count = (size_t)n;
+    members = calloc(count, sizeof(*members));
+    if (members == NULL)
+        return 1;
+    for (size_t i = 0; i < count; i++) {
+        identity_of(i, &members[i].node.identity);
+        if (strcmp(argv[1], "ids") == 0)
+            puts(px_peer_id_format(&members[i].node.identity.id, id));
+    }
+    if (strcmp(argv[1], "run") == 0) {
+        if (argc < 6 || px_slice_parse_u64(px_slice_cstr(argv[3]), &seconds) != 0)
+            return 2;
+        idle = argc > 6;
+        if (getrlimit(RLIMIT_NOFILE, &lim) == 0) {
+            lim.rlim_cur = lim.rlim_max;
+            (void)setrlimit(RLIMIT_NOFILE, &lim);
+        }
+        (void)mallopt(M_MMAP_THRESHOLD, 256 * 1024); /* receive buffers: untouched, not resident */
+        uv_loop_init(&loop);
+        uv_timer_init(&loop, &tick);
+        tick.data = argv;
+        end_at = px_now_io() + seconds * PX_SEC;
+        uv_timer_start(&tick, on_tick, 0, TICK_MS);
+        uv_run(&loop, UV_RUN_DEFAULT);
+        px_assert(uv_loop_close(&loop) == 0);
+    }
+    free(members);
+    return stats.bad > 0;
+}
