@@ -52,7 +52,9 @@ static size_t pick(const struct px_addr *listen, const struct px_net_addr *nets,
     for (int wanted = 0; wanted < 40; wanted++) {
         for (size_t i = 0; i < net_count && count < PX_INVITE_ADDRS_MAX; i++) {
             bool four = nets[i].addr.family == PX_ADDR_IP4;
-            if (rank(&nets[i]) != wanted || (listen->family == PX_ADDR_IP4 && !four) ||
+            /* a local IPv6 address beside an IPv4 one only makes codes longer */
+            if (rank(&nets[i]) != wanted || (!four && ip4 > 0 && wanted % 10 == 2) ||
+                (listen->family == PX_ADDR_IP4 && !four) ||
                 (four ? ip4 == IP4_MAX : ip6 == IP6_MAX))
                 continue;
             put(ret[count++], nets[i].addr, listen->port);

@@ -1,5 +1,6 @@
 /* Cores of the node while one allocation of ours after the other fails: nothing may crash, leak or
  * be told twice. Those of other layers are in their own test_no_memory_*.c. */
+#include "auth/pairing_invite.h"
 #include "node/h3.h"
 #include "node/lan_announce.h"
 #include "node/nix/cache_query.h"
@@ -583,4 +584,67 @@ static void lan_scenario(void)
 TEST(announcements_survive_any_lack_of_memory)
 {
     sweep(lan_scenario, 3);
+}
+
+/* --- pairing --- */
+
+static int pair(struct px_pairing *a, struct px_pairing *b, const struct px_invite *code,
+                const struct px_pairing_key *key, struct px_buf *msg)
+{
+    const struct px_pairing_card card = {
+        .name = "bob", .addr_count = 1, .addrs = {"h:1"}, .grants = 1};
+    struct px_pairing_card got;
+    int err = px_pairing_write_hello(b, code->id, key, &card, msg);
+    if (err == 0)
+        err = px_pairing_read_hello(a, px_buf_slice(msg), &got);
+    if (err == 0)
+        err = px_pairing_check_hello(a, key);
+    px_buf_clear(msg);
+    if (err == 0)
+        err = px_pairing_write_welcome(a, &card, msg);
+    if (err == 0)
+        err = px_pairing_read_welcome(b, px_buf_slice(msg), &got);
+    px_buf_clear(msg);
+    if (err == 0)
+        err = px_pairing_write_confirm(b, msg);
+    if (err == 0)
+        err = px_pairing_read_confirm(a, px_buf_slice(msg));
+    px_buf_clear(msg);
+    if (err == 0)
+        err = px_pairing_write_done(a, msg);
+    return err != 0 ? err : px_pairing_read_done(b, px_buf_slice(msg));
+}
+
+static void pairing_scenario(void)
+{
+    static const uint8_t binding[PX_PAIRING_BINDING_LEN];
+    struct px_peer_id inviter = {{1}}, joiner = {{2}};
+    struct px_pairing a, b;
+    struct px_pairing_invite invite;
+    struct px_invite code, again;
+    struct px_invite_fault fault;
+    struct px_buf printed, msg;
+    int err;
+    CHECK_OK(px_crypto_init());
+    px_pairing_invite_new(&inviter, &px_system_rng, 1, &invite, &code);
+    px_buf_init(&printed, PX_INVITE_TEXT_MAX);
+    px_buf_init(&msg, PX_PAIRING_MESSAGE_MAX);
+    px_pairing_init(&a, PX_PAIRING_INVITER, &inviter, &joiner, binding);
+    px_pairing_init(&b, PX_PAIRING_JOINER, &inviter, &joiner, binding);
+    ARMED(err = px_invite_print(&code, &printed));
+    if (err == 0)
+        ARMED(err = px_invite_parse(px_buf_slice(&printed), &again, &fault));
+    if (err == 0)
+        ARMED(err = pair(&a, &b, &code, &invite.pair, &msg));
+    CHECK_ERR(err, heap.seen < heap.fail_at ? 0 : PX_ENOMEM);
+    CHECK_INT(err == 0, b.state == PX_PAIRING_DONE);
+    px_pairing_deinit(&a);
+    px_pairing_deinit(&b);
+    px_buf_deinit(&printed);
+    px_buf_deinit(&msg);
+}
+
+TEST(pairing_survives_any_lack_of_memory)
+{
+    sweep(pairing_scenario, 3);
 }

@@ -191,6 +191,16 @@ TEST(an_invite_carries_the_best_few_addresses)
     CHECK_STR(got[0], "192.168.1.20:4001");
 }
 
+TEST(a_local_ip6_address_only_stands_in_for_ip4)
+{
+    static const struct net nets[] = {{"[fd00::5]", "eth0", false}, {"192.0.2.2", "eth0", false}};
+    char got[PX_INVITE_ADDRS_MAX][PX_INVITE_ADDR_MAX];
+    CHECK_INT(pick("[::]:1", nets, 2, got), 1);
+    CHECK_STR(got[0], "192.0.2.2:1");
+    CHECK_INT(pick("[::]:1", nets, 1, got), 1);
+    CHECK_STR(got[0], "[fd00::5]:1");
+}
+
 TEST(bound_to_one_address_an_invite_carries_that)
 {
     static const struct net nets[] = {{"192.168.1.20", "wlan0", false}};
