@@ -245,7 +245,18 @@ static bool may_be_guest(const struct px_peer_manager *m, const struct px_peer *
 int px_peer_manager_authorize(const struct px_peer_manager *m, const struct px_peer_id *id)
 {
     const struct px_peer *p = px_peer_manager_find(m, id);
-    return (p != NULL && p->listed) || may_be_guest(m, p, id) ? 0 : PX_EUNLISTED;
+    return p != NULL && (p->listed || p->call != NULL) ? 0 : PX_EUNLISTED;
+}
+
+bool px_peer_manager_welcomes(const struct px_peer_manager *m, const struct px_peer_id *id)
+{
+    return may_be_guest(m, px_peer_manager_find(m, id), id);
+}
+
+bool px_peer_manager_calls(const struct px_peer_manager *m, const struct px_peer_id *id)
+{
+    const struct px_peer *p = px_peer_manager_find(m, id);
+    return p != NULL && p->call != NULL;
 }
 
 static void begin_link(struct px_peer *p, struct px_link *link, bool ours, px_nsec now)

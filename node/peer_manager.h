@@ -117,9 +117,13 @@ PX_MUST_CHECK int px_peer_manager_remember(struct px_peer_manager *m, const stru
 
 /* ---- what the overlay says ---- */
 
-/* Fits px_overlay_ops.authorize: 0 or PX_EUNLISTED. */
+/* Fits px_overlay_ops.authorize: 0 for who is listed or dialled as a guest of theirs. */
 PX_MUST_CHECK int px_peer_manager_authorize(const struct px_peer_manager *m,
                                             const struct px_peer_id *id);
+/* Fits px_overlay_ops.guest. */
+bool px_peer_manager_welcomes(const struct px_peer_manager *m, const struct px_peer_id *id);
+/* A dial of this peer is one of px_peer_manager_dial_guest: px_link_set_guest. */
+bool px_peer_manager_calls(const struct px_peer_manager *m, const struct px_peer_id *id);
 void px_peer_manager_up(struct px_peer_manager *m, struct px_link *link,
                         const struct px_peer_id *id, const struct px_addr *remote, bool ours,
                         px_nsec now);

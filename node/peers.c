@@ -64,7 +64,10 @@ static int on_dial(void *ctx, const struct px_peer_id *id, const struct px_addr 
                    struct px_link **ret)
 {
     struct px_peers *set = ctx;
-    return px_overlay_io_dial(set->io, id, addr, NULL, ret);
+    int err = px_overlay_io_dial(set->io, id, addr, NULL, ret);
+    if (err == 0 && px_peer_manager_calls(set->manager, id))
+        px_link_set_guest(*ret);
+    return err;
 }
 
 static void on_close(void *ctx, struct px_link *link, enum px_close_code code)
@@ -140,6 +143,12 @@ static int on_authorize(void *ctx, const struct px_peer_id *id)
     return px_peer_manager_authorize(set->manager, id);
 }
 
+static bool on_welcomes(void *ctx, const struct px_peer_id *id)
+{
+    struct px_peers *set = ctx;
+    return px_peer_manager_welcomes(set->manager, id);
+}
+
 static void on_up(void *ctx, struct px_link *link)
 {
     struct px_peers *set = ctx;
@@ -198,6 +207,7 @@ static void on_path_changed(void *ctx, struct px_link *link)
 
 static const struct px_overlay_ops overlay_ops = {
     .authorize = on_authorize,
+    .guest = on_welcomes,
     .up = on_up,
     .down = on_down,
     .refused = px_peer_on_refused,

@@ -467,6 +467,12 @@ void *px_link_user(const struct px_link *l)
     return l->user;
 }
 
+void px_link_set_guest(struct px_link *l)
+{
+    px_assert(l->ours && l->state == PX_LINK_TLS);
+    l->guest = true;
+}
+
 void px_link_set_user(struct px_link *l, void *user)
 {
     l->user = user;

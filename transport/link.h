@@ -25,6 +25,8 @@ struct px_link; /* an authenticated link, or one being dialled */
 struct px_overlay_ops {
     /* Is this peer listed? 0, PX_EUNLISTED. Asked at both ends with the authenticated ID. */
     int (*authorize)(void *ctx, const struct px_peer_id *id);
+    /* Optional: somebody who is not listed and says that it comes as a guest. May it in? */
+    bool (*guest)(void *ctx, const struct px_peer_id *id);
     /* The link is usable from here on, streams may be opened. */
     void (*up)(void *ctx, struct px_link *link);
     /* Optional: a dial of ours has proved its peer and said who we are; whether the peer accepts us
@@ -145,6 +147,9 @@ void *px_link_user(const struct px_link *l);
 void px_link_set_user(struct px_link *l, void *user);
 /* Asynchronous: `down` follows from px_overlay_run. */
 void px_link_close(struct px_link *l, enum px_close_code code);
+
+/* Right after a dial: we come as a guest, who need not be listed (docs/spec/handshake.md §5). */
+void px_link_set_guest(struct px_link *l);
 
 /* Streams of ours. PX_EAGAIN when the peer's limit is reached (while early: PX_LINK_PARKED_STREAMS
  * were opened), PX_ESTATE when neither up nor early. */

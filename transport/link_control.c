@@ -161,6 +161,7 @@ static int start_handshake(struct px_link *l, struct px_buf *out)
         .agent = o->agent,
         .noise_static = &o->noise_static,
         .rng = o->rng,
+        .guest = l->guest,
     };
     err = px_link_handshake_new(&config, out, &l->handshake);
     px_wipe(exporter, sizeof(exporter));

@@ -356,6 +356,7 @@ static void copy_config(struct px_link_handshake *h, const struct px_link_handsh
     if (agent.len > 0)
         memcpy(h->ours.agent, agent.data, agent.len);
     h->ours.version = PX_LINK_VERSION;
+    h->ours.guest = config->guest;
     px_x25519_public(config->noise_static, h->static_public);
 }
 

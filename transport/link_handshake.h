@@ -20,6 +20,7 @@ struct px_link_handshake_config {
     struct px_slice agent;              /* ours; cut to PX_AGENT_MAX, must be printable ASCII */
     const struct px_x25519_secret *noise_static;
     struct px_rng rng;
+    bool guest; /* initiator: comes as a guest */
 };
 
 enum px_handshake_state {

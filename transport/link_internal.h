@@ -61,6 +61,7 @@ struct px_link {
     struct px_overlay *overlay;
     struct px_quic_conn *conn; /* NULL once GONE */
     enum px_link_state state;
+    bool guest;                        /* ours: dialled to be let in though we may not be listed */
     bool ours;                         /* we dialled: QUIC client, Noise initiator */
     bool busy;                         /* accepted only to be told BUSY */
     bool proved;                       /* `peer` has proved itself */

@@ -6,7 +6,15 @@
 #define INPUT_MAX 512 /* of anything hashed or signed here */
 
 enum { PROOF_TARGET = 1, PROOF_BINDING, PROOF_NETWORK };
-enum { HELLO_KEY = 1, HELLO_SIGNATURE, HELLO_BOOT_ID, HELLO_AGENT, HELLO_VERSION, HELLO_CAPS };
+enum {
+    HELLO_KEY = 1,
+    HELLO_SIGNATURE,
+    HELLO_BOOT_ID,
+    HELLO_AGENT,
+    HELLO_VERSION,
+    HELLO_CAPS,
+    HELLO_GUEST
+};
 
 /* lp(x) of the specification */
 static void put_lp(struct px_buf *out, struct px_slice s)
@@ -146,7 +154,7 @@ int px_hello_put(const struct px_link_hello *hello, const struct px_identity *id
     px_buf_deinit(&text);
     if (err != 0)
         return err;
-    px_cbor_put_map(out, HELLO_CAPS);
+    px_cbor_put_map(out, hello->guest ? HELLO_GUEST : HELLO_CAPS);
     px_cbor_put_uint(out, HELLO_KEY);
     px_cbor_put_bytes(out, px_slice(identity->id.key, sizeof(identity->id.key)));
     px_cbor_put_uint(out, HELLO_SIGNATURE);
@@ -159,6 +167,10 @@ int px_hello_put(const struct px_link_hello *hello, const struct px_identity *id
     px_cbor_put_uint(out, hello->version);
     px_cbor_put_uint(out, HELLO_CAPS);
     px_cbor_put_uint(out, hello->capabilities);
+    if (hello->guest) {
+        px_cbor_put_uint(out, HELLO_GUEST);
+        px_cbor_put_bool(out, true);
+    }
     return out->err;
 }
 
@@ -206,6 +218,8 @@ static int get_hello_field(struct px_cbor *c, uint64_t key, struct px_link_hello
         return get_version(c, &h->version);
     case HELLO_CAPS:
         return px_cbor_uint(c, &h->capabilities);
+    case HELLO_GUEST:
+        return px_cbor_bool(c, &h->guest);
     default: /* of a later version */
         return px_cbor_skip(c);
     }

@@ -39,6 +39,7 @@ struct px_link_hello {
     char agent[PX_AGENT_MAX + 1];
     uint32_t version;
     uint64_t capabilities;
+    bool guest; /* initiator: it comes to be let in though it may not be listed */
 };
 
 /* What the signature covers besides domain and role. */

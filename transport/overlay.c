@@ -193,6 +193,16 @@ static void go_early(struct px_link *l)
         o->ops.early(o->ops_ctx, l);
 }
 
+/* SPEC handshake §5: listed, or a guest that says so and is welcome */
+static bool is_admitted(const struct px_link *l)
+{
+    const struct px_overlay *o = l->overlay;
+    if (o->ops.authorize(o->ops_ctx, &l->peer) == 0)
+        return true;
+    return !l->ours && px_link_handshake_peer(l->handshake)->guest && o->ops.guest != NULL &&
+           o->ops.guest(o->ops_ctx, &l->peer);
+}
+
 /* SPEC handshake §5: what follows once the peer's identity is proved. */
 static void settle_proved(struct px_link *l)
 {
@@ -201,7 +211,7 @@ static void settle_proved(struct px_link *l)
         px_link_fail(l, PX_ESELF, PX_CLOSE_SELF);
         return;
     }
-    if (o->ops.authorize(o->ops_ctx, &l->peer) != 0) {
+    if (!is_admitted(l)) {
         px_link_fail(l, PX_EUNLISTED, PX_CLOSE_UNLISTED);
         return;
     }

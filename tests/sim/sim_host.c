@@ -263,8 +263,16 @@ static void on_pong(void *ctx, struct px_link *link, uint64_t nonce, px_nsec rtt
     h->pong_rtt = rtt;
 }
 
+static bool on_guest(void *ctx, const struct px_peer_id *id)
+{
+    const struct host *h = ctx;
+    CHECK(h->unlisted != NULL && px_peer_id_eq(h->unlisted, id));
+    return h->guests_welcome;
+}
+
 static const struct px_overlay_ops overlay_ops = {
     .authorize = on_authorize,
+    .guest = on_guest,
     .up = on_up,
     .early = on_early,
     .down = on_down,
@@ -348,7 +356,10 @@ int host_dial_at(struct host *h, const struct px_peer_id *id, uint8_t number)
     if (h->any_local)
         memset(path.local.ip, 0, sizeof(path.local.ip));
     sim_node_kick(h->node);
-    return px_overlay_dial(h->overlay, id, &path, NULL, sim_net_now(h->net), &l);
+    int err = px_overlay_dial(h->overlay, id, &path, NULL, sim_net_now(h->net), &l);
+    if (err == 0 && h->as_guest)
+        px_link_set_guest(l);
+    return err;
 }
 
 int host_dial(struct host *h, const struct host *to)

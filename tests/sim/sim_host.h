@@ -34,6 +34,8 @@ struct host {
     struct px_overlay *overlay;
 
     const struct px_peer_id *unlisted; /* everyone else is listed */
+    bool guests_welcome;               /* the unlisted one may come as a guest */
+    bool as_guest;                     /* our dials do */
     bool close_when_asked; /* closes the link to a peer whenever that peer is to be authorized */
     struct px_link *links[HOST_LINKS_MAX]; /* up */
     size_t link_count, up_count, down_count, refused_count, cloned_count;

@@ -45,6 +45,29 @@ TEST(an_unlisted_dialler_is_refused)
     world_deinit(&w);
 }
 
+/* A peer that was removed must not believe itself connected because somebody is being paired. */
+TEST(guests_are_let_in_only_if_they_say_so_and_are_welcome)
+{
+    static const struct {
+        bool says_so, welcome;
+    } cases[] = {{false, true}, {true, false}, {true, true}};
+    for (size_t i = 0; i < PX_ARRAY_LEN(cases); i++) {
+        struct world w;
+        world_start(&w, 410 + i, &sim_calm);
+        w.b.unlisted = &w.a.identity.id;
+        w.b.guests_welcome = cases[i].welcome;
+        w.a.as_guest = cases[i].says_so;
+        if (cases[i].says_so && cases[i].welcome) {
+            world_connect(&w);
+        } else {
+            CHECK_OK(host_dial(&w.a, &w.b));
+            CHECK(world_run_until(&w, a_down_and_b_refused, 10 * PX_SEC));
+            check_refusal(&w, PX_EREFUSED, PX_EUNLISTED, true);
+        }
+        world_deinit(&w);
+    }
+}
+
 TEST(a_refused_dialler_that_sent_early_hears_down_alone_and_its_streams_end)
 {
     struct world w;

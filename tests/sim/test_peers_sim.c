@@ -70,6 +70,7 @@ static int on_dial(void *ctx, const struct px_peer_id *id, const struct px_addr 
     struct node *n = ctx;
     const struct px_path path = {sim_addr((uint8_t)(n->index + 1)), *addr};
     n->dial_count++;
+    CHECK(!px_peer_manager_calls(n->manager, id)); /* nobody pairs here */
     return px_overlay_dial(n->overlay, id, &path, NULL, sim_net_now(n->swarm->net), ret);
 }
 

@@ -671,12 +671,13 @@ TEST(guests_come_in_up_to_the_limit_and_only_for_a_while)
 {
     struct world *w = world_new(17);
     struct px_peer_id next = id_of(99);
-    CHECK_ERR(px_peer_manager_authorize(w->m, &next), PX_EUNLISTED);
+    CHECK(!px_peer_manager_welcomes(w->m, &next));
     w->guests_welcome = true;
     for (uint8_t i = 0; i < PX_GUESTS_MAX; i++) {
-        CHECK_OK(px_peer_manager_authorize(w->m, &next));
+        CHECK(px_peer_manager_welcomes(w->m, &next));
         incoming(w, (uint8_t)(50 + i), "10.0.0.1:1");
     }
+    CHECK(!px_peer_manager_welcomes(w->m, &next));
     CHECK_ERR(px_peer_manager_authorize(w->m, &next), PX_EUNLISTED);
     CHECK(incoming(w, 99, "10.0.0.1:1")->closed); /* was authorized before the others came */
     run(w, PX_GUEST_TIME - 1);
@@ -688,7 +689,7 @@ TEST(guests_come_in_up_to_the_limit_and_only_for_a_while)
         down(w, &w->dials[i], PX_ECLOSED, false);
     }
     run(w, 0);
-    CHECK_OK(px_peer_manager_authorize(w->m, &next));
+    CHECK(px_peer_manager_welcomes(w->m, &next));
     CHECK_INT(px_peer_manager_deadline(w->m), PX_NEVER);
     world_free(w);
 }
