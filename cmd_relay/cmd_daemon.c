@@ -27,7 +27,8 @@ static int exit_code(const char *part, int err)
 {
     if (strcmp(part, "control") == 0 && err == PX_EEXIST)
         return PX_EXIT_RUNNING;
-    if (strcmp(part, "listen") == 0 && (err == PX_EADDR || err == PX_EPERM || err == PX_EINVAL))
+    bool address = strcmp(part, "listen") == 0 || strcmp(part, "metrics") == 0;
+    if (address && (err == PX_EADDR || err == PX_EPERM || err == PX_EINVAL))
         return PX_EXIT_ADDRESS;
     if (strcmp(part, "asn-file") == 0)
         return PX_EXIT_CONFIG;

@@ -10,6 +10,7 @@ struct px_relay_config {
     char *listen;      /* UDP address */
     char *public_addr; /* HOST:PORT of the URL that is printed; "": the bound address */
     char *asn_file;    /* "" for none */
+    char *metrics;     /* loopback TCP address */
     bool open;
     uint64_t reservations, reservations_per_source, reservations_per_asn;
     uint64_t reservation_ttl_ms;

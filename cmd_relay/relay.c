@@ -10,6 +10,7 @@
 
 #include "auth/file_io.h"
 #include "auth/identity_io.h"
+#include "cmd_relay/metrics.h"
 #include "cmd_relay/store_db.h"
 #include "node/allowlist.h"
 #include "node/control.h"
@@ -30,6 +31,7 @@ struct relay {
     struct px_asn_table *asn_table;
     struct px_relay_server_io *server;
     struct px_control *control;
+    struct px_relay_metrics *metrics;
     px_nsec started_at;
     bool open, stopping;
     char *hint;
@@ -118,6 +120,23 @@ static int start_server(struct relay *r)
     return err != 0 ? err : px_relay_server_io_new(&c, &r->server);
 }
 
+static bool stats_of(void *ctx, struct px_relay_server_stats *ret, struct px_udp_stats *ret_udp)
+{
+    const struct relay *r = ctx;
+    if (r->server == NULL || r->stopping)
+        return false;
+    px_relay_server_io_stats(r->server, ret, ret_udp);
+    return true;
+}
+
+static int start_metrics(struct relay *r)
+{
+    struct px_relay_metrics_config c = {
+        .loop = &r->loop, .log = r->log, .stats = stats_of, .ctx = r};
+    int err = px_addr_parse(px_slice_cstr(r->run->config->metrics), &c.listen);
+    return err != 0 ? err : px_relay_metrics_new(&c, &r->metrics);
+}
+
 static const char *url_of(const struct relay *r, char out[PX_RELAY_URL_MAX])
 {
     char id[PX_PEER_ID_TEXT_MAX], addr[PX_ADDR_TEXT_MAX];
@@ -193,6 +212,8 @@ static void on_server_closed(void *ctx)
 {
     struct relay *r = ctx;
     r->server = NULL;
+    px_relay_metrics_close(r->metrics);
+    r->metrics = NULL;
     if (r->control != NULL)
         px_control_close(r->control, on_control_closed, r);
     else
@@ -285,7 +306,7 @@ static int start(struct relay *r, const char **ret_part)
         {"loop", start_signals},       {"identity", start_identity},
         {"asn-file", start_asn_table}, {"control", start_control},
         {"relay.db", start_store},     {"authorized_keys", start_members},
-        {"listen", start_server},
+        {"listen", start_server},      {"metrics", start_metrics},
     };
     for (size_t i = 0; i < PX_ARRAY_LEN(steps); i++) {
         int err = steps[i].run(r);

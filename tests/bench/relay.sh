@@ -43,7 +43,7 @@ for n in a b; do
     "$relay" init --home "$dir/$n" >/dev/null
     "$relay" auth add "$("$relay" whoami --home "$dir/$n")" --name $n --home "$dir/relay" >/dev/null
 done
-"$relay" daemon --home "$dir/relay" --listen 127.0.0.1:0 --member-rate 0 >"$dir/relay.log" 2>&1 &
+"$relay" daemon --home "$dir/relay" --listen 127.0.0.1:0 --metrics 127.0.0.1:0 --member-rate 0 >"$dir/relay.log" 2>&1 &
 relay_pid=$!
 pids+=($relay_pid)
 wait_for "$dir/relay.log" event=ready

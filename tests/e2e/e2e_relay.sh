@@ -6,10 +6,11 @@ RELAY=$BIN/peerix-relay
 CLIENT=$BIN/tests/relay_client
 RHOME=$T/relay
 PORT=0
+METRICS=127.0.0.1:$((20000 + RANDOM % 20000))
 
 relay_start() { # [OPTIONS]
     : >"$T/relay.log"
-    "$RELAY" daemon --home "$RHOME" --listen "127.0.0.1:$PORT" "$@" >>"$T/relay.log" 2>&1 &
+    "$RELAY" daemon --home "$RHOME" --listen "127.0.0.1:$PORT" --metrics "$METRICS" "$@" >>"$T/relay.log" 2>&1 &
     RELAY_PID=$!
     PIDS+=("$RELAY_PID")
     until_true 10 grep -q event=ready "$T/relay.log" || { cat "$T/relay.log"; return 1; }
@@ -69,7 +70,7 @@ check "auth list --json is JSON" bash -c '"$1" auth list --json --home "$2" | gr
 
 relay_start --log-level debug || { not_ok "the relay starts" "$T/relay.log"; finish; }
 check "it prints its URL" grep -q "url=peerix-relay://$ID@127.0.0.1:$PORT" "$T/relay.log"
-check "a second relay of this home exits 9" bash -c '"$1" daemon --home "$2" --listen 127.0.0.1:0; [ $? = 9 ]' _ "$RELAY" "$RHOME"
+check "a second relay of this home exits 9" bash -c '"$1" daemon --home "$2" --listen 127.0.0.1:0 --metrics 127.0.0.1:0; [ $? = 9 ]' _ "$RELAY" "$RHOME"
 
 # ---- admission ----
 identity mallory
@@ -99,6 +100,12 @@ check "a callee may decline" hears alice 'ended DECLINED'
 tell bob consent on
 tell alice call "$(id_of mallory)"
 check "a node that is not there cannot be called" hears alice 'ended NO_RESERVATION'
+
+# ---- what it measures ----
+check "/healthz answers" bash -c '[ "$(curl -s "http://$1/healthz")" = ok ]' _ "$METRICS"
+check "/metrics counts circuits and bytes" bash -c 'curl -s "http://$1/metrics" | grep -qE "^peerix_relay_forwarded_bytes_total [1-9]"' _ "$METRICS"
+check "every family has help and type" bash -c 'curl -s "http://$1/metrics" | awk "/^# HELP/ {h++} /^# TYPE/ {t++} END {exit !(h == t && h > 20)}"' _ "$METRICS"
+check "a page that names another host gets nothing" bash -c '[ "$(curl -s -o /dev/null -w "%{http_code}" -H "Host: evil.example" "http://$1/metrics")" = 403 ]' _ "$METRICS"
 
 # ---- garbage at the socket ----
 head -c 1000000 /dev/urandom >"$T/garbage"
