@@ -213,7 +213,8 @@ int px_control_body_parse(struct px_slice text, json_t **ret, char *ret_why, siz
     }
     json_t *body = json_loadb((const char *)text.data, text.len, JSON_REJECT_DUPLICATES, &why);
     if (body == NULL) {
-        bool memory = json_error_code(&why) == json_error_out_of_memory;
+        /* jansson says nothing at all where memory was missing */
+        bool memory = why.text[0] == '\0' || json_error_code(&why) == json_error_out_of_memory;
         snprintf(ret_why, why_size, "the body is no JSON: line %d, column %d", why.line,
                  why.column);
         return memory ? PX_ENOMEM : PX_EPARSE;

@@ -3,7 +3,7 @@
 
 #include <stdio.h>
 
-#define CELL_MAX 4096 /* longer values end in an ellipsis */
+#define CELL_MAX 4096 /* a longer value is an ellipsis */
 
 /* --- characters --- */
 
@@ -169,12 +169,13 @@ static int put_cell(struct px_buf *out, const json_t *row, const char *key)
 {
     struct px_buf cell;
     px_buf_init(&cell, CELL_MAX);
-    if (px_control_put_value(&cell, member(row, key)) != 0)
-        (void)px_buf_put_cstr(out, "…");
-    else
-        (void)px_buf_put(out, px_buf_slice(&cell));
+    int err = px_control_put_value(&cell, member(row, key));
+    if (err == PX_ELIMIT)
+        err = px_buf_put_cstr(out, "…");
+    else if (err == 0)
+        err = px_buf_put(out, px_buf_slice(&cell));
     px_buf_deinit(&cell);
-    return out->err;
+    return err;
 }
 
 /* Appends blanks up to `to` columns since `from` bytes. The last column is not padded. */
@@ -184,20 +185,23 @@ static void pad(struct px_buf *out, size_t from, size_t to)
         (void)px_buf_put_u8(out, ' ');
 }
 
-static size_t column_width(const json_t *rows, const struct px_control_column *column)
+static int column_width(const json_t *rows, const struct px_control_column *column, size_t *ret)
 {
     size_t i, widest = width(px_slice_cstr(column->title));
+    int err = 0;
     json_t *row;
     struct px_buf cell;
     px_buf_init(&cell, CELL_MAX);
     json_array_foreach(rows, i, row)
     {
         px_buf_clear(&cell);
-        (void)put_cell(&cell, row, column->key);
+        if (err == 0)
+            err = put_cell(&cell, row, column->key);
         widest = PX_MAX(widest, width(px_buf_slice(&cell)));
     }
     px_buf_deinit(&cell);
-    return widest;
+    *ret = widest;
+    return err;
 }
 
 int px_control_put_table(struct px_buf *out, const json_t *rows,
@@ -205,9 +209,12 @@ int px_control_put_table(struct px_buf *out, const json_t *rows,
 {
     size_t widths[PX_CONTROL_COLUMNS_MAX] = {0}, r;
     json_t *row;
+    int err = 0;
     px_assert(count <= PX_CONTROL_COLUMNS_MAX);
-    for (size_t c = 0; c + 1 < count; c++)
-        widths[c] = column_width(rows, &columns[c]) + 2;
+    for (size_t c = 0; c + 1 < count && err == 0; c++) {
+        err = column_width(rows, &columns[c], &widths[c]);
+        widths[c] += 2;
+    }
     for (size_t c = 0; c < count; c++) {
         size_t from = out->len;
         (void)px_buf_put_cstr(out, columns[c].title);
@@ -216,12 +223,14 @@ int px_control_put_table(struct px_buf *out, const json_t *rows,
     (void)px_buf_put_u8(out, '\n');
     json_array_foreach(rows, r, row)
     {
-        for (size_t c = 0; c < count; c++) {
+        for (size_t c = 0; c < count && err == 0; c++) {
             size_t from = out->len;
-            (void)put_cell(out, row, columns[c].key);
+            err = put_cell(out, row, columns[c].key);
             pad(out, from, widths[c]);
         }
         (void)px_buf_put_u8(out, '\n');
     }
+    if (out->err == 0)
+        out->err = err;
     return out->err;
 }
