@@ -8,7 +8,8 @@
 #   verify     checks all of that, a line each, and ends with 1 if anything is not as it should be
 #   uninstall  removes everything, also user, keys, configuration and state. The keys and the configuration
 #              go to a backup first (default ./peerix-backup-DATE.tar.gz, named at the end); --purge makes none
-#   --root     a directory to install into, as packages are made: without user, keys and start
+#   --root     a directory to install into, as packages are made: without user, keys and start; $DESTDIR
+#              says the same
 #   --binary   the program (default: build/release/peerix, which is built if it is not there)
 #   --no-start leaves the service stopped
 set -euo pipefail
@@ -16,7 +17,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 umask 022
 
-prefix=/usr/local root='' binary='' start=1 purge=0 backup=''
+prefix=/usr/local root=${DESTDIR:-} binary='' start=1 purge=0 backup=''
 say() { printf '%s\n' "$*"; }
 fail() { printf 'install.sh: %s\n' "$*" >&2; exit 1; }
 usage() { sed -n '2,15s/^# \{0,1\}//p' "$0"; }
@@ -268,7 +269,7 @@ do_uninstall() {
     done
     if live && grep -qx 'user peerix' "$work/manifest"; then remove_user; fi
     ! live_systemd || systemctl daemon-reload
-    say "removed     everything below $root$prefix, /etc/peerix and /var/lib/peerix"
+    say "removed     everything below $root$prefix, $root/etc/peerix and $root/var/lib/peerix"
     if [ -n "$backup" ] && [ -e "$backup" ]; then
         say "backup      $backup"
         say "            holds this node's private keys, its allowlist and its configuration. Unpacked into /etc it is"
@@ -276,7 +277,7 @@ do_uninstall() {
     elif [ "$purge" = 1 ]; then
         say "            without a backup, as asked: this node's identity is gone"
     fi
-    say "nix         take http://127.0.0.1:12304 and the keys out of nix.conf again"
+    ! live || say "nix         take http://127.0.0.1:12304 and the keys out of nix.conf again"
 }
 
 work=$(mktemp -d)

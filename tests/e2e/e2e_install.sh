@@ -34,6 +34,8 @@ done
 check "units name the prefix" grep -qx 'ExecStart=/usr/bin/peerix daemon --system' "$R/usr/lib/systemd/system/peerix.service"
 check "nothing is made outside the directory's prefix" bash -c "[ ! -e '$R/etc/peerix' ] && [ ! -e '$R/var' ]"
 check "verify finds it in order" pack verify
+# only with verify, which writes nothing wherever it looks
+check "DESTDIR says the same as --root" env DESTDIR="$R" "$install_sh" verify --prefix /usr
 check "installing again changes nothing" bash -c "cp '$R/usr/share/peerix/manifest' '$T/m1' && '$install_sh' install --root '$R' --prefix /usr --binary '$PEERIX' && diff <(sort '$T/m1') <(sort '$R/usr/share/peerix/manifest')"
 chmod 777 "$R/usr/bin/peerix"
 check "verify tells a changed mode" bash -c "! '$install_sh' verify --root '$R' --prefix /usr >'$T/out' 2>&1 && grep -q '^WRONG.*/usr/bin/peerix' '$T/out'"
