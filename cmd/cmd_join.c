@@ -52,6 +52,10 @@ static int check_code(const struct px_cli *cli, const char *text)
 {
     struct px_invite invite;
     struct px_invite_fault fault;
+    if (text[strspn(text, " \t\r\n")] == '\0') {
+        px_cli_error(cli, "no code was given; `peerix invite` on the other machine makes one");
+        return PX_EXIT_INVITE_JUNK;
+    }
     int err = px_invite_parse(px_slice_cstr(text), &invite, &fault);
     px_invite_wipe(&invite);
     if (err == 0)

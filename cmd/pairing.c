@@ -58,7 +58,8 @@ int px_pairing_failed(const struct px_cli *cli, const char *error)
         {PX_EINVITE_TOKEN, PX_EXIT_INVITE_TOKEN,
          "was the code put together from two? copy it whole; three wrong attempts end the invite"},
         {PX_EINVITE_BUSY, PX_EXIT_INVITE_BUSY,
-         "if that was not you, withdraw the invite and make a new one"},
+         "if that was not you, somebody else has the code: withdraw the invite there "
+         "(docs/pairing.md) and make a new one"},
         {PX_EINVITE_WITHDRAWN, PX_EXIT_INVITE_WITHDRAWN, "ask for a new one"},
         {PX_EPAIR_IMPOSTOR, PX_EXIT_PAIR_IMPOSTOR, "nothing was written; get the code anew"},
         {PX_EBINDING, PX_EXIT_PAIR_IMPOSTOR, "somebody stands in between; nothing was written"},
@@ -162,21 +163,25 @@ int px_pairing_nix_conf(const struct px_cli *cli, bool json)
 void px_pairing_next_steps(const struct px_cli *cli, const json_t *paired)
 {
     struct px_cli_style style = px_cli_style(stdout);
+    (void)fflush(stdout); /* the warnings are about the peer named there */
     if (px_json_true(paired, "renamed"))
         px_cli_warn(cli, "another peer has that name, so it is called '%s' here",
                     px_json_text(paired, "name"));
     if (px_json_true(paired, "key_name_taken"))
-        px_cli_warn(cli,
-                    "its nix key '%.*s' has the name of another key you trust, and nix takes "
-                    "one key of a name; give one of the two machines another: remove "
-                    "HOME/%s there and run `peerix init --nix-key-name NAME`",
-                    (int)strcspn(px_json_text(paired, "nix_key"), ":"),
-                    px_json_text(paired, "nix_key"), PX_HOME_NIX_KEY);
+        px_cli_warn(
+            cli,
+            "its nix key '%.*s' has the name of another key you trust, and nix takes "
+            "one key of a name; give one of the two machines another: remove "
+            "HOME/%s there, run `peerix init --nix-key-name NAME`, restart its daemon, and pair "
+            "again",
+            (int)strcspn(px_json_text(paired, "nix_key"), ":"), px_json_text(paired, "nix_key"),
+            PX_HOME_NIX_KEY);
     if (px_json_at(paired, "nix_key") != NULL && px_json_text(paired, "nix_key")[0] == '\0')
         px_cli_warn(cli, "the other node has no nix key, so its own builds will not be trusted");
-    printf("\nFor nix on this machine, in /etc/nix/nix.conf (`%speerix nix-conf%s` prints it "
-           "again):\n\n",
-           style.bold, style.reset);
+    printf(
+        "\nFor nix on this machine, at the end of /etc/nix/nix.conf (`%speerix nix-conf%s` prints\n"
+        "it again):\n\n",
+        style.bold, style.reset);
     if (px_pairing_nix_conf(cli, false) != 0)
         return;
     puts("\nnix-daemon reads that when it starts: restart it (systemctl restart nix-daemon). A "

@@ -454,6 +454,8 @@ done
 run 8 status --home "$A"
 equal "$err" "peerix status: the daemon is not running: start it with \`peerix daemon --home $A\`"
 run 8 status --home "$T/none"
+run 21 join "" --home "$A"
+has "$err" "no code was given"
 run 8 ping "$id_b" --home "$A" -c 3 -i0.5 -W1
 run 8 ping -c3 "$id_b" --home "$A"
 run 2 ping "$id_b" --home "$A" -c
