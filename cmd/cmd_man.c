@@ -1,6 +1,9 @@
 /* peerix man: the manual page peerix(1) in groff's man macros, from the same tables as --help. */
 #include "cmd/cli.h"
 #include "node/control.h"
+#include "node/pairing_export.h"
+#include "node/state_db.h"
+#include "node/trusted_keys.h"
 
 /* groff takes a leading dot or quote for a request, and backslash and dash for more than they are.
  */
@@ -107,6 +110,11 @@ static void put_files(void)
          "# comment, one peer a line. Without grant= a peer may connect and gets nothing. Watched "
          "by the daemon."},
         {PX_HOME_NAMES, "Further names of peers: NAME PEER-ID # comment, one a line."},
+        {PX_HOME_TRUSTED_KEYS, "Signing keys of paired peers, each with the peer it is of; a line "
+                               "counts while that peer is in authorized_keys."},
+        {PX_HOME_PEERS_JSON, "What was paired, for Nix to import. Kept up to date by the daemon."},
+        {PX_HOME_STATE_DB, "Addresses that were good, and pairings under way. In the directory of "
+                           "the state."},
         {PX_HOME_CONTROL_SOCKET, "Where the running daemon answers the other commands, and local "
                                  "programs over HTTP; mode 0600. In the directory of the state."},
         {PX_HOME_CONTROL_COOKIE, "What a program shows there as a bearer token; mode 0600, new at "
@@ -128,6 +136,7 @@ static void put_environment(void)
     static const char *const rows[][2] = {
         {"PEERIX_HOME", "The home when neither --home nor --system is given."},
         {"PEERIX_NIX_KEY_FILE", "The secret signing key, when option nix-key is not set."},
+        {"PEERIX_INVITE", "The code for join, when it is not given as an operand."},
         {"CREDENTIALS_DIRECTORY", "Its file nix-key is used after the two above."},
         {"XDG_CONFIG_HOME, XDG_STATE_HOME", "Base directories of the default home."},
         {"NO_COLOR", "When set and not empty, nothing is coloured."},
@@ -146,6 +155,7 @@ static void put_signals(void)
     static const char *const rows[][2] = {
         {"SIGTERM, SIGINT",
          "The daemon takes no more work, lets transfers end for up to 4 seconds, and exits."},
+        {"SIGHUP", "The daemon reads config.yaml again, see config apply."},
         {"SIGUSR1", "The daemon logs the counters of the substituter and of every connected peer."},
     };
     puts(".SH SIGNALS");
