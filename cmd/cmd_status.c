@@ -43,8 +43,9 @@ static void put_substituter(struct px_table *t, const json_t *s)
 {
     char bytes[PX_UNITS_MAX];
     const char *http = px_json_text(s, "http");
+    uint64_t nars = px_json_count(s, "substituter.nars");
     put(t, "substituter", "%s%s", http[0] != '\0' ? "http://" : "-", http);
-    put(t, "fetched", "%" PRIu64 " paths, %s", px_json_count(s, "substituter.nars"),
+    put(t, "fetched", "%" PRIu64 " %s, %s", nars, nars == 1 ? "path" : "paths",
         px_units_bytes(px_json_count(s, "substituter.nar_bytes"), bytes));
     put(t, "asked", "%" PRIu64 " found, %" PRIu64 " not found, %" PRIu64 " refused",
         px_json_count(s, "substituter.narinfo_hits"),
