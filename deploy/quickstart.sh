@@ -49,20 +49,17 @@ peerix=$PWD/build/release/peerix
 # ---- a node ----
 # What to do next, from the daemon's ready line in either log format.
 next_steps() {
-    local overlay http
-    overlay=$(sed 's/.*[ "]overlay"\{0,1\}[=:] *"\{0,1\}\([^ ",}]*\).*/\1/' <<<"$1")
+    local http
     http=$(sed 's/.*[ "]http"\{0,1\}[=:] *"\{0,1\}\([^ ",}]*\).*/\1/' <<<"$1")
     cat <<TEXT
 
   ${bold}peer ID       $id$plain
   substituter   http://$http
-  next step     on the other machine, once it has a node:
-                    peerix auth add $id --addr THIS-HOST:${overlay##*:}
-                here, where the running daemon sees it at once:
-                    $peerix auth add THE-OTHER-ID${home:+ ${home[*]}}
-                in /etc/nix/nix.conf of the machine that fetches:
-                    extra-substituters = http://$http
-                    extra-trusted-public-keys = what \`peerix nix-key\` prints on the machine that builds
+  next step     in another terminal here, for a code:
+                    $peerix invite${home:+ ${home[*]}}
+                on the other machine, once it has a node:
+                    peerix join CODE
+                Both then print the lines that nix.conf needs. By hand: README.md
 
 TEXT
 }
