@@ -13,6 +13,7 @@
 #include "auth/file_io.h"
 #include "cmd/http_response.h"
 #include "node/control.h"
+#include "node/program.h"
 
 enum { COOKIE_MAX = 256, READ_SIZE = 64 * 1024 };
 
@@ -85,7 +86,7 @@ bool px_control_is_running(const struct px_home *home)
 static int not_running(const struct px_cli *cli)
 {
     char words[PX_HOME_PATH_MAX + 16];
-    px_cli_error(cli, "the daemon is not running: start it with `peerix daemon%s`",
+    px_cli_error(cli, "the daemon is not running: start it with `%s daemon%s`", px_program.name,
                  px_cli_home_words(cli, words, sizeof(words)));
     return PX_EXIT_NOT_RUNNING;
 }

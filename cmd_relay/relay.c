@@ -25,6 +25,8 @@ struct relay {
     uv_loop_t loop;
     uv_signal_t signals[4];
     int signal_count;
+    uv_timer_t watchdog;
+    bool has_watchdog;
     struct px_identity identity;
     struct px_allowlist *allowlist;
     struct px_store_db *store;
@@ -204,6 +206,8 @@ static void on_control_closed(void *ctx)
 {
     struct relay *r = ctx;
     px_allowlist_close(r->allowlist);
+    if (r->has_watchdog)
+        uv_close((uv_handle_t *)&r->watchdog, NULL);
     for (int i = 0; i < r->signal_count; i++)
         uv_close((uv_handle_t *)&r->signals[i], NULL);
 }
@@ -297,6 +301,25 @@ static int start_signals(struct relay *r)
     return 0;
 }
 
+/* That the loop turns is what there is to say: it forwards, answers and expires all by itself. */
+static void on_watchdog(uv_timer_t *t)
+{
+    (void)t;
+    px_service_notify("WATCHDOG=1");
+}
+
+static int start_watchdog(struct relay *r)
+{
+    uint64_t usec = px_service_watchdog_usec();
+    if (usec == 0)
+        return 0;
+    if (uv_timer_init(&r->loop, &r->watchdog) != 0)
+        return PX_EIO;
+    r->has_watchdog = true;
+    uv_timer_start(&r->watchdog, on_watchdog, 0, PX_MAX(usec / 3000, (uint64_t)1));
+    return 0;
+}
+
 static int start(struct relay *r, const char **ret_part)
 {
     static const struct {
@@ -307,6 +330,7 @@ static int start(struct relay *r, const char **ret_part)
         {"asn-file", start_asn_table}, {"control", start_control},
         {"relay.db", start_store},     {"authorized_keys", start_members},
         {"listen", start_server},      {"metrics", start_metrics},
+        {"watchdog", start_watchdog},
     };
     for (size_t i = 0; i < PX_ARRAY_LEN(steps); i++) {
         int err = steps[i].run(r);

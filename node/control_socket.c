@@ -16,6 +16,7 @@
 
 #include "auth/file_io.h"
 #include "node/control.h"
+#include "node/program.h"
 #include "proto/base/encoding.h"
 
 #define BACKLOG 64
@@ -97,10 +98,11 @@ static int is_taken(struct opening *o)
     int pid = 0;
     if (px_control_socket_dial(o->s->path, &pid) == 0 && pid > 0)
         o->other_pid = pid;
-    hint(o,
-         "another daemon of this home is running (pid %d); see `peerix status`, end it with "
-         "`peerix stop`, or choose another --home",
-         o->other_pid);
+    hint(
+        o,
+        "another daemon of this home is running (pid %d); see `%s status`, end that one, or choose "
+        "another --home",
+        o->other_pid, px_program.name);
     return PX_EEXIST;
 }
 
@@ -112,7 +114,7 @@ static int check_dir(struct opening *o)
     const char *dir = o->home->state_dir;
     if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
         int err = px_err_from_errno(errno);
-        hint(o, "cannot create %s; run `peerix init`", dir);
+        hint(o, "cannot create %s; run `%s init`", dir, px_program.name);
         return err;
     }
     if (stat(dir, &st) != 0)

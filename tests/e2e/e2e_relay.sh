@@ -193,5 +193,8 @@ check "nodes are told of the restart" hears bob 'restarting 1000 100'
 check "circuits end gracefully" hears bob 'ended RESTARTING'
 check "and links" hears bob 'down ECLOSED'
 check "the relay ends by itself" relay_wait
+echo 'this is no database' >"$RHOME/relay.db"
+rm -f "$RHOME"/relay.db-*
+check "a damaged database stops it, with a hint" bash -c '"$1" daemon --home "$2" --listen 127.0.0.1:0 --metrics 127.0.0.1:0 2>"$3"; [ $? = 1 ] && grep -q "part=relay.db.*hint=" "$3"' _ "$RELAY" "$RHOME" "$T/damaged.log"
 check "no sanitizer spoke" bash -c '! grep -qE "Sanitizer|runtime error" "$1"/*.log "$1"/*.out' _ "$T"
 finish

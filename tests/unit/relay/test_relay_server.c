@@ -501,15 +501,16 @@ TEST(what_no_node_may_say_is_refused_or_closes)
 /* ---- registry ---- */
 
 /* Registers what `n` says of itself under that name and number. */
-static enum px_relay_status register_as(struct node *n, const char *name, uint64_t sequence)
+static enum px_relay_status register_in(struct node *n, const char *name_space, const char *name,
+                                        uint64_t sequence)
 {
     const struct px_record r = {.sequence = sequence,
-                                .name_space = PX_SLICE_LIT("default"),
+                                .name_space = px_slice_cstr(name_space),
                                 .name = px_slice_cstr(name),
                                 .addrs = {n->addr},
                                 .addr_count = 1};
     struct px_relay_msg m = {
-        .type = PX_RELAY_MSG_REGISTER, .name_space = PX_SLICE_LIT("default"), .record_count = 1};
+        .type = PX_RELAY_MSG_REGISTER, .name_space = px_slice_cstr(name_space), .record_count = 1};
     struct px_buf out;
     px_buf_init(&out, PX_RELAY_RECORD_MAX);
     CHECK_OK(px_record_sign(&n->identity, &r, &out));
@@ -517,6 +518,11 @@ static enum px_relay_status register_as(struct node *n, const char *name, uint64
     enum px_relay_status status = bed_ask(n, m);
     px_buf_deinit(&out);
     return status;
+}
+
+static enum px_relay_status register_as(struct node *n, const char *name, uint64_t sequence)
+{
+    return register_in(n, "default", name, sequence);
 }
 
 static size_t discovered(struct node *n)
@@ -606,6 +612,25 @@ TEST(records_age_out_and_names_are_held_longer)
     CHECK_INT(register_as(c, "host", 1), PX_RELAY_NAME_TAKEN);
     b.now += PX_REGISTRY_NAME_HOLD;
     CHECK_INT(register_as(c, "host", 1), PX_RELAY_OK);
+    bed_end(&b);
+}
+
+TEST(a_node_has_records_in_four_namespaces_and_holds_four_names)
+{
+    struct bed b;
+    bed_init(&b, false);
+    struct node *a = bed_member(&b);
+    static const char *const words[] = {"w1", "w2", "w3", "w4", "w5"};
+    struct px_relay_msg gone = {.type = PX_RELAY_MSG_UNREGISTER, .name_space = PX_SLICE_LIT("w2")};
+    for (int i = 0; i < 5; i++)
+        CHECK_INT(register_in(a, words[i], "", 1),
+                  i < PX_REGISTRY_PER_PEER ? PX_RELAY_OK : PX_RELAY_RESOURCE_LIMIT_EXCEEDED);
+    CHECK_INT(bed_ask(a, gone), PX_RELAY_OK);
+    CHECK_INT(register_in(a, "w5", "", 1), PX_RELAY_OK);
+    for (int i = 0; i < 5; i++)
+        CHECK_INT(register_in(a, "w5", words[i], (uint64_t)(2 + i)),
+                  i < PX_REGISTRY_NAMES_PER_PEER ? PX_RELAY_OK : PX_RELAY_RESOURCE_LIMIT_EXCEEDED);
+    CHECK_INT(register_in(a, "w5", "w2", 9), PX_RELAY_OK); /* one of those it holds */
     bed_end(&b);
 }
 
