@@ -39,7 +39,7 @@ static bool is_credential(const char *path)
     return len > 0 && strncmp(path, dir, len) == 0 && path[len] == '/';
 }
 
-/* A secret others can read is no secret: refused like the identity (U34). */
+/* A secret others can read is no secret: refused like the identity. */
 static int check_mode(int fd, const char *path, char *ret_hint, size_t hint_size)
 {
     struct stat st;
