@@ -50,7 +50,7 @@ static size_t running(const struct px_dial_race *r)
 {
     size_t n = 0;
     for (size_t i = 0; i < r->count; i++)
-        n += r->runners[i].state == PX_RUNNER_RUNNING;
+        n += r->runners[i].state == PX_RUNNER_RUNNING && !px_addr_is_circuit(&r->runners[i].addr);
     return n;
 }
 
@@ -70,8 +70,20 @@ static struct px_runner *pick(struct px_dial_race *r)
     return best;
 }
 
+/* A circuit that is open was waited for already, and takes nobody's turn. */
+static struct px_runner *waiting_circuit(struct px_dial_race *r)
+{
+    for (size_t i = 0; i < r->count; i++)
+        if (r->runners[i].state == PX_RUNNER_WAITING && px_addr_is_circuit(&r->runners[i].addr))
+            return &r->runners[i];
+    return NULL;
+}
+
 struct px_runner *px_dial_race_next(struct px_dial_race *r, px_nsec now)
 {
+    struct px_runner *circuit = waiting_circuit(r);
+    if (circuit != NULL)
+        return circuit;
     if (now < r->next_at || running(r) >= PX_RACE_PARALLEL)
         return NULL;
     return pick(r);
@@ -83,6 +95,8 @@ void px_dial_race_started(struct px_dial_race *r, struct px_runner *runner, stru
     px_assert(runner->state == PX_RUNNER_WAITING);
     runner->state = PX_RUNNER_RUNNING;
     runner->link = link;
+    if (px_addr_is_circuit(&runner->addr))
+        return;
     r->last_family = runner->addr.family;
     r->next_at = now + PX_RACE_STAGGER;
 }
@@ -118,6 +132,9 @@ bool px_dial_race_over(const struct px_dial_race *r)
 
 px_nsec px_dial_race_deadline(const struct px_dial_race *r)
 {
+    for (size_t i = 0; i < r->count; i++)
+        if (r->runners[i].state == PX_RUNNER_WAITING && px_addr_is_circuit(&r->runners[i].addr))
+            return r->started_at;
     for (size_t i = 0; i < r->count; i++)
         if (r->runners[i].state == PX_RUNNER_WAITING)
             return running(r) < PX_RACE_PARALLEL ? r->next_at : PX_NEVER;

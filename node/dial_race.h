@@ -3,7 +3,7 @@
  *
  * An attempt starts PX_RACE_STAGGER after the one before, or as soon as one has failed, with at
  * most PX_RACE_PARALLEL under way. Lower tiers first; within a tier families take turns, IPv6
- * first. */
+ * first. A circuit through a relay, which a "host name" gave, starts at once. */
 #ifndef PX_NODE_DIAL_RACE_H
 #define PX_NODE_DIAL_RACE_H
 

@@ -20,7 +20,9 @@
     X(PX_SOURCE_MDNS, "mdns")     /* DNS-SD by Avahi */                                            \
     X(PX_SOURCE_MANUAL, "manual") /* addr= of authorized_keys, or given with `connect` */          \
     X(PX_SOURCE_BOOK, "book")     /* a good one of an earlier connection */                        \
-    X(PX_SOURCE_SEEN, "seen")     /* the peer came to us from there */
+    X(PX_SOURCE_SEEN, "seen")     /* the peer came to us from there */                             \
+    X(PX_SOURCE_RECORD, "record") /* what the peer registered at a relay */                        \
+    X(PX_SOURCE_RELAY, "relay")   /* through a relay, not to an address */
 
 enum px_source {
 #define X(name, text) name,

@@ -18,6 +18,7 @@ struct px_home {
 #define PX_HOME_IDENTITY        "identity.pem"
 #define PX_HOME_AUTHORIZED_KEYS "authorized_keys"
 #define PX_HOME_NAMES           "names"
+#define PX_HOME_RELAYS          "relays"
 #define PX_HOME_CONFIG          "config.yaml"
 #define PX_HOME_NIX_KEY         "nix-key.sec"
 

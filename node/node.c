@@ -28,6 +28,7 @@
 #include "node/pairing.h"
 #include "node/pairing_export.h"
 #include "node/peers.h"
+#include "node/relays.h"
 #include "node/service_manager.h"
 #include "node/state_db.h"
 #include "node/trusted_keys.h"
@@ -61,6 +62,8 @@ struct node {
     struct px_store *store;
     struct px_cache_service *service;
     struct px_peers *peers;
+    char relays_path[PX_HOME_FILE_MAX];
+    struct px_relays *relays; /* NULL: none are used */
     struct px_pairings *pairings;
     struct px_substituter *substituter;
     struct px_control *control;
@@ -342,6 +345,24 @@ static int start_peers(struct node *n)
     return err;
 }
 
+/* In mode lan nothing leaves the link. */
+static int start_relays(struct node *n)
+{
+    const struct px_relays_config c = {
+        .loop = &n->loop,
+        .log = n->log,
+        .path = n->relays_path,
+        .identity = &n->identity,
+        .network = n->config->network,
+        .name = "",
+        .allowlist = n->allowlist,
+        .monitor = n->monitor,
+        .peers = n->peers,
+    };
+    px_home_config_path(n->home, PX_HOME_RELAYS, n->relays_path);
+    return mode_of(n->config->mode) == PX_MODE_LAN ? 0 : px_relays_new(&c, &n->relays);
+}
+
 static int start_pairing(struct node *n)
 {
     struct px_pairings_config c = {
@@ -526,14 +547,24 @@ static void on_peers_closed(void *ctx)
     close_signals(n);
 }
 
-static void on_pairings_closed(void *ctx)
+static void on_relays_closed(void *ctx)
 {
     struct node *n = ctx;
-    n->pairings = NULL;
+    n->relays = NULL;
     if (n->peers != NULL)
         px_peers_close(n->peers, on_peers_closed, n);
     else
         on_peers_closed(n);
+}
+
+static void on_pairings_closed(void *ctx)
+{
+    struct node *n = ctx;
+    n->pairings = NULL;
+    if (n->relays != NULL)
+        px_relays_close(n->relays, on_relays_closed, n);
+    else
+        on_relays_closed(n);
 }
 
 static void on_control_closed(void *ctx)
@@ -701,6 +732,7 @@ static int start(struct node *n, const char **ret_part)
         {"state", start_state_db},
         {"network", start_net_monitor},
         {"listen", start_peers},
+        {"relays", start_relays},
         {"pairing", start_pairing},
         {"discovery", start_discovery},
         {"http", start_substituter},

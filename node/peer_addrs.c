@@ -9,10 +9,11 @@
 
 #define BIT(source) (1u << (source))
 /* Sources whose word ages. */
-#define FOUND (BIT(PX_SOURCE_LAN) | BIT(PX_SOURCE_MDNS) | BIT(PX_SOURCE_SEEN))
+#define FOUND                                                                                      \
+    (BIT(PX_SOURCE_LAN) | BIT(PX_SOURCE_MDNS) | BIT(PX_SOURCE_SEEN) | BIT(PX_SOURCE_RECORD))
 
 _Static_assert(PX_AUTH_ADDRS_MAX + PX_ADDRS_GIVEN_MAX + 2 * PX_ADDRS_FOUND_MAX + PX_ADDRS_BOOK_MAX +
-                       PX_ADDRS_SEEN_MAX <=
+                       PX_ADDRS_SEEN_MAX + PX_ADDRS_RECORD_MAX + PX_ADDRS_RELAYS_MAX <=
                    PX_PEER_ADDRS_MAX,
                "every source finds room");
 
@@ -23,6 +24,7 @@ bool px_addr_dialable(const struct px_addr *a)
         return false;
     switch ((enum px_addr_family)a->family) {
     case PX_ADDR_NONE:
+    case PX_ADDR_CIRCUIT:
         return false;
     case PX_ADDR_IP4:
         return a->ip[0] != 0 && (a->ip[0] & 0xf0) != 0xe0 && memcmp(a->ip, broadcast, 4) != 0;
@@ -137,32 +139,78 @@ void px_peer_addrs_deinit(struct px_peer_addrs *a)
 
 /* ---- sources ---- */
 
-int px_peer_addrs_set_manual(struct px_peer_addrs *a, const char (*texts)[PX_AUTH_ADDR_MAX],
-                             size_t count, bool *ret_changed)
+static size_t source_max(enum px_source source)
+{
+    switch (source) {
+    case PX_SOURCE_LAN:
+    case PX_SOURCE_MDNS:
+        return PX_ADDRS_FOUND_MAX;
+    case PX_SOURCE_MANUAL:
+        return PX_AUTH_ADDRS_MAX;
+    case PX_SOURCE_BOOK:
+        return PX_ADDRS_BOOK_MAX;
+    case PX_SOURCE_SEEN:
+        return PX_ADDRS_SEEN_MAX;
+    case PX_SOURCE_RECORD:
+        return PX_ADDRS_RECORD_MAX;
+    case PX_SOURCE_RELAY:
+        return PX_ADDRS_RELAYS_MAX;
+    }
+    return 0;
+}
+
+static int add_relay(struct px_peer_addrs *a, const char *name, struct px_known_addr **ret)
+{
+    return px_peer_addr_is_relay(name) ? find_or_add(a, NULL, name, ret) : PX_EADDR;
+}
+
+/* Makes these texts the entries of a source. */
+static int replace(struct px_peer_addrs *a, enum px_source source,
+                   const char (*texts)[PX_AUTH_ADDR_MAX], size_t count,
+                   int (*add_text)(struct px_peer_addrs *a, const char *text,
+                                   struct px_known_addr **ret),
+                   bool *ret_changed)
 {
     bool changed = false, was[PX_PEER_ADDRS_MAX] = {false};
     size_t before = a->count;
     int err = 0;
-    px_assert(count <= PX_AUTH_ADDRS_MAX && before <= PX_PEER_ADDRS_MAX);
+    px_assert(count <= source_max(source) && before <= PX_PEER_ADDRS_MAX);
     for (size_t i = 0; i < before; i++) {
-        was[i] = (a->all[i].sources & BIT(PX_SOURCE_MANUAL)) != 0;
-        a->all[i].sources &= ~BIT(PX_SOURCE_MANUAL);
+        was[i] = (a->all[i].sources & BIT(source)) != 0;
+        a->all[i].sources &= ~BIT(source);
     }
     for (size_t i = 0; i < count && err == 0; i++) {
         struct px_known_addr *k;
-        err = find_or_add_text(a, texts[i], &k);
+        err = add_text(a, texts[i], &k);
         if (err == 0)
-            k->sources |= BIT(PX_SOURCE_MANUAL);
+            k->sources |= BIT(source);
         else if (err == PX_EADDR)
             err = 0;
     }
     for (size_t i = 0; i < a->count; i++) {
-        bool is = (a->all[i].sources & BIT(PX_SOURCE_MANUAL)) != 0;
+        bool is = (a->all[i].sources & BIT(source)) != 0;
         changed = changed || is != (i < before && was[i]);
     }
     sweep(a);
     *ret_changed = changed;
     return err;
+}
+
+int px_peer_addrs_set_manual(struct px_peer_addrs *a, const char (*texts)[PX_AUTH_ADDR_MAX],
+                             size_t count, bool *ret_changed)
+{
+    return replace(a, PX_SOURCE_MANUAL, texts, count, find_or_add_text, ret_changed);
+}
+
+int px_peer_addrs_set_relays(struct px_peer_addrs *a, const char (*names)[PX_AUTH_ADDR_MAX],
+                             size_t count, bool *ret_changed)
+{
+    return replace(a, PX_SOURCE_RELAY, names, count, add_relay, ret_changed);
+}
+
+bool px_peer_addr_is_relay(const char *name)
+{
+    return strncmp(name, PX_RELAY_ROUTE, sizeof(PX_RELAY_ROUTE) - 1) == 0;
 }
 
 int px_peer_addrs_give(struct px_peer_addrs *a, const char *text)
@@ -187,22 +235,6 @@ void px_peer_addrs_take_back(struct px_peer_addrs *a)
     for (size_t i = 0; i < a->count; i++)
         a->all[i].given = false;
     sweep(a);
-}
-
-static size_t source_max(enum px_source source)
-{
-    switch (source) {
-    case PX_SOURCE_LAN:
-    case PX_SOURCE_MDNS:
-        return PX_ADDRS_FOUND_MAX;
-    case PX_SOURCE_MANUAL:
-        return PX_AUTH_ADDRS_MAX;
-    case PX_SOURCE_BOOK:
-        return PX_ADDRS_BOOK_MAX;
-    case PX_SOURCE_SEEN:
-        return PX_ADDRS_SEEN_MAX;
-    }
-    return 0;
 }
 
 int px_peer_addrs_found(struct px_peer_addrs *a, const struct px_addr *addr, enum px_source source,
@@ -272,6 +304,8 @@ unsigned px_peer_addr_tier(const struct px_known_addr *k)
 {
     if (k->given)
         return 0;
+    if ((k->sources & BIT(PX_SOURCE_RELAY)) != 0)
+        return 5; /* what works without comes first */
     if (k->last_err != 0)
         return 4;
     if ((k->sources & (BIT(PX_SOURCE_LAN) | BIT(PX_SOURCE_MDNS))) != 0)

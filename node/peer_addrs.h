@@ -7,16 +7,18 @@
 
 /* Entries of one source; further ones replace the oldest of that source. With those of the
  * allowlist they sum up to PX_PEER_ADDRS_MAX. */
-#define PX_ADDRS_GIVEN_MAX 8 /* by px_peers_connect and px_peers_dial_guest */
-#define PX_ADDRS_FOUND_MAX 4 /* of each way of discovery */
-#define PX_ADDRS_BOOK_MAX  6
-#define PX_ADDRS_SEEN_MAX  2
+#define PX_ADDRS_GIVEN_MAX  8 /* by px_peers_connect and px_peers_dial_guest */
+#define PX_ADDRS_FOUND_MAX  4 /* of each way of discovery */
+#define PX_ADDRS_BOOK_MAX   6
+#define PX_ADDRS_SEEN_MAX   2
+#define PX_ADDRS_RECORD_MAX 6
+#define PX_ADDRS_RELAYS_MAX 4
 /* What discovery or an incoming connection told is believed for so long. */
 #define PX_ADDRS_FOUND_AGE (10 * 60 * PX_SEC)
 
 struct px_known_addr {
     struct px_addr addr; /* no address: a host name, see `name` */
-    char *name;          /* HOST:PORT, owned; NULL for a numeric address */
+    char *name;          /* HOST:PORT or PX_RELAY_ROUTE…, owned; NULL for a numeric address */
     unsigned sources;    /* 1 << enum px_source each */
     bool given;          /* tried first, until the round is over */
     bool was_good;
@@ -37,6 +39,13 @@ void px_peer_addrs_deinit(struct px_peer_addrs *a);
 PX_MUST_CHECK int px_peer_addrs_set_manual(struct px_peer_addrs *a,
                                            const char (*texts)[PX_AUTH_ADDR_MAX], size_t count,
                                            bool *ret_changed);
+/* Replaces the ways through relays: PX_RELAY_ROUTE and the relay's name, at most
+ * PX_ADDRS_RELAYS_MAX. No address of any other source reads so. As px_peer_addrs_set_manual. */
+#define PX_RELAY_ROUTE "relay/"
+PX_MUST_CHECK int px_peer_addrs_set_relays(struct px_peer_addrs *a,
+                                           const char (*names)[PX_AUTH_ADDR_MAX], size_t count,
+                                           bool *ret_changed);
+bool px_peer_addr_is_relay(const char *name);
 /* Adds one to be tried first. PX_EADDR (no HOST:PORT, or nothing one could send to), PX_ELIMIT,
  * PX_ENOMEM. */
 PX_MUST_CHECK int px_peer_addrs_give(struct px_peer_addrs *a, const char *text);
@@ -59,8 +68,8 @@ void px_peer_addrs_forget_failures(struct px_peer_addrs *a);
 void px_peer_addrs_unsee(struct px_peer_addrs *a);
 /* Drops what was found too long ago. */
 void px_peer_addrs_expire(struct px_peer_addrs *a, px_nsec now);
-/* Sorts them: given ones, found ones, good ones, untried ones, failed ones. Within such a tier by
- * source, then the last good one first; families are not told apart. */
+/* Sorts them: given ones, found ones, good ones, untried ones, failed ones, relays. Within such a
+ * tier by source, then the last good one first; families are not told apart. */
 void px_peer_addrs_sort(struct px_peer_addrs *a);
 unsigned px_peer_addr_tier(const struct px_known_addr *k);
 /* The source shown: the first of enum px_source. */

@@ -3,6 +3,8 @@
 
 static const char *path_name(const struct px_peers *set, const struct px_addr *remote)
 {
+    if (px_addr_is_circuit(remote))
+        return "relayed";
     return px_peers_on_link(set, remote) ? "lan" : "direct";
 }
 

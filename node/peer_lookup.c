@@ -93,6 +93,8 @@ int px_peer_lookup(void *ctx, const struct px_peer_id *id, const char *host_port
     struct px_peers *set = ctx;
     struct px_slice host;
     uint16_t port;
+    if (px_peer_addr_is_relay(host_port))
+        return px_peer_relay_call(set, id, host_port, token);
     int err = px_hostport_split(px_slice_cstr(host_port), &host, &port);
     if (err != 0)
         return err;

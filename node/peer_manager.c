@@ -112,7 +112,7 @@ static void learn_addr(struct px_peer *p, const struct px_addr *addr, bool prove
     bool is_new;
     int err;
     p->good_again_at = now + PX_GOOD_AGAIN;
-    if (!p->listed)
+    if (!p->listed || px_addr_is_circuit(addr)) /* nothing to come back to */
         return;
     if (!proven) {
         err = px_peer_addrs_found(&p->addrs, addr, PX_SOURCE_SEEN, now, &is_new);
@@ -183,6 +183,33 @@ static void count_guest(struct px_peer *p, bool counted)
     p->counted = counted;
 }
 
+/* True when a way is new or gone. */
+static bool take_relays(struct px_peer *p)
+{
+    const struct px_peer_manager *m = p->manager;
+    bool changed;
+    int err = px_peer_addrs_set_relays(&p->addrs, (const char(*)[PX_AUTH_ADDR_MAX])m->relays,
+                                       m->relay_count, &changed);
+    return err == 0 && changed;
+}
+
+void px_peer_manager_relays(struct px_peer_manager *m, const char (*names)[PX_AUTH_ADDR_MAX],
+                            size_t count, px_nsec now)
+{
+    m->relay_count = PX_MIN(count, (size_t)PX_ADDRS_RELAYS_MAX);
+    memcpy(m->relays, names, m->relay_count * sizeof(m->relays[0]));
+    PX_LIST_EACH(it, &m->all) {
+        struct px_peer *p = from_node(it);
+        if (!p->listed || !take_relays(p))
+            continue;
+        if (p->link == NULL && m->relay_count > 0)
+            px_dial_plan_hurry(&p->plan, &m->config.rng, now);
+        if (p->race != NULL)
+            px_peer_enter_all(p);
+        px_peer_schedule(p);
+    }
+}
+
 static void take_entry(struct px_peer *p, const struct px_authorized_key *k, px_nsec now)
 {
     bool changed, is_new = !p->listed;
@@ -191,6 +218,8 @@ static void take_entry(struct px_peer *p, const struct px_authorized_key *k, px_
     memcpy(p->name, k->name, sizeof(p->name));
     p->listed = true;
     count_guest(p, false);
+    if (is_new)
+        (void)take_relays(p);
     if (is_new || changed) {
         p->held = false;
         px_dial_plan_soon(&p->plan, now);

@@ -137,6 +137,10 @@ void px_peer_manager_resolved(struct px_peer_manager *m, const struct px_peer_id
                               uint64_t token, const struct px_addr *addrs, size_t count, int err,
                               px_nsec now);
 void px_peer_manager_network_changed(struct px_peer_manager *m, px_nsec now);
+/* The relays that can be called through, best first; see px_peer_addrs_set_relays. A look-up of
+ * such a name gives circuits. */
+void px_peer_manager_relays(struct px_peer_manager *m, const char (*names)[PX_AUTH_ADDR_MAX],
+                            size_t count, px_nsec now);
 
 /* ---- what others want; see the px_peers_ counterparts of node/peers.h ---- */
 

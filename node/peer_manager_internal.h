@@ -28,6 +28,8 @@ struct px_peer_manager {
     size_t call_count;
     size_t guests; /* links of peers that are not listed */
     bool stopping;
+    char relays[PX_ADDRS_RELAYS_MAX][PX_AUTH_ADDR_MAX]; /* ways through relays */
+    size_t relay_count;
 };
 
 /* peer_manager.c */

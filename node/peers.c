@@ -53,6 +53,8 @@ static int on_usable(void *ctx, const struct px_addr *a)
     const struct px_peers *set = ctx;
     const struct px_addr *local = px_udp_local(px_overlay_io_udp(set->io));
     bool both = local->family == PX_ADDR_IP6 && px_addr_is_wildcard(local);
+    if (px_addr_is_circuit(a))
+        return px_peer_circuit_look(set, a, NULL, NULL) ? 0 : PX_ECLOSED;
     if (!px_addr_dialable(a) || (local->family != a->family && !both))
         return PX_EADDR;
     return set->config.mode == PX_MODE_LAN && !px_peers_on_link(set, a) ? PX_EOFFLINK : 0;
@@ -140,7 +142,7 @@ static const struct px_peer_manager_ops manager_ops = {
 static int on_authorize(void *ctx, const struct px_peer_id *id)
 {
     struct px_peers *set = ctx;
-    return px_peer_manager_authorize(set->manager, id);
+    return px_peer_relay_is_dialled(set, id) ? 0 : px_peer_manager_authorize(set->manager, id);
 }
 
 static bool on_welcomes(void *ctx, const struct px_peer_id *id)
@@ -153,6 +155,12 @@ static void on_up(void *ctx, struct px_link *link)
 {
     struct px_peers *set = ctx;
     struct px_path path;
+    struct px_peer_relay *relay = px_peer_relay_find(set, link);
+    if (relay != NULL) {
+        if (relay->ops != NULL)
+            relay->ops->up(relay->ctx, link);
+        return;
+    }
     px_link_path(link, &path);
     px_peer_manager_up(set->manager, link, px_link_peer(link), &path.remote,
                        px_link_is_quic_client(link), px_now_io());
@@ -162,6 +170,12 @@ static void on_up(void *ctx, struct px_link *link)
 static void on_down(void *ctx, struct px_link *link, int err, bool by_peer, bool was_up)
 {
     struct px_peers *set = ctx;
+    struct px_peer_relay *relay = px_peer_relay_find(set, link);
+    if (relay != NULL) {
+        px_peer_relay_down(relay, err);
+        return;
+    }
+    px_peer_circuit_left(set, link);
     if (was_up)
         px_peer_pings_end(set, link, PX_EOFFLINE);
     px_peer_manager_down(set->manager, link, px_link_peer(link), err, by_peer, px_now_io());
@@ -198,11 +212,24 @@ static void on_path_changed(void *ctx, struct px_link *link)
     struct px_peers *set = ctx;
     struct px_peer *p = px_link_user(link);
     struct px_path path;
+    struct px_peer_relay *relay = px_peer_relay_find(set, link);
+    if (relay != NULL && relay->ops != NULL)
+        relay->ops->moved(relay->ctx);
     if (p == NULL)
         return;
     px_link_path(link, &path);
     px_peer_manager_moved(set->manager, &p->id, &path.remote, px_now_io());
     px_peer_log_path(set, p);
+}
+
+static void on_pong(void *ctx, struct px_link *link, uint64_t nonce, px_nsec rtt)
+{
+    struct px_peers *set = ctx;
+    struct px_peer_relay *relay = px_peer_relay_find(set, link);
+    if (relay == NULL)
+        px_peer_on_pong(set, link, nonce, rtt);
+    else if (relay->ops != NULL)
+        relay->ops->pong(relay->ctx, rtt);
 }
 
 static const struct px_overlay_ops overlay_ops = {
@@ -215,7 +242,7 @@ static const struct px_overlay_ops overlay_ops = {
     .streams_available = on_streams_available,
     .cloned = px_peer_on_cloned,
     .path_changed = on_path_changed,
-    .pong = px_peer_on_pong,
+    .pong = on_pong,
 };
 
 /* ---- what others want ---- */
@@ -264,12 +291,17 @@ void px_peers_found(void *peers, const struct px_peer_id *id, const struct px_ad
                     enum px_source source)
 {
     struct px_peers *set = peers;
+    if (source == PX_SOURCE_RECORD && on_usable(set, addr) != 0)
+        return;
     bool discovered = source == PX_SOURCE_LAN || source == PX_SOURCE_MDNS;
     /* what is said to be near must be near: nobody may send us elsewhere */
     if (discovered && (set->config.mode == PX_MODE_WAN || !px_peers_on_link(set, addr)))
         return;
     px_peer_manager_found(set->manager, id, addr, source, px_now_io());
-    px_overlay_io_suggest(set->io, id, addr); /* both may have moved, and a link lost its way */
+    if (source != PX_SOURCE_RECORD)
+        px_overlay_io_suggest(set->io, id, addr); /* both may have moved, and a link lost its way */
+    if (discovered)
+        px_peers_prefer(set, id, addr); /* near is better than through a relay */
     px_peers_rearm(set);
 }
 
@@ -281,6 +313,7 @@ static void fill_info(struct px_peers *set, struct px_peer *p, struct px_peer_in
         return;
     ret->agent = px_link_agent(p->link);
     px_link_path(p->link, &ret->path);
+    (void)px_peer_circuit_look(set, &ret->path.remote, &ret->relay, &ret->relay_rtt);
     px_link_stats(p->link, &ret->stats);
 }
 
@@ -374,6 +407,8 @@ void px_peers_network_changed(void *peers, enum px_net_change change)
     }
     (void)change; /* each of them is reason enough */
     px_overlay_io_network_changed(set->io);
+    if (set->circuits.network_changed != NULL)
+        set->circuits.network_changed(set->circuits_ctx);
     px_peer_manager_network_changed(set->manager, px_now_io());
     px_peers_rearm(set);
 }
@@ -477,6 +512,7 @@ int px_peers_new(const struct px_peers_config *config, struct px_peers **ret)
     set->config = *config;
     px_list_init(&set->sessions);
     px_list_init(&set->lookups);
+    px_list_init(&set->relays);
     int err = open_manager(set);
     if (err == 0)
         err = open_overlay(set);
@@ -503,6 +539,7 @@ void px_peers_part_closed(struct px_peers *set)
         return;
     void (*done)(void *) = set->done;
     void *ctx = set->done_ctx;
+    px_peer_relays_free(set);
     px_peer_manager_free(set->manager);
     px_address_book_free(set->book);
     free(set);

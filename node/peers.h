@@ -91,7 +91,7 @@ struct px_peer_addr {
     px_nsec last_good; /* ago; PX_NEVER: not yet */
     int last_err;      /* of the latest dial; 0: none or good */
 };
-#define PX_PEER_ADDRS_MAX 32
+#define PX_PEER_ADDRS_MAX 42
 struct px_peer_info {
     struct px_peer_id id;
     const char *name; /* "" if none */
@@ -102,6 +102,8 @@ struct px_peer_info {
     struct px_link *link;
     const char *agent;
     struct px_path path;
+    const char *relay; /* the name of the relay that `path` goes through; NULL: none */
+    px_nsec relay_rtt; /* to that relay; 0: not known */
     bool dialled_by_us;
     px_nsec connected_for;
     struct px_quic_stats stats;
@@ -143,9 +145,71 @@ PX_MUST_CHECK int px_peers_dial_guest(struct px_peers *p, const struct px_peer_i
                                       const struct px_guest_ops *ops, void *ctx);
 /* Closes that link unless the peer has become listed, forgets ops. */
 void px_peers_end_guest(struct px_peers *p, void *ctx);
-/* The link of a guest, which is closed after PX_GUEST_TIME, may stay for `time` from now: people
- * are being asked. */
+/* The link of a guest, which is closed after PX_GUEST_TIME and sooner when many others come, stays
+ * for that time now, and for `time` at least: it is known to be no stranger. */
 void px_peers_keep_guest(struct px_peers *p, const struct px_peer_id *id, px_nsec time);
+/* ---- what node/relays uses ---- */
+
+/* Circuits through relays, and links to the relays themselves. A relay is no peer: its link reaches
+ * no handler, and is asked for nothing. */
+struct px_circuit_ops {
+    /* A circuit to the peer is wanted through the relay of that name; `alone`: nothing else is
+     * being tried. px_peers_circuit answers with this token, later. */
+    int (*call)(void *ctx, const struct px_peer_id *id, const char *relay, bool alone,
+                uint64_t token);
+    /* px_overlay_io_set_carrier and _set_batch */
+    int (*send)(void *ctx, const struct px_path *path, unsigned ecn, struct px_slice data,
+                size_t segment);
+    size_t (*batch)(void *ctx, const struct px_path *path, unsigned ecn, uint8_t *data, size_t len,
+                    size_t segment);
+    /* Is the circuit there, through which relay, and how far is that (0: not known)? */
+    bool (*look)(void *ctx, const struct px_addr *circuit, const char **ret_relay,
+                 px_nsec *ret_rtt);
+    /* A link that used the circuit ended. */
+    void (*left)(void *ctx, const struct px_addr *circuit);
+    void (*network_changed)(void *ctx);
+};
+/* NULL takes them away. Copied. */
+void px_peers_set_circuits(struct px_peers *p, const struct px_circuit_ops *ops, void *ctx);
+/* The names of relays one can call through, best first, at most PX_PEER_RELAYS_MAX. */
+#define PX_PEER_RELAYS_MAX 4
+void px_peers_set_relays(struct px_peers *p, const char *const *names, size_t count);
+/* What came of `call`. */
+void px_peers_circuit(struct px_peers *p, const struct px_peer_id *id, uint64_t token,
+                      const struct px_addr *circuit, int err);
+/* May this peer reach us: listed and not hung up, or a guest? */
+bool px_peers_may_come(struct px_peers *p, const struct px_peer_id *id);
+bool px_peers_is_connected(struct px_peers *p, const struct px_peer_id *id);
+/* Is the peer's link on this circuit? */
+bool px_peers_link_on(struct px_peers *p, const struct px_peer_id *id,
+                      const struct px_addr *circuit);
+/* px_link_prefer for the peer's link if it is on any circuit. */
+void px_peers_prefer(struct px_peers *p, const struct px_peer_id *id, const struct px_addr *addr);
+/* Closes the links that are on circuits, with PX_CLOSE_SHUTDOWN. */
+void px_peers_leave_circuits(struct px_peers *p);
+/* A datagram that came through a circuit; in `batch` only. */
+void px_peers_carried(struct px_peers *p, const struct px_addr *circuit, unsigned ecn,
+                      struct px_slice datagram);
+/* Sends from the overlay's socket; as px_udp_send. */
+PX_MUST_CHECK int px_peers_send(struct px_peers *p, const struct px_path *path, unsigned ecn,
+                                struct px_slice data, size_t segment);
+
+/* `down` comes once, also for a dial that failed. */
+struct px_relay_link_ops {
+    void (*up)(void *ctx, struct px_link *link);
+    void (*down)(void *ctx, int err);
+    void (*moved)(void *ctx);
+    void (*pong)(void *ctx, px_nsec rtt);
+};
+/* Dials a relay. As px_overlay_dial; PX_ELIMIT with PX_PEER_RELAYS_MAX links, PX_EOFFLINK in mode
+ * lan. */
+PX_MUST_CHECK int px_peers_dial_relay(struct px_peers *p, const struct px_peer_id *id,
+                                      const struct px_addr *addr,
+                                      const struct px_relay_link_ops *ops, void *ctx,
+                                      struct px_link **ret);
+/* No callbacks with this ctx from now on; its link is closed. */
+void px_peers_forget_relay(struct px_peers *p, void *ctx);
+
 /* Fits px_net_listener.changed. */
 void px_peers_network_changed(void *peers, enum px_net_change change);
 

@@ -15,6 +15,15 @@
 #define PX_PEER_REFUSED_LINES  20
 #define PX_PEER_REFUSED_WINDOW (10 * PX_SEC)
 
+/* A link to a relay, up or being dialled. */
+struct px_peer_relay {
+    struct px_list node; /* px_peers.relays */
+    struct px_peer_id id;
+    struct px_link *link;
+    const struct px_relay_link_ops *ops; /* NULL: its owner forgot it */
+    void *ctx;
+};
+
 /* A connected peer that is listed: HTTP/3 both ways. */
 struct px_peer_session {
     struct px_list node; /* px_peers.sessions */
@@ -45,6 +54,10 @@ struct px_peers {
     struct px_list pings;
     size_t ping_count;
     uv_timer_t ping_timer;
+    /* peer_relay.c */
+    struct px_list relays;
+    struct px_circuit_ops circuits; /* all NULL: none */
+    void *circuits_ctx;
     /* log lines of refused strangers */
     px_nsec refused_window;
     unsigned refused_lines;
@@ -86,6 +99,21 @@ PX_MUST_CHECK int px_peer_lookup(void *ctx, const struct px_peer_id *id, const c
                                  uint64_t token);
 /* Cancels them; each under way is one of open_parts. */
 void px_peer_lookups_close(struct px_peers *set);
+
+/* peer_relay.c */
+/* Circuits in the place of host names: as px_peer_lookup, for PX_RELAY_ROUTE names. */
+PX_MUST_CHECK int px_peer_relay_call(struct px_peers *set, const struct px_peer_id *id,
+                                     const char *route, uint64_t token);
+/* Is the circuit there; through which relay (views)? The outputs may be NULL. */
+bool px_peer_circuit_look(const struct px_peers *set, const struct px_addr *circuit,
+                          const char **ret_relay, px_nsec *ret_rtt);
+/* A link ended: if it was on a circuit, that one may go. */
+void px_peer_circuit_left(struct px_peers *set, const struct px_link *link);
+/* NULL when the link, or a link to that peer, is none to a relay. */
+struct px_peer_relay *px_peer_relay_find(const struct px_peers *set, const struct px_link *link);
+bool px_peer_relay_is_dialled(const struct px_peers *set, const struct px_peer_id *id);
+void px_peer_relay_down(struct px_peer_relay *r, int err);
+void px_peer_relays_free(struct px_peers *set);
 
 /* peer_ping.c */
 PX_MUST_CHECK int px_peer_pings_init(struct px_peers *set);

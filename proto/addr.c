@@ -86,6 +86,20 @@ int px_addr_parse(struct px_slice text, struct px_addr *ret)
     return err;
 }
 
+void px_addr_circuit(uint64_t number, struct px_addr *ret)
+{
+    memset(ret, 0, sizeof(*ret));
+    ret->family = PX_ADDR_CIRCUIT;
+    memcpy(ret->ip, &number, sizeof(number));
+}
+
+static uint64_t circuit_number(const struct px_addr *a)
+{
+    uint64_t number;
+    memcpy(&number, a->ip, sizeof(number));
+    return number;
+}
+
 const char *px_addr_format(const struct px_addr *a, char out[PX_ADDR_TEXT_MAX])
 {
     char ip[INET6_ADDRSTRLEN], scope[16] = "";
@@ -102,6 +116,9 @@ const char *px_addr_format(const struct px_addr *a, char out[PX_ADDR_TEXT_MAX])
             snprintf(scope, sizeof(scope), "%%%" PRIu32, a->scope);
         snprintf(out, PX_ADDR_TEXT_MAX, "[%s%s]:%u", ip, scope, a->port);
         return out;
+    case PX_ADDR_CIRCUIT:
+        snprintf(out, PX_ADDR_TEXT_MAX, "circuit:%" PRIu64, circuit_number(a));
+        return out;
     }
     memcpy(out, "-", sizeof("-"));
     return out;
@@ -117,6 +134,8 @@ bool px_addr_is_loopback(const struct px_addr *a)
         return a->ip[0] == 127;
     case PX_ADDR_IP6:
         return memcmp(a->ip, one, sizeof(one)) == 0;
+    case PX_ADDR_CIRCUIT:
+        return false;
     }
     return false;
 }

@@ -134,6 +134,9 @@ void px_link_path(const struct px_link *l, struct px_path *ret);
  * use is in doubt the peer is asked there too, and the link moves if it answers
  * (docs/spec/paths.md). The last one is remembered; harmless at any time. */
 void px_link_suggest(struct px_link *l, const struct px_addr *remote);
+/* As px_link_suggest, of an address that is better than the path in use: the peer is asked there at
+ * once, and if it answers the link moves there. */
+void px_link_prefer(struct px_link *l, const struct px_addr *remote);
 void px_link_stats(const struct px_link *l, struct px_quic_stats *ret);
 /* What only the two ends of this link know: the final handshake hash of its Noise exchange. */
 #define PX_LINK_BINDING_LEN 32

@@ -123,6 +123,16 @@ static void ask(struct px_link_path *p, struct px_path_question *q, const struct
     p->ops->send(p->ctx, path, &(struct px_disco_packet){.type = type, .nonce = q->nonce});
 }
 
+/* At the suggested address, from whatever local one the system chooses. */
+static void ask_elsewhere(struct px_link_path *p, struct px_path *path, px_nsec now)
+{
+    memset(path->local.ip, 0, sizeof(path->local.ip));
+    path->local.scope = 0;
+    path->remote = p->suggested;
+    path->local.family = path->remote.family;
+    ask(p, &p->own[2], path, p->client ? PX_DISCO_PING : PX_DISCO_MOVED, now);
+}
+
 /* SPEC paths §5: on the path in use, and from whatever local address the system chooses. */
 static void probe(struct px_link_path *p, px_nsec now)
 {
@@ -137,9 +147,7 @@ static void probe(struct px_link_path *p, px_nsec now)
         ask(p, &p->own[1], &path, type, now);
     if (p->suggested.family == PX_ADDR_NONE || px_addr_eq(&p->suggested, &path.remote))
         return;
-    path.remote = p->suggested;
-    path.local.family = path.remote.family;
-    ask(p, &p->own[2], &path, type, now);
+    ask_elsewhere(p, &path, now);
 }
 
 void px_link_path_suggest(struct px_link_path *p, const struct px_addr *remote, px_nsec now)
@@ -149,6 +157,18 @@ void px_link_path_suggest(struct px_link_path *p, const struct px_addr *remote, 
     p->suggested = *remote;
     if (p->state == PX_LINK_PATH_DOUBT)
         px_link_path_doubt(p, now);
+}
+
+/* SPEC paths §6: the server's `moved` makes the client move, the client's answer to itself too. */
+void px_link_path_prefer(struct px_link_path *p, const struct px_addr *remote, px_nsec now)
+{
+    struct px_path path;
+    p->ops->current(p->ctx, &path);
+    p->suggested = *remote;
+    if (px_addr_eq(remote, &path.remote))
+        return;
+    ask_elsewhere(p, &path, now);
+    p->own[2].moved = p->client;
 }
 
 static void run_doubt(struct px_link_path *p, px_nsec heard_at, px_nsec now)
@@ -221,11 +241,17 @@ static bool is_current(struct px_link_path *p, const struct px_path *path)
     return px_path_eq(&current, path);
 }
 
+/* SPEC paths §9: who comes through a circuit was seen nowhere. */
+static struct px_addr observed_on(const struct px_path *path)
+{
+    return px_addr_is_circuit(&path->remote) ? (struct px_addr){0} : path->remote;
+}
+
 static void answer(struct px_link_path *p, const struct px_path *path,
                    const struct px_disco_packet *asked, px_nsec now)
 {
     struct px_disco_packet pong = {
-        .type = PX_DISCO_PONG, .nonce = asked->nonce, .observed = path->remote};
+        .type = PX_DISCO_PONG, .nonce = asked->nonce, .observed = observed_on(path)};
     if (asked->nonce == 0 || !may_answer(p, now))
         return;
     bool moved = asked->type == PX_DISCO_MOVED && !is_current(p, path);
@@ -289,7 +315,7 @@ static void take_pong(struct px_link_path *p, const struct px_path *path,
         p->ops->send(p->ctx, path,
                      &(struct px_disco_packet){.type = PX_DISCO_PONG,
                                                .nonce = pong->challenge,
-                                               .observed = path->remote});
+                                               .observed = observed_on(path)});
     if (p->client)
         settle_client(p, path, moved, &pong->observed, now);
     else

@@ -78,6 +78,8 @@ void px_link_path_start(struct px_link_path *p, px_nsec now);
 void px_link_path_doubt(struct px_link_path *p, px_nsec now);
 /* The peer may be found here too: asked in doubt. The last one is remembered. */
 void px_link_path_suggest(struct px_link_path *p, const struct px_addr *remote, px_nsec now);
+/* The peer is asked here now, doubt or not; if it answers, the link moves here. */
+void px_link_path_prefer(struct px_link_path *p, const struct px_addr *remote, px_nsec now);
 /* Does what is due. `heard_at`: when QUIC last heard anything on the path in use. */
 void px_link_path_run(struct px_link_path *p, px_nsec heard_at, px_nsec now);
 px_nsec px_link_path_deadline(const struct px_link_path *p);

@@ -194,6 +194,12 @@ void px_link_suggest(struct px_link *l, const struct px_addr *remote)
         px_link_path_suggest(&l->roam.path, remote, l->overlay->now);
 }
 
+void px_link_prefer(struct px_link *l, const struct px_addr *remote)
+{
+    if (l->roam.on && l->roam.peer_known && l->conn != NULL && remote->family != PX_ADDR_NONE)
+        px_link_path_prefer(&l->roam.path, remote, l->overlay->now);
+}
+
 void px_overlay_network_changed(struct px_overlay *o, px_nsec now)
 {
     o->now = PX_MAX(o->now, now);

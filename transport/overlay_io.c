@@ -30,6 +30,9 @@ struct px_overlay_io {
     size_t (*batch)(void *ctx, const struct px_path *path, unsigned ecn, uint8_t *data, size_t len,
                     size_t segment);
     void *batch_ctx;
+    int (*carry)(void *ctx, const struct px_path *path, unsigned ecn, struct px_slice data,
+                 size_t segment);
+    void *carry_ctx;
 };
 
 px_nsec px_now_io(void)
@@ -112,6 +115,8 @@ static int send_filtered(void *ctx, const struct px_path *path, unsigned ecn, st
                          size_t segment)
 {
     struct px_overlay_io *io = ctx;
+    if (px_addr_is_circuit(&path->remote))
+        return io->carry != NULL ? io->carry(io->carry_ctx, path, ecn, data, segment) : 0;
     if (!may_pass(io, &path->remote))
         return 0;
     return px_udp_send(io->udp, path, ecn, data, segment);
@@ -241,6 +246,15 @@ void px_overlay_io_set_batch(struct px_overlay_io *io,
     io->batch_ctx = ctx;
 }
 
+void px_overlay_io_set_carrier(struct px_overlay_io *io,
+                               int (*send)(void *ctx, const struct px_path *path, unsigned ecn,
+                                           struct px_slice data, size_t segment),
+                               void *ctx)
+{
+    io->carry = send;
+    io->carry_ctx = ctx;
+}
+
 /* A socket on an IPv6 wildcard sees IPv4 peers as IPv4: the local address of the path is of the
  * remote's family, unspecified, with our port. */
 static void path_to(const struct px_overlay_io *io, const struct px_addr *remote,
@@ -255,6 +269,18 @@ static void path_to(const struct px_overlay_io *io, const struct px_addr *remote
         ret->local.family = remote->family;
         ret->local.port = port;
     }
+}
+
+void px_overlay_io_carried(struct px_overlay_io *io, const struct px_addr *circuit, unsigned ecn,
+                           struct px_slice datagram)
+{
+    struct px_path path;
+    if (io->overlay == NULL)
+        return;
+    if (io->batch_now == 0)
+        io->batch_now = px_now_io();
+    path_to(io, circuit, &path); /* the same one px_overlay_io_dial makes */
+    px_overlay_input(io->overlay, &path, ecn, datagram, io->batch_now);
 }
 
 int px_overlay_io_dial(struct px_overlay_io *io, const struct px_peer_id *id,

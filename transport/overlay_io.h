@@ -24,6 +24,15 @@ void px_overlay_io_set_batch(struct px_overlay_io *io,
                              size_t (*batch)(void *ctx, const struct px_path *path, unsigned ecn,
                                              uint8_t *data, size_t len, size_t segment),
                              void *ctx);
+/* Sends what goes to circuits (PX_ADDR_CIRCUIT), as px_quic_net.send; NULL, and before this is
+ * called: it is lost. */
+void px_overlay_io_set_carrier(struct px_overlay_io *io,
+                               int (*send)(void *ctx, const struct px_path *path, unsigned ecn,
+                                           struct px_slice data, size_t segment),
+                               void *ctx);
+/* The carrier's other direction: a datagram that came through a circuit. Inside `batch` only. */
+void px_overlay_io_carried(struct px_overlay_io *io, const struct px_addr *circuit, unsigned ecn,
+                           struct px_slice datagram);
 /* px_overlay_dial to a remote address from our socket. */
 PX_MUST_CHECK int px_overlay_io_dial(struct px_overlay_io *io, const struct px_peer_id *id,
                                      const struct px_addr *remote, void *user,

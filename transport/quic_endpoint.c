@@ -148,11 +148,23 @@ static void send_refusal(struct px_quic *q, const struct px_path *path, const ng
                                                         0));
 }
 
+/* What a Retry token is bound to. A circuit has no socket address; a token must not be good on
+ * another one all the same. */
+static socklen_t token_address(const struct px_addr *a, union px_sockaddr *ret)
+{
+    if (!px_addr_is_circuit(a))
+        return px_sockaddr_from_addr(a, ret);
+    memset(ret, 0, sizeof(*ret));
+    ret->in6.sin6_family = AF_INET6;
+    memcpy(&ret->in6.sin6_addr, a->ip, sizeof(ret->in6.sin6_addr));
+    return sizeof(ret->in6);
+}
+
 static void send_retry(struct px_quic *q, const struct px_path *path, const ngtcp2_pkt_hd *hd,
                        px_nsec now)
 {
     union px_sockaddr remote;
-    socklen_t remote_len = px_sockaddr_from_addr(&path->remote, &remote);
+    socklen_t remote_len = token_address(&path->remote, &remote);
     ngtcp2_cid scid;
     px_quic_cid_generate(q, PX_QUIC_CID_LEN, &scid);
     uint8_t token[NGTCP2_CRYPTO_MAX_RETRY_TOKENLEN2];
@@ -178,7 +190,7 @@ static bool verify_token(const struct px_quic *q, const struct px_path *path,
                          const ngtcp2_pkt_hd *hd, px_nsec now, ngtcp2_cid *ret_odcid)
 {
     union px_sockaddr remote;
-    socklen_t remote_len = px_sockaddr_from_addr(&path->remote, &remote);
+    socklen_t remote_len = token_address(&path->remote, &remote);
     return ngtcp2_crypto_verify_retry_token2(ret_odcid, hd->token, hd->tokenlen, q->secret,
                                              sizeof(q->secret), hd->version, &remote.sa, remote_len,
                                              &hd->dcid, PX_QUIC_RETRY_TOKEN_TIME, now) == 0;

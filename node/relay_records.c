@@ -1,0 +1,206 @@
+/* Rendezvous (docs/spec/relay.md §8): registers where this node is, and takes from others' records
+ * where listed peers are. */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "node/relays_internal.h"
+#include "relay/record.h"
+
+#define TTL_MS        (2 * 3600 * 1000u)
+#define CHANGE_PAUSE  PX_SEC /* changes come in rows */
+#define RETRY         (60 * PX_SEC)
+#define INTERFACE_MAX (PX_RECORD_ADDRS_MAX - 1)
+
+enum token { TOKEN_REGISTER = 1, TOKEN_WATCH, TOKEN_PEER };
+
+static void *token_of(enum token t)
+{
+    return (void *)(uintptr_t)t;
+}
+
+static struct px_slice name_space(const struct px_relay *r)
+{
+    return px_slice_cstr(r->set->config.network);
+}
+
+static bool may_register(const struct px_relay *r)
+{
+    return r->class == PX_RELAY_MEMBER || r->class == PX_RELAY_VOUCHED;
+}
+
+/* ---- our record ---- */
+
+static void add_addr(struct px_record *rec, const struct px_addr *a)
+{
+    for (size_t i = 0; i < rec->addr_count; i++)
+        if (px_addr_eq(&rec->addrs[i], a))
+            return;
+    if (rec->addr_count < PX_RECORD_ADDRS_MAX)
+        rec->addrs[rec->addr_count++] = *a;
+}
+
+/* Those of interfaces, and how the relay sees us. */
+static void fill_addrs(const struct px_relay *r, struct px_record *rec)
+{
+    const struct px_relays_config *c = &r->set->config;
+    const struct px_addr *local = px_peers_local(c->peers);
+    size_t count = 0;
+    const struct px_net_addr *nets =
+        c->monitor != NULL ? px_net_monitor_addrs(c->monitor, &count) : NULL;
+    for (size_t i = 0; i < count && rec->addr_count < INTERFACE_MAX; i++) {
+        struct px_addr a = nets[i].addr;
+        bool mine = memcmp(local->ip, (uint8_t[16]){0}, sizeof(local->ip)) == 0
+                        ? local->family == PX_ADDR_IP6 || a.family == PX_ADDR_IP4
+                        : memcmp(local->ip, a.ip, sizeof(a.ip)) == 0;
+        a.port = local->port;
+        if (mine && !nets[i].loopback && a.scope == 0)
+            add_addr(rec, &a);
+    }
+    if (r->observed.family != PX_ADDR_NONE && !px_addr_is_loopback(&r->observed))
+        add_addr(rec, &r->observed);
+}
+
+static void next_sequence(struct px_relay *r)
+{
+    struct timespec t;
+    uint64_t wall = 0;
+    if (clock_gettime(CLOCK_REALTIME, &t) == 0 && t.tv_sec > 0)
+        wall = (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+    r->sequence = PX_MAX(r->sequence + 1, wall);
+}
+
+static void send_record(struct px_relay *r, px_nsec now)
+{
+    struct px_relay_msg m = {.type = PX_RELAY_MSG_REGISTER,
+                             .name_space = name_space(r),
+                             .record_count = 1,
+                             .keys = PX_RELAY_BIT(PX_RELAY_K_TTL),
+                             .ttl_ms = TTL_MS};
+    struct px_record rec = {.name_space = name_space(r)};
+    struct px_buf out;
+    if (!r->nameless)
+        rec.name = px_slice_cstr(r->set->config.name);
+    next_sequence(r);
+    r->changed = false;
+    rec.sequence = r->sequence;
+    fill_addrs(r, &rec);
+    px_buf_init(&out, PX_RELAY_RECORD_MAX);
+    int err = px_record_sign(r->set->config.identity, &rec, &out);
+    m.records[0] = px_buf_slice(&out);
+    if (err == 0)
+        err = px_relay_client_request(r->client, &m, token_of(TOKEN_REGISTER), now);
+    px_buf_deinit(&out);
+    r->register_at = now + RETRY; /* until the answer says more */
+    if (err != 0)
+        px_log_event(r->set->config.log, PX_LOG_DEBUG, "relay.not_registered",
+                     PX_F_STR("relay", r->label), PX_F_ERR(err));
+}
+
+void px_relay_records_run(struct px_relay *r, px_nsec now)
+{
+    if (!px_relay_usable(r) || now < r->register_at)
+        return;
+    r->register_at = PX_NEVER;
+    if (may_register(r))
+        send_record(r, now);
+}
+
+void px_relay_records_changed(struct px_relay *r, px_nsec now)
+{
+    if (!may_register(r))
+        return;
+    r->changed = true;
+    r->register_at = PX_MIN(r->register_at, now + CHANGE_PAUSE);
+}
+
+void px_relay_records_start(struct px_relay *r, px_nsec now)
+{
+    struct px_relay_msg m = {.type = PX_RELAY_MSG_WATCH, .name_space = name_space(r), .on = true};
+    if (!may_register(r))
+        return;
+    r->register_at = now;
+    if (px_relay_client_request(r->client, &m, token_of(TOKEN_WATCH), now) != 0)
+        return; /* then records are asked for one by one only */
+}
+
+/* ---- those of others ---- */
+
+void px_relay_records_ask(struct px_relay *r, const struct px_peer_id *id, px_nsec now)
+{
+    struct px_relay_msg m = {.type = PX_RELAY_MSG_DISCOVER,
+                             .name_space = name_space(r),
+                             .keys = PX_RELAY_BIT(PX_RELAY_K_PEER),
+                             .peer = *id};
+    if (may_register(r) && px_relay_client_request(r->client, &m, token_of(TOKEN_PEER), now) != 0)
+        return; /* it is only a hint */
+}
+
+static void take_record(struct px_relay *r, struct px_slice bytes)
+{
+    const struct px_relays_config *c = &r->set->config;
+    struct px_record rec;
+    if (px_record_verify(bytes, &rec) != 0)
+        return;
+    if (px_peer_id_eq(&rec.peer, &c->identity->id)) {
+        r->sequence = PX_MAX(r->sequence, rec.sequence);
+        return;
+    }
+    /* SPEC relay §8: for peers of our own authorized_keys only; px_peers_found sees to that too */
+    if (px_authorized_keys_find(px_allowlist_keys(c->allowlist), &rec.peer) == NULL ||
+        !px_slice_eq(rec.name_space, name_space(r)))
+        return;
+    for (size_t i = 0; i < rec.addr_count; i++)
+        if (!px_addr_is_loopback(&rec.addrs[i]))
+            px_peers_found(c->peers, &rec.peer, &rec.addrs[i], PX_SOURCE_RECORD);
+}
+
+static void take_records(struct px_relay *r, const struct px_relay_msg *m)
+{
+    for (size_t i = 0; m != NULL && i < m->record_count; i++)
+        take_record(r, m->records[i]);
+}
+
+void px_relay_records_on_changed(void *ctx, const struct px_relay_msg *m)
+{
+    take_records(ctx, m);
+}
+
+static void on_registered(struct px_relay *r, enum px_relay_status status,
+                          const struct px_relay_msg *m, px_nsec now)
+{
+    if (status == PX_RELAY_OK && m != NULL && px_relay_msg_has(m, PX_RELAY_K_TTL)) {
+        if (!r->changed)
+            r->register_at = now + m->ttl_ms * PX_MSEC / 2;
+        return;
+    }
+    px_log_event(r->set->config.log, PX_LOG_WARN, "relay.not_registered",
+                 PX_F_STR("relay", r->label), PX_F_STR("status", px_relay_status_name(status)));
+    if (status == PX_RELAY_NAME_TAKEN && !r->nameless) {
+        r->nameless = true;
+        r->register_at = now;
+    } else if (status == PX_RELAY_STALE) { /* our clock went back: learn the number, then again */
+        px_relay_records_ask(r, &r->set->config.identity->id, now);
+        r->register_at = now + PX_SEC;
+    }
+}
+
+void px_relay_records_on_reply(void *ctx, void *token, enum px_relay_status status,
+                               const struct px_relay_msg *m)
+{
+    struct px_relay *r = ctx;
+    switch ((enum token)(uintptr_t)token) {
+    case TOKEN_REGISTER:
+        on_registered(r, status, m, px_now_io());
+        return;
+    case TOKEN_PEER:
+        take_records(r, m);
+        return;
+    case TOKEN_WATCH:
+        if (status != PX_RELAY_OK)
+            px_log_event(r->set->config.log, PX_LOG_WARN, "relay.not_watched",
+                         PX_F_STR("relay", r->label),
+                         PX_F_STR("status", px_relay_status_name(status)));
+        return;
+    }
+}

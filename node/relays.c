@@ -1,0 +1,640 @@
+/* The set of relays and the control connection to each: the file, dials, pings, and one timer for
+ * the client cores. */
+#include "node/relays.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/peer_addrs.h"
+#include "node/relay_list_io.h"
+#include "node/relays_internal.h"
+#include "transport/sockaddr.h"
+
+#define FAREWELL_MS 10
+
+static struct px_relay *from_node(struct px_list *node)
+{
+    return PX_CONTAINER_OF(node, struct px_relay, node);
+}
+
+const char *px_relay_state_name(enum px_relay_state s)
+{
+    switch (s) {
+    case PX_RELAY_SPARE:
+        return "spare";
+    case PX_RELAY_WAITING:
+        return "waiting";
+    case PX_RELAY_LOOKUP:
+    case PX_RELAY_DIALLING:
+        return "connecting";
+    case PX_RELAY_UP:
+        return "connected";
+    case PX_RELAY_STATES:
+        break;
+    }
+    return "?";
+}
+
+static void set_state(struct px_relay *r, enum px_relay_state to)
+{
+    static const bool allowed[PX_RELAY_STATES][PX_RELAY_STATES] = {
+        [PX_RELAY_SPARE] = {[PX_RELAY_WAITING] = true},
+        [PX_RELAY_WAITING] =
+            {[PX_RELAY_SPARE] = true, [PX_RELAY_LOOKUP] = true, [PX_RELAY_DIALLING] = true},
+        [PX_RELAY_LOOKUP] = {[PX_RELAY_WAITING] = true, [PX_RELAY_DIALLING] = true},
+        [PX_RELAY_DIALLING] = {[PX_RELAY_WAITING] = true, [PX_RELAY_UP] = true},
+        [PX_RELAY_UP] = {[PX_RELAY_WAITING] = true},
+    };
+    px_assert(allowed[r->state][to]);
+    r->state = to;
+}
+
+bool px_relay_usable(const struct px_relay *r)
+{
+    return r->state == PX_RELAY_UP && r->reserved && r->stream != NULL && !r->gone;
+}
+
+void px_relays_tell_usable(struct px_relays *set)
+{
+    const char *names[PX_PEER_RELAYS_MAX];
+    size_t n = 0;
+    PX_LIST_EACH(it, &set->all)
+        if (n < PX_PEER_RELAYS_MAX && px_relay_usable(from_node(it)))
+            names[n++] = from_node(it)->label;
+    if (!set->closing)
+        px_peers_set_relays(set->config.peers, names, n);
+}
+
+void px_relay_send_packet(struct px_relay *r, struct px_slice packet)
+{
+    if (r->has_path)
+        (void)!px_peers_send(r->set->config.peers, &r->path, 0, packet, packet.len);
+}
+
+/* ---- what the client core does and tells ---- */
+
+static void on_send(void *ctx, struct px_slice frame)
+{
+    struct px_relay *r = ctx;
+    if (r->stream != NULL)
+        px_control_stream_send(r->stream, frame);
+}
+
+static void on_packet(void *ctx, struct px_slice packet)
+{
+    px_relay_send_packet(ctx, packet);
+}
+
+static void on_reserved(void *ctx, enum px_relay_status status, enum px_relay_class class)
+{
+    struct px_relay *r = ctx;
+    r->reserved = status == PX_RELAY_OK;
+    r->class = class;
+    px_log_event(r->set->config.log, r->reserved ? PX_LOG_INFO : PX_LOG_WARN, "relay.reserved",
+                 PX_F_STR("relay", r->label), PX_F_STR("status", px_relay_status_name(status)),
+                 PX_F_STR("class", px_relay_class_name(class)));
+    if (r->reserved)
+        px_relay_records_start(r, px_now_io());
+    px_relays_tell_usable(r->set);
+}
+
+static void on_observed(void *ctx, const struct px_addr *a)
+{
+    struct px_relay *r = ctx;
+    if (px_addr_eq(&r->observed, a))
+        return;
+    r->observed = *a;
+    px_relay_records_changed(r, px_now_io());
+}
+
+static void on_restarting(void *ctx, px_nsec left, px_nsec spread)
+{
+    struct px_relay *r = ctx;
+    uint64_t random;
+    px_system_rng.fill(px_system_rng.ctx, &random, sizeof(random));
+    r->away_until = px_now_io() + left + (spread > 0 ? random % spread : 0);
+    px_log_event(r->set->config.log, PX_LOG_INFO, "relay.restarting", PX_F_STR("relay", r->label),
+                 PX_F_U64("spread_ms", spread / PX_MSEC));
+}
+
+static const struct px_relay_client_ops client_ops = {
+    .send = on_send,
+    .packet = on_packet,
+    .reserved = on_reserved,
+    .ring = px_circuit_on_ring,
+    .open = px_circuit_on_open,
+    .data = px_circuit_on_data,
+    .ended = px_circuit_on_ended,
+    .reply = px_relay_records_on_reply,
+    .observed = on_observed,
+    .changed = px_relay_records_on_changed,
+    .restarting = on_restarting,
+};
+
+/* ---- the control stream ---- */
+
+static void on_frame(void *ctx, struct px_slice body)
+{
+    struct px_relay *r = ctx;
+    if (px_relay_client_input(r->client, body, px_now_io()) != 0 && r->link != NULL)
+        px_link_close(r->link, PX_CLOSE_PROTOCOL);
+}
+
+static void on_stream_closed(void *ctx)
+{
+    struct px_relay *r = ctx;
+    r->stream = NULL;
+    px_relay_client_down(r->client, px_now_io());
+    if (r->link != NULL)
+        px_link_close(r->link, PX_CLOSE_NONE);
+    px_relays_tell_usable(r->set);
+}
+
+static const struct px_control_stream_ops stream_ops = {on_frame, on_stream_closed};
+
+/* ---- the link ---- */
+
+static void take_path(struct px_relay *r)
+{
+    px_link_path(r->link, &r->path);
+    r->has_path = true;
+}
+
+static void on_up(void *ctx, struct px_link *link)
+{
+    struct px_relay *r = ctx;
+    uint8_t binding[PX_LINK_BINDING_LEN];
+    char addr[PX_ADDR_TEXT_MAX];
+    px_nsec now = px_now_io();
+    r->link = link;
+    r->last_err = 0;
+    r->away_until = 0;
+    set_state(r, PX_RELAY_UP);
+    px_dial_plan_up(&r->plan, now);
+    take_path(r);
+    px_log_event(r->set->config.log, PX_LOG_INFO, "relay.connected", PX_F_STR("relay", r->label),
+                 PX_F_STR("addr", px_addr_format(&r->path.remote, addr)));
+    if (px_control_stream_open(link, &stream_ops, r, &r->stream) != 0) {
+        px_link_close(link, PX_CLOSE_INTERNAL);
+        return;
+    }
+    r->ping_at = now;
+    r->pong_by = PX_NEVER;
+    px_link_binding(link, binding);
+    px_relay_client_up(r->client, binding, now);
+    px_wipe(binding, sizeof(binding));
+}
+
+static void on_down(void *ctx, int err)
+{
+    struct px_relay *r = ctx;
+    px_nsec now = px_now_io();
+    bool was_up = r->state == PX_RELAY_UP;
+    r->link = NULL;
+    r->last_err = err;
+    r->ping_at = r->pong_by = PX_NEVER;
+    px_log_event(r->set->config.log, was_up ? PX_LOG_INFO : PX_LOG_WARN,
+                 was_up ? "relay.disconnected" : "relay.unreachable", PX_F_STR("relay", r->label),
+                 PX_F_ERR(err));
+    if (was_up)
+        px_dial_plan_ended(&r->plan, false, PX_RELAYS_RETRY_MAX, &px_system_rng, now);
+    else if (r->turn % r->entry.addr_count != 0)
+        px_dial_plan_soon(&r->plan, now); /* its other addresses first */
+    else
+        px_dial_plan_failed(&r->plan, PX_RELAYS_RETRY_MAX, &px_system_rng, now);
+    if (r->away_until > now && r->plan.due < r->away_until)
+        r->plan.due = r->away_until;
+    set_state(r, PX_RELAY_WAITING);
+    px_relays_tell_usable(r->set);
+}
+
+static void on_moved(void *ctx)
+{
+    struct px_relay *r = ctx;
+    if (r->link == NULL)
+        return;
+    take_path(r);
+    px_relay_client_network_changed(r->client, px_now_io());
+}
+
+static void on_pong(void *ctx, px_nsec rtt)
+{
+    struct px_relay *r = ctx;
+    r->rtt = rtt;
+    r->pong_by = PX_NEVER;
+}
+
+static const struct px_relay_link_ops link_ops = {on_up, on_down, on_moved, on_pong};
+
+/* ---- dials ---- */
+
+static void dial_failed(struct px_relay *r, int err)
+{
+    px_nsec now = px_now_io();
+    if (r->last_err != err)
+        px_log_event(r->set->config.log, PX_LOG_WARN, "relay.unreachable",
+                     PX_F_STR("relay", r->label), PX_F_ERR(err));
+    r->last_err = err;
+    px_dial_plan_failed(&r->plan, PX_RELAYS_RETRY_MAX, &px_system_rng, now);
+    set_state(r, PX_RELAY_WAITING);
+}
+
+static void dial(struct px_relay *r, const struct px_addr *addr)
+{
+    struct px_link *link;
+    set_state(r, PX_RELAY_DIALLING);
+    int err = px_peers_dial_relay(r->set->config.peers, &r->entry.id, addr, &link_ops, r, &link);
+    if (err != 0)
+        dial_failed(r, err);
+    else
+        r->link = link;
+}
+
+/* One of the addresses, another one each time, of a family that the socket can send to. */
+static bool choose(const struct px_relay *r, const struct addrinfo *res, struct px_addr *ret)
+{
+    const struct px_addr *local = px_peers_local(r->set->config.peers);
+    bool both = local->family == PX_ADDR_IP6 && px_addr_is_wildcard(local);
+    struct px_addr fit[8];
+    size_t n = 0;
+    for (; res != NULL && n < PX_ARRAY_LEN(fit); res = res->ai_next) {
+        px_sockaddr_to_addr(res->ai_addr, &fit[n]);
+        fit[n].port = r->lookup_port;
+        n += px_addr_dialable(&fit[n]) && (both || fit[n].family == local->family);
+    }
+    if (n == 0)
+        return false;
+    *ret = fit[r->turn / r->entry.addr_count % n];
+    return true;
+}
+
+static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *res)
+{
+    struct px_relay *r = req->data; /* NULL: forgotten */
+    struct px_addr addr;
+    if (r != NULL) {
+        r->lookup = NULL;
+        if (status == 0 && choose(r, res, &addr))
+            dial(r, &addr);
+        else
+            dial_failed(r, PX_ENOENT);
+    }
+    uv_freeaddrinfo(res);
+    free(req);
+}
+
+static int look_up(struct px_relay *r, struct px_slice host, uint16_t port)
+{
+    static const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_DGRAM};
+    char *name = px_slice_dup_cstr(host);
+    uv_getaddrinfo_t *req = calloc(1, sizeof(*req));
+    int err = name != NULL && req != NULL ? 0 : PX_ENOMEM;
+    if (err == 0) {
+        req->data = r;
+        r->lookup_port = port;
+        if (uv_getaddrinfo(r->set->config.loop, req, on_resolved, name, NULL, &hints) != 0)
+            err = PX_EADDR;
+    }
+    free(name);
+    if (err != 0)
+        free(req);
+    else
+        r->lookup = req;
+    return err;
+}
+
+static void start_dial(struct px_relay *r)
+{
+    const char *text = r->entry.addrs[r->turn++ % r->entry.addr_count];
+    struct px_addr addr;
+    struct px_slice host;
+    uint16_t port;
+    if (px_addr_parse(px_slice_cstr(text), &addr) == 0) {
+        dial(r, &addr);
+        return;
+    }
+    set_state(r, PX_RELAY_LOOKUP);
+    int err = px_hostport_split(px_slice_cstr(text), &host, &port);
+    if (err == 0)
+        err = look_up(r, host, port);
+    if (err != 0)
+        dial_failed(r, err);
+}
+
+/* ---- time ---- */
+
+static void run_ping(struct px_relay *r, px_nsec now)
+{
+    uint64_t nonce;
+    if (r->state != PX_RELAY_UP || r->link == NULL)
+        return;
+    if (now >= r->pong_by) { /* our circuits must not wait for QUIC's idle timeout */
+        r->pong_by = r->ping_at = PX_NEVER;
+        px_link_close(r->link, PX_CLOSE_NONE);
+        return;
+    }
+    if (now < r->ping_at || r->pong_by != PX_NEVER)
+        return;
+    bool busy = px_relay_client_legs(r->client) > 0;
+    r->ping_at = now + (busy ? PX_RELAYS_PING_BUSY : PX_RELAYS_PING_IDLE);
+    if (px_link_ping(r->link, &nonce) == 0)
+        r->pong_by = now + PX_MAX((px_nsec)PX_RELAYS_PONG_TIME, 4 * r->rtt);
+}
+
+/* Is it one of the first PX_RELAYS_WARM that work? */
+static bool is_needed(const struct px_relay *r)
+{
+    size_t better = 0;
+    PX_LIST_EACH(it, &r->set->all) {
+        if (from_node(it) == r)
+            break;
+        better += px_relay_usable(from_node(it));
+    }
+    return better < PX_RELAYS_WARM;
+}
+
+static void run_relay(struct px_relay *r, px_nsec now)
+{
+    bool needed = is_needed(r);
+    px_relay_client_run(r->client, now);
+    px_relay_records_run(r, now);
+    run_ping(r, now);
+    if (r->state == PX_RELAY_SPARE && needed) {
+        set_state(r, PX_RELAY_WAITING);
+        px_dial_plan_soon(&r->plan, now);
+    } else if (r->state == PX_RELAY_WAITING && !needed) {
+        set_state(r, PX_RELAY_SPARE);
+    } else if (r->state == PX_RELAY_UP && !needed && r->link != NULL &&
+               px_relay_client_legs(r->client) == 0) {
+        px_link_close(r->link, PX_CLOSE_NONE);
+    }
+    if (r->state == PX_RELAY_WAITING && px_dial_plan_due(&r->plan, now))
+        start_dial(r);
+}
+
+static px_nsec relay_deadline(const struct px_relay *r)
+{
+    px_nsec ping = r->pong_by != PX_NEVER ? r->pong_by : r->ping_at;
+    px_nsec at = PX_MIN(px_relay_client_deadline(r->client), ping);
+    if (r->state == PX_RELAY_WAITING)
+        at = PX_MIN(at, r->plan.due);
+    if (r->state == PX_RELAY_SPARE && is_needed(r))
+        at = 0;
+    return px_relay_usable(r) ? PX_MIN(at, r->register_at) : at;
+}
+
+static void on_timer(uv_timer_t *t)
+{
+    struct px_relays *set = t->data;
+    px_nsec now = px_now_io();
+    set->armed = PX_NEVER;
+    if (set->closing)
+        return;
+    PX_LIST_EACH(it, &set->all)
+        run_relay(from_node(it), now);
+    px_circuits_run(set, now);
+}
+
+static void free_relay(struct px_relay *r)
+{
+    if (r->lookup != NULL)
+        r->lookup->data = NULL;
+    px_peers_forget_relay(r->set->config.peers, r);
+    px_circuits_end(r->set, r);
+    px_list_remove(&r->node);
+    px_relay_client_free(r->client);
+    free(r);
+}
+
+static void sweep(struct px_relays *set)
+{
+    PX_LIST_EACH(it, &set->all)
+        if (from_node(it)->gone && from_node(it)->stream == NULL)
+            free_relay(from_node(it));
+}
+
+static void on_handle_closed(uv_handle_t *h);
+
+/* Links end a turn of the loop after they were closed: looks again until all are gone. */
+static void run_closing(struct px_relays *set)
+{
+    if (!px_list_empty(&set->all)) {
+        (void)uv_timer_start(&set->timer, on_timer, 1, 0);
+        return;
+    }
+    if (uv_is_closing((uv_handle_t *)&set->timer))
+        return;
+    uv_close((uv_handle_t *)&set->timer, on_handle_closed);
+    uv_close((uv_handle_t *)&set->arm, on_handle_closed);
+}
+
+static void on_arm(uv_prepare_t *p)
+{
+    struct px_relays *set = p->data;
+    px_nsec at, now = px_now_io();
+    sweep(set);
+    if (set->closing) {
+        if (set->hung_up)
+            run_closing(set);
+        return;
+    }
+    at = px_circuits_deadline(set);
+    PX_LIST_EACH(it, &set->all)
+        at = PX_MIN(at, relay_deadline(from_node(it)));
+    if (at >= set->armed && set->armed > now)
+        return;
+    set->armed = at;
+    if (at == PX_NEVER)
+        (void)uv_timer_stop(&set->timer);
+    else
+        (void)uv_timer_start(&set->timer, on_timer, at <= now ? 0 : (at - now) / PX_MSEC + 1, 0);
+}
+
+/* ---- the file ---- */
+
+static int add_relay(struct px_relays *set, const struct px_relay_entry *e)
+{
+    struct px_relay *r = calloc(1, sizeof(*r));
+    if (r == NULL)
+        return PX_ENOMEM;
+    const struct px_relay_client_config c = {
+        .rng = px_system_rng, .ops = &client_ops, .ctx = r, .reserve = true};
+    int err = px_relay_client_new(&c, &r->client);
+    if (err != 0) {
+        free(r);
+        return err;
+    }
+    r->set = set;
+    r->entry = *e;
+    r->label = px_relay_entry_label(&r->entry);
+    r->state = PX_RELAY_WAITING;
+    r->ping_at = r->pong_by = r->register_at = PX_NEVER;
+    px_dial_plan_init(&r->plan, px_now_io());
+    px_list_push_back(&set->all, &r->node);
+    return 0;
+}
+
+static bool same_entry(const struct px_relay_entry *a, const struct px_relay_entry *b)
+{
+    bool same = px_peer_id_eq(&a->id, &b->id) && strcmp(a->name, b->name) == 0 &&
+                a->addr_count == b->addr_count;
+    for (size_t i = 0; same && i < a->addr_count; i++)
+        same = strcmp(a->addrs[i], b->addrs[i]) == 0;
+    return same;
+}
+
+/* Takes the relay of that entry out of the old list, or makes one. */
+static int take_entry(struct px_relays *set, struct px_list *old, const struct px_relay_entry *e)
+{
+    PX_LIST_EACH(it, old) {
+        struct px_relay *r = from_node(it);
+        if (!same_entry(&r->entry, e))
+            continue;
+        px_list_remove(&r->node);
+        px_list_push_back(&set->all, &r->node);
+        return 0;
+    }
+    return add_relay(set, e);
+}
+
+static void drop(struct px_relay *r)
+{
+    r->gone = true;
+    px_log_event(r->set->config.log, PX_LOG_INFO, "relay.removed", PX_F_STR("relay", r->label));
+    if (r->link != NULL)
+        px_link_close(r->link, PX_CLOSE_NONE); /* its stream's end follows */
+}
+
+static int load(struct px_relays *set)
+{
+    struct px_relay_list list;
+    struct px_list old;
+    int err = px_relay_list_load(set->config.path, &list);
+    if (err != 0) {
+        px_log_event(set->config.log, PX_LOG_ERROR, "relays.unreadable",
+                     PX_F_STR("file", set->config.path), PX_F_ERR(err));
+        return 0; /* those of before stay */
+    }
+    for (size_t i = 0; i < list.error_count; i++)
+        px_log_event(set->config.log, PX_LOG_WARN, "relays.bad_line",
+                     PX_F_STR("file", set->config.path), PX_F_U64("line", list.errors[i].line),
+                     PX_F_STR("why", list.errors[i].message));
+    px_list_init(&old);
+    while (!px_list_empty(&set->all)) {
+        struct px_list *node = set->all.next;
+        px_list_remove(node);
+        px_list_push_back(&old, node);
+    }
+    for (size_t i = 0; i < list.count && err == 0; i++)
+        err = take_entry(set, &old, &list.entries[i]);
+    while (!px_list_empty(&old)) {
+        struct px_relay *r = from_node(old.next);
+        px_list_remove(&r->node);
+        px_list_push_back(&set->all, &r->node);
+        if (!r->gone)
+            drop(r);
+    }
+    px_relays_tell_usable(set);
+    return err;
+}
+
+static void on_file(void *ctx)
+{
+    struct px_relays *set = ctx;
+    if (!set->closing)
+        (void)!load(set);
+}
+
+/* ---- the set ---- */
+
+void px_relays_each(struct px_relays *set,
+                    void (*each)(void *ctx, const struct px_relay_info *info), void *ctx)
+{
+    px_nsec now = px_now_io();
+    PX_LIST_EACH(it, &set->all) {
+        const struct px_relay *r = from_node(it);
+        const struct px_relay_info info = {
+            .id = r->entry.id,
+            .label = r->label,
+            .addr = r->entry.addrs[(r->turn > 0 ? r->turn - 1 : 0) % r->entry.addr_count],
+            .state = r->state,
+            .reserved = r->state == PX_RELAY_UP && r->reserved,
+            .class = r->class,
+            .rtt = r->state == PX_RELAY_UP ? r->rtt : 0,
+            .next_dial = r->state != PX_RELAY_WAITING ? PX_NEVER
+                         : r->plan.due > now          ? r->plan.due - now
+                                                      : 0,
+            .last_err = r->last_err,
+            .observed = r->observed,
+            .circuits = px_circuits_of(set, r),
+        };
+        if (!r->gone)
+            each(ctx, &info);
+    }
+}
+
+int px_relays_new(const struct px_relays_config *config, struct px_relays **ret)
+{
+    struct px_relays *set = calloc(1, sizeof(*set));
+    if (set == NULL)
+        return PX_ENOMEM;
+    set->config = *config;
+    set->armed = PX_NEVER;
+    px_list_init(&set->all);
+    px_list_init(&set->circuits);
+    int err = px_file_watch_new(config->loop, config->path, config->log, on_file, set, &set->watch);
+    if (err != 0) {
+        free(set);
+        return err;
+    }
+    (void)uv_timer_init(config->loop, &set->timer); /* these cannot fail */
+    (void)uv_prepare_init(config->loop, &set->arm);
+    set->timer.data = set->arm.data = set;
+    (void)uv_prepare_start(&set->arm, on_arm);
+    set->open_parts = 2;
+    px_peers_set_circuits(config->peers, &px_relays_circuit_ops, set);
+    err = load(set);
+    *ret = set; /* also without memory for all of them */
+    return err == PX_ENOMEM ? 0 : err;
+}
+
+static void part_closed(struct px_relays *set)
+{
+    if (--set->open_parts > 0)
+        return;
+    void (*done)(void *) = set->done;
+    void *ctx = set->done_ctx;
+    free(set);
+    if (done != NULL)
+        done(ctx);
+}
+
+static void on_handle_closed(uv_handle_t *h)
+{
+    part_closed(h->data);
+}
+
+/* The links on circuits have said good-bye through them. */
+static void on_farewells_sent(uv_timer_t *t)
+{
+    struct px_relays *set = t->data;
+    set->hung_up = true;
+    px_peers_set_circuits(set->config.peers, NULL, NULL);
+    px_circuits_end(set, NULL);
+    PX_LIST_EACH(it, &set->all) {
+        struct px_relay *r = from_node(it);
+        r->gone = true;
+        if (r->link != NULL)
+            px_link_close(r->link, PX_CLOSE_SHUTDOWN);
+    }
+}
+
+void px_relays_close(struct px_relays *set, void (*done)(void *ctx), void *ctx)
+{
+    set->closing = true;
+    set->done = done;
+    set->done_ctx = ctx;
+    px_file_watch_close(set->watch);
+    px_peers_leave_circuits(set->config.peers);
+    (void)uv_timer_start(&set->timer, on_farewells_sent, FAREWELL_MS, 0);
+}

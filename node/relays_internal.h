@@ -1,0 +1,114 @@
+/* What node/relays.c (the set and the control connections), relay_circuits.c (circuits) and
+ * relay_records.c (what is registered) share. Nobody else includes it. */
+#ifndef PX_NODE_RELAYS_INTERNAL_H
+#define PX_NODE_RELAYS_INTERNAL_H
+
+#include "node/dial_plan.h"
+#include "node/file_watch.h"
+#include "node/relays.h"
+#include "proto/base/list.h"
+#include "relay/control_stream.h"
+
+struct px_relay {
+    struct px_list node; /* px_relays.all, in the order of the file */
+    struct px_relays *set;
+    struct px_relay_entry entry;
+    const char *label; /* of entry */
+    enum px_relay_state state;
+    struct px_dial_plan plan;
+    size_t turn; /* counts attempts: which address is next */
+    int last_err;
+    struct px_link *link; /* in DIALLING and UP */
+    struct px_control_stream *stream;
+    struct px_relay_client *client;
+    struct px_path path; /* of the link; kept after it: circuits may outlive it */
+    bool has_path;
+    px_nsec ping_at, pong_by, rtt; /* PX_NEVER: none due */
+    px_nsec away_until;            /* it said that it restarts */
+    bool reserved;
+    enum px_relay_class class;
+    struct px_addr observed;
+    bool gone; /* no longer in the file: freed at the end of the turn */
+    uv_getaddrinfo_t *lookup;
+    uint16_t lookup_port;
+    unsigned ecn; /* of the packet being read */
+    /* relay_records.c */
+    uint64_t sequence;
+    px_nsec register_at;
+    bool changed;  /* since the record was sent */
+    bool nameless; /* our name is another one's there */
+};
+
+enum px_circuit_state {
+    PX_CIRCUIT_WAITING, /* until call_at */
+    PX_CIRCUIT_CALLING, /* called, or consented to */
+    PX_CIRCUIT_OPEN,
+};
+
+struct px_circuit {
+    struct px_list node; /* px_relays.circuits */
+    struct px_relays *set;
+    struct px_addr addr; /* what it is called in this process */
+    struct px_peer_id peer;
+    enum px_circuit_state state;
+    bool caller;
+    bool wanted; /* px_peers_circuit with `token` is owed */
+    uint64_t token;
+    struct px_addr replaces; /* the circuit it stands in for; may be no address */
+    struct px_relay *relay;  /* NULL in WAITING when any will do */
+    struct px_relay_leg *leg;
+    px_nsec call_at;   /* in WAITING */
+    px_nsec used_at;   /* when a packet passed last */
+    px_nsec end_at;    /* its link ended; PX_NEVER */
+    px_nsec prefer_at; /* the peer's link is asked to move here; PX_NEVER: not, or no more */
+    unsigned preferred;
+};
+
+struct px_relays {
+    struct px_relays_config config;
+    struct px_list all;
+    struct px_list circuits;
+    size_t circuit_count;
+    uint64_t last_circuit; /* number */
+    struct px_file_watch *watch;
+    uv_timer_t timer;
+    uv_prepare_t arm; /* sets the timer before the loop sleeps */
+    px_nsec armed;
+    bool closing, hung_up;
+    void (*done)(void *ctx);
+    void *done_ctx;
+    int open_parts;
+};
+
+/* relays.c */
+/* The relays one can call through changed. */
+void px_relays_tell_usable(struct px_relays *set);
+bool px_relay_usable(const struct px_relay *r);
+/* Sends a packet to the relay, from where its link goes. */
+void px_relay_send_packet(struct px_relay *r, struct px_slice packet);
+
+/* relay_circuits.c; those with `on` fit px_circuit_ops and px_relay_client_ops */
+extern const struct px_circuit_ops px_relays_circuit_ops;
+void px_circuit_on_ring(void *ctx, struct px_relay_leg *leg, const struct px_peer_id *caller);
+void px_circuit_on_open(void *ctx, struct px_relay_leg *leg);
+void px_circuit_on_data(void *ctx, struct px_relay_leg *leg, struct px_slice payload);
+void px_circuit_on_ended(void *ctx, struct px_relay_leg *leg, enum px_relay_status why);
+void px_circuits_run(struct px_relays *set, px_nsec now);
+px_nsec px_circuits_deadline(const struct px_relays *set);
+size_t px_circuits_of(const struct px_relays *set, const struct px_relay *r);
+/* Ends those of one relay (NULL: all). */
+void px_circuits_end(struct px_relays *set, const struct px_relay *r);
+
+/* relay_records.c */
+/* Reserved as somebody who may register: does, and watches. */
+void px_relay_records_start(struct px_relay *r, px_nsec now);
+void px_relay_records_run(struct px_relay *r, px_nsec now);
+/* Our addresses may be others. */
+void px_relay_records_changed(struct px_relay *r, px_nsec now);
+/* Asks for the record of one peer. */
+void px_relay_records_ask(struct px_relay *r, const struct px_peer_id *id, px_nsec now);
+void px_relay_records_on_reply(void *ctx, void *token, enum px_relay_status status,
+                               const struct px_relay_msg *m);
+void px_relay_records_on_changed(void *ctx, const struct px_relay_msg *m);
+
+#endif
