@@ -1,0 +1,308 @@
+/* Bounds of the relay's tables that one node, or many, can run into: admission, accounts, and what
+ * a client has under way. */
+#include "auth/crypto.h"
+#include "relay/accounts.h"
+#include "relay/admission.h"
+#include "relay/client.h"
+#include "tests/test.h"
+
+static struct px_peer_id peer(unsigned n)
+{
+    return (struct px_peer_id){.key = {1, (uint8_t)(n >> 16), (uint8_t)(n >> 8), (uint8_t)n}};
+}
+
+/* --- admission --- */
+
+static bool everyone(void *ctx, const struct px_peer_id *id)
+{
+    (void)ctx, (void)id;
+    return true;
+}
+
+static struct px_admission *admission_new(void)
+{
+    static struct px_test_rng seed;
+    const struct px_admission_config config = {.rng = px_test_rng(&seed, 1), .is_member = everyone};
+    struct px_admission *a;
+    CHECK_OK(px_admission_new(&config, &a));
+    return a;
+}
+
+static enum px_relay_status invite(struct px_admission *a, unsigned member, unsigned n, px_nsec ttl)
+{
+    const struct px_peer_id id = peer(member);
+    uint8_t hash[PX_RELAY_SECRET_LEN] = {(uint8_t)(n >> 16), (uint8_t)(n >> 8), (uint8_t)n};
+    return px_admission_invite(a, &id, hash, ttl, PX_SEC);
+}
+
+TEST(an_invite_lives_between_a_second_and_a_week)
+{
+    struct px_admission *a = admission_new();
+    CHECK_INT(invite(a, 1, 1, PX_ADMISSION_TTL_MIN - 1), PX_RELAY_MALFORMED_MESSAGE);
+    CHECK_INT(invite(a, 1, 1, PX_ADMISSION_TTL_MAX + 1), PX_RELAY_MALFORMED_MESSAGE);
+    CHECK_INT(invite(a, 1, 1, PX_ADMISSION_TTL_MIN), PX_RELAY_OK);
+    CHECK_INT(invite(a, 1, 2, PX_ADMISSION_TTL_MAX), PX_RELAY_OK);
+    px_admission_free(a);
+}
+
+TEST(a_member_vouches_for_64_nodes)
+{
+    struct px_admission *a = admission_new();
+    const struct px_peer_id member = peer(1), other = peer(2);
+    struct px_peer_id node;
+    for (unsigned n = 0; n < PX_ADMISSION_VOUCHED_MAX; n++) {
+        node = peer(100 + n);
+        CHECK_INT(px_admission_vouch(a, &member, &node, true), PX_RELAY_OK);
+    }
+    node = peer(99);
+    CHECK_INT(px_admission_vouch(a, &member, &node, true), PX_RELAY_RESOURCE_LIMIT_EXCEEDED);
+    CHECK_INT(px_admission_vouch(a, &other, &node, true), PX_RELAY_OK);
+    node = peer(100);
+    CHECK_INT(px_admission_vouch(a, &member, &node, true), PX_RELAY_OK); /* the same again */
+    CHECK_INT(px_admission_vouch(a, &member, &node, false), PX_RELAY_OK);
+    node = peer(99);
+    CHECK_INT(px_admission_vouch(a, &member, &node, true), PX_RELAY_OK);
+    px_admission_free(a);
+}
+
+TEST(all_members_together_fill_no_more_than_the_table)
+{
+    struct px_admission *a = admission_new();
+    unsigned members = PX_ADMISSION_ITEMS_MAX / PX_ADMISSION_INVITES_MAX;
+    for (unsigned n = 0; n < PX_ADMISSION_ITEMS_MAX; n++)
+        CHECK_INT(invite(a, n % members, n, 60 * PX_SEC), PX_RELAY_OK);
+    CHECK(invite(a, members, PX_ADMISSION_ITEMS_MAX, 60 * PX_SEC) != PX_RELAY_OK);
+    CHECK_INT(px_admission_invites(a), PX_ADMISSION_ITEMS_MAX);
+    px_admission_run(a, 100 * PX_SEC);
+    CHECK_INT(px_admission_invites(a), 0);
+    CHECK_INT(invite(a, members, 1, 60 * PX_SEC), PX_RELAY_OK);
+    px_admission_free(a);
+}
+
+/* --- accounts --- */
+
+/* A store that has one session, or one pair, more than there is room for. */
+struct full_store {
+    enum px_relay_item kind;
+    unsigned count;
+};
+
+static int full_put(void *ctx, enum px_relay_item kind, struct px_slice key, struct px_slice value,
+                    px_nsec ttl)
+{
+    (void)ctx, (void)kind, (void)key, (void)value, (void)ttl;
+    return 0;
+}
+
+static void full_drop(void *ctx, enum px_relay_item kind, struct px_slice key)
+{
+    (void)ctx, (void)kind, (void)key;
+}
+
+static uint32_t full_day(void *ctx)
+{
+    (void)ctx;
+    return 0;
+}
+
+static void put_key(uint8_t *out, unsigned sender)
+{
+    const struct px_peer_id from = peer(sender), to = peer(7);
+    memcpy(out, from.key, sizeof(from.key));
+    memcpy(out + sizeof(from.key), to.key, sizeof(to.key));
+}
+
+static int full_each(void *ctx, enum px_relay_item kind,
+                     void (*fn)(void *fn_ctx, struct px_slice key, struct px_slice value,
+                                px_nsec ttl),
+                     void *fn_ctx)
+{
+    const struct full_store *s = ctx;
+    uint8_t key[PX_RELAY_SESSION_LEN + 2 * PX_ED25519_PK_LEN] = {0}, value[24] = {0};
+    for (unsigned n = 0; n < s->count && kind == s->kind; n++) {
+        bool total = kind == PX_RELAY_ITEM_TOTAL;
+        put_key(key + (total ? 0 : PX_RELAY_SESSION_LEN), 1000 + n);
+        value[7] = 9; /* bytes sent, or confirmed */
+        fn(fn_ctx, px_slice(key, 2 * PX_ED25519_PK_LEN + (total ? 4 : PX_RELAY_SESSION_LEN)),
+           px_slice(value, total ? 24 : 16), PX_NEVER);
+    }
+    return 0;
+}
+
+static struct px_accounts *accounts_new(struct full_store *full, struct px_relay_store *store)
+{
+    static struct px_test_rng seed;
+    const struct px_rng rng = px_test_rng(&seed, 1);
+    struct px_accounts *a;
+    *store = (struct px_relay_store){full_put, full_drop, full_each, full_day, full};
+    CHECK_OK(px_crypto_init());
+    CHECK_OK(px_accounts_new(&rng, store, &a));
+    CHECK_OK(px_accounts_load(a));
+    return a;
+}
+
+static uint64_t confirmed(const struct px_accounts *a, unsigned sender)
+{
+    uint64_t totals[PX_RELAY_TOTALS_LEN];
+    const struct px_peer_id from = peer(sender), to = peer(7);
+    px_accounts_totals(a, &from, &to, totals);
+    return totals[PX_RELAY_SENT_CONFIRMED];
+}
+
+static enum px_relay_status report_new_pair(struct px_accounts *a)
+{
+    static struct px_test_rng seed;
+    const struct px_rng rng = px_test_rng(&seed, 9);
+    struct px_identity me;
+    uint8_t signature[PX_ED25519_SIG_LEN];
+    px_identity_generate(&rng, &me);
+    const struct px_transfer t = {.sender = me.id, .receiver = peer(7), .bytes = 5};
+    px_transfer_sign(&me, &t, signature);
+    return px_accounts_report(a, &me.id, &t, signature);
+}
+
+TEST(pairs_beyond_the_table_are_not_counted)
+{
+    struct full_store full = {PX_RELAY_ITEM_TOTAL, PX_ACCOUNTS_PAIRS_MAX - 1};
+    struct px_relay_store store;
+    struct px_accounts *a = accounts_new(&full, &store);
+    CHECK_INT(report_new_pair(a), PX_RELAY_OK);
+    px_accounts_free(a);
+    full.count += 2;
+    a = accounts_new(&full, &store);
+    CHECK_INT(confirmed(a, 1000 + PX_ACCOUNTS_PAIRS_MAX - 1), 9);
+    CHECK_INT(confirmed(a, 1000 + PX_ACCOUNTS_PAIRS_MAX), 0);
+    CHECK_INT(report_new_pair(a), PX_RELAY_RESOURCE_LIMIT_EXCEEDED);
+    px_accounts_free(a);
+}
+
+/* --- a client --- */
+
+static struct {
+    unsigned rings, declines, connects, replies;
+} heard;
+
+static void on_send(void *ctx, struct px_slice frame)
+{
+    struct px_relay_msg m;
+    (void)ctx;
+    CHECK_OK(px_relay_msg_decode(px_slice_skip(frame, 2), &m));
+    heard.connects += m.type == PX_RELAY_MSG_CONNECT;
+    heard.declines += m.type == PX_RELAY_MSG_CONSENT && m.status == PX_RELAY_DECLINED;
+}
+
+static void on_packet(void *ctx, struct px_slice packet)
+{
+    (void)ctx, (void)packet;
+}
+
+static void on_reserved(void *ctx, enum px_relay_status status, enum px_relay_class class)
+{
+    (void)ctx, (void)status, (void)class;
+}
+
+static void on_ring(void *ctx, struct px_relay_leg *leg, const struct px_peer_id *caller)
+{
+    (void)ctx, (void)leg, (void)caller;
+    heard.rings++;
+}
+
+static void on_open(void *ctx, struct px_relay_leg *leg)
+{
+    (void)ctx, (void)leg;
+}
+
+static void on_data(void *ctx, struct px_relay_leg *leg, struct px_slice payload)
+{
+    (void)ctx, (void)leg, (void)payload;
+}
+
+static void on_ended(void *ctx, struct px_relay_leg *leg, enum px_relay_status why)
+{
+    (void)ctx, (void)leg, (void)why;
+}
+
+static void on_reply(void *ctx, void *token, enum px_relay_status status,
+                     const struct px_relay_msg *m)
+{
+    (void)ctx, (void)token, (void)m;
+    CHECK_INT(status, PX_RELAY_NO_ANSWER);
+    heard.replies++;
+}
+
+static void on_observed(void *ctx, const struct px_addr *a)
+{
+    (void)ctx, (void)a;
+}
+
+static void on_changed(void *ctx, const struct px_relay_msg *m)
+{
+    (void)ctx, (void)m;
+}
+
+static void on_restarting(void *ctx, px_nsec left, px_nsec spread)
+{
+    (void)ctx, (void)left, (void)spread;
+}
+
+static const struct px_relay_client_ops client_ops = {
+    on_send,  on_packet, on_reserved, on_ring,    on_open,      on_data,
+    on_ended, on_reply,  on_observed, on_changed, on_restarting};
+
+static struct px_relay_client *client_up(void)
+{
+    static struct px_test_rng seed;
+    const uint8_t binding[PX_RELAY_CLIENT_BINDING_LEN] = {0};
+    const struct px_relay_client_config config = {.rng = px_test_rng(&seed, 1), .ops = &client_ops};
+    struct px_relay_client *c;
+    memset(&heard, 0, sizeof(heard));
+    CHECK_OK(px_crypto_init());
+    CHECK_OK(px_relay_client_new(&config, &c));
+    px_relay_client_up(c, binding, PX_SEC);
+    return c;
+}
+
+TEST(a_client_has_so_many_requests_under_way)
+{
+    struct px_relay_client *c = client_up();
+    struct px_relay_msg m = {.type = PX_RELAY_MSG_OBSERVE};
+    for (unsigned n = 0; n < PX_RELAY_CLIENT_REQUESTS_MAX; n++)
+        CHECK_OK(px_relay_client_request(c, &m, NULL, PX_SEC));
+    CHECK_ERR(px_relay_client_request(c, &m, NULL, PX_SEC), PX_EBUSY);
+    px_relay_client_run(c, PX_SEC + PX_RELAY_REQUEST_TIME);
+    CHECK_INT(heard.replies, PX_RELAY_CLIENT_REQUESTS_MAX);
+    CHECK_OK(px_relay_client_request(c, &m, NULL, PX_SEC + PX_RELAY_REQUEST_TIME));
+    px_relay_client_free(c);
+}
+
+static void ring(struct px_relay_client *c, unsigned n)
+{
+    struct px_relay_msg m = {.type = PX_RELAY_MSG_RING, .peer = peer(n), .class = PX_RELAY_MEMBER};
+    struct px_buf out;
+    memset(&m.leg, 0, sizeof(m.leg));
+    memcpy(&m.leg, &n, sizeof(n));
+    px_buf_init(&out, PX_RELAY_FRAME_MAX);
+    CHECK_OK(px_relay_msg_put(&out, &m));
+    CHECK_OK(px_relay_client_input(c, px_buf_slice(&out), PX_SEC));
+    px_buf_deinit(&out);
+}
+
+TEST(a_client_has_so_many_legs_and_declines_calls_beyond_them)
+{
+    struct px_relay_client *c = client_up();
+    struct px_relay_leg *l;
+    const struct px_peer_id somebody = peer(9);
+    for (unsigned n = 0; n < PX_RELAY_CLIENT_LEGS_MAX; n++)
+        ring(c, 1 + n);
+    CHECK_INT(heard.rings, PX_RELAY_CLIENT_LEGS_MAX);
+    ring(c, 1000);
+    CHECK_INT(heard.rings, PX_RELAY_CLIENT_LEGS_MAX);
+    CHECK_INT(heard.declines, 1);
+    CHECK_ERR(px_relay_client_call(c, &somebody, NULL, PX_SEC, &l), PX_EBUSY);
+    CHECK_INT(px_relay_client_legs(c), PX_RELAY_CLIENT_LEGS_MAX);
+    px_relay_client_run(c, 3 * PX_SEC + PX_RELAY_RING_TIME); /* nobody answered */
+    CHECK_INT(px_relay_client_legs(c), 0);
+    CHECK_OK(px_relay_client_call(c, &somebody, NULL, 20 * PX_SEC, &l));
+    CHECK_INT(heard.connects, 1);
+    px_relay_client_free(c);
+}
