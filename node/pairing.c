@@ -210,6 +210,8 @@ static void on_tick(uv_timer_t *t)
     struct px_pairings *p = t->data;
     tick_invites(p);
     px_pairing_go_tick(p);
+    if (p->ticks % TICKS_PER_SEC == 0 && p->wrong > 0)
+        p->wrong--;
     if (++p->ticks >= PX_PAIRING_JOIN_PAUSE * TICKS_PER_SEC) {
         p->ticks = 0;
         px_pairing_go_resume(p);

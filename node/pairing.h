@@ -12,8 +12,10 @@
 #include "node/sqlite_db.h"
 
 #define PX_PAIRING_INVITES_MAX  16   /* remembered, open or not */
-#define PX_PAIRING_GUESTS_MAX   2    /* that pair at once; further ones are told BUSY */
-#define PX_PAIRING_REFUSED_MAX  4    /* that are being told so */
+#define PX_PAIRING_GUESTS_MAX   2    /* that know an invite at once; further ones are told BUSY */
+#define PX_PAIRING_STREAMS_MAX  128  /* of all peers; further ones are reset */
+#define PX_PAIRING_PEER_STREAMS 2    /* of one peer: the one before may not have ended yet */
+#define PX_PAIRING_WRONG_BURST  16   /* wrong hellos that are told so and count, 1 more a second */
 #define PX_PAIRING_JOINS_MAX    4    /* of ours at once */
 #define PX_PAIRING_WATCHERS_MAX 16   /* callers that wait for an invite's end */
 #define PX_PAIRING_JOIN_TIME    3600 /* seconds a stored join is tried again */

@@ -61,22 +61,44 @@ static void send_done(struct px_pairing_guest *g)
 
 /* ---- hello ---- */
 
+/* Those who say hello are strangers as yet. Guessing ids must neither find nor burn an invite: what
+ * comes too often is answered the same whatever it names. */
+static int wrong_hello(struct px_pairings *p, struct px_pairing_invite *i)
+{
+    if (p->wrong >= PX_PAIRING_WRONG_BURST)
+        return PX_EINVITE_BUSY;
+    p->wrong++;
+    if (i == NULL)
+        return PX_EINVITE_UNKNOWN;
+    int err = px_pairing_invite_fail(i, px_pairing_now());
+    int stored = px_pairings_changed(p, i);
+    return stored != 0 ? stored : err;
+}
+
+/* Counts those alone who know an invite: who does not keeps nobody out. */
+static bool has_room(const struct px_pairing_guest *g)
+{
+    size_t others = 0;
+    for (const struct px_pairing_guest *o = g->p->guests; o != NULL; o = o->next)
+        others += o->proved && !px_peer_id_eq(&o->core.joiner, &g->core.joiner);
+    return others < PX_PAIRING_GUESTS_MAX;
+}
+
 /* May this peer have the invite it names? Stores what that changes. */
 static int take_invite(struct px_pairing_guest *g, struct px_pairing_invite **ret)
 {
     struct px_pairing_invite *i = px_pairings_find(g->p, g->core.id);
     if (i == NULL)
-        return PX_EINVITE_UNKNOWN;
+        return wrong_hello(g->p, NULL);
     if (px_pairing_invite_tick(i, px_pairing_now()))
         (void)px_pairings_changed(g->p, i);
     int err = px_pairing_invite_usable(i);
     if (err != 0)
         return err;
-    if (px_pairing_check_hello(&g->core, &i->pair) != 0) {
-        err = px_pairing_invite_fail(i, px_pairing_now());
-        int stored = px_pairings_changed(g->p, i);
-        return stored != 0 ? stored : err;
-    }
+    if (px_pairing_check_hello(&g->core, &i->pair) != 0)
+        return wrong_hello(g->p, i);
+    if (!has_room(g))
+        return PX_EINVITE_BUSY;
     err = px_pairing_invite_take(i, &g->core.joiner);
     if (err == 0) /* SPEC pairing §4: pending is stored before `welcome` */
         err = px_pairings_changed(g->p, i);
@@ -96,11 +118,12 @@ static void on_hello(struct px_pairing_guest *g, struct px_slice body)
         return;
     }
     px_fault_point("inviter-pending");
+    g->proved = true;
     g->verify = i->verify || g->card.verify;
-    if (g->verify) {
+    if (g->verify)
         px_pairing_wire_set_time(&g->wire, PX_PAIRING_VERIFY_TIME);
-        px_peers_keep_guest(g->p->config.peers, &g->core.joiner, PX_PAIRING_VERIFY_TIME);
-    }
+    px_peers_keep_guest(g->p->config.peers, &g->core.joiner,
+                        g->verify ? PX_PAIRING_VERIFY_TIME : PX_PAIRING_TIME);
     send_welcome(g, i);
     if (g->verify)
         px_pairing_watchers_tell(g->p, i); /* they show the string now */
@@ -208,12 +231,12 @@ const struct px_stream_ops *px_pairing_guest_stream(void *pairings, struct px_li
                                                     int64_t id, void **ret_ctx)
 {
     struct px_pairings *p = pairings;
-    size_t counted = 0, others = 0;
+    size_t all = 0, of_peer = 0;
     for (const struct px_pairing_guest *g = p->guests; g != NULL; g = g->next) {
-        counted += g->counted;
-        others += !g->counted;
+        all++;
+        of_peer += px_peer_id_eq(&g->core.joiner, px_link_peer(link));
     }
-    if (p->closing || others >= PX_PAIRING_REFUSED_MAX)
+    if (p->closing || all >= PX_PAIRING_STREAMS_MAX || of_peer >= PX_PAIRING_PEER_STREAMS)
         return NULL;
     struct px_pairing_guest *g = guest_new(p, link);
     if (g == NULL || px_pairing_wire_adopt(&g->wire, p->config.loop, link, id, &wire_ops, g) != 0) {
@@ -222,11 +245,8 @@ const struct px_stream_ops *px_pairing_guest_stream(void *pairings, struct px_li
     }
     g->next = p->guests;
     p->guests = g;
-    g->counted = counted < PX_PAIRING_GUESTS_MAX;
     if (g->wire.stream == NULL)
         return NULL;
-    if (!g->counted)
-        refuse(g, PX_EINVITE_BUSY);
     *ret_ctx = g->wire.stream;
     return &px_stream_link_ops;
 }

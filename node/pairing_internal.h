@@ -16,7 +16,7 @@ struct px_pairing_guest {
     struct px_pairing_wire wire;
     struct px_pairing_card card;
     char seen[PX_AUTH_ADDR_MAX]; /* where it comes from */
-    bool counted;                /* among PX_PAIRING_GUESTS_MAX */
+    bool proved;                 /* knows the invite: among PX_PAIRING_GUESTS_MAX */
     bool verify, approved;       /* short authentication string: wanted, said yes to */
 };
 
@@ -58,6 +58,7 @@ struct px_pairings {
     } last;
     uv_timer_t tick;
     unsigned ticks; /* since the last look at stored joins */
+    unsigned wrong; /* hellos, less one a second */
     bool closing, tick_closed;
     void (*done)(void *ctx);
     void *done_ctx;

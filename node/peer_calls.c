@@ -294,5 +294,6 @@ void px_peer_manager_keep_guest(struct px_peer_manager *m, const struct px_peer_
     if (p == NULL || p->link == NULL || !p->guest)
         return;
     p->guest_until = PX_MAX(p->guest_until, now + time);
+    p->vouched = true;
     px_peer_schedule(p);
 }

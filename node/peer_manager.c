@@ -263,12 +263,36 @@ int px_peer_manager_remember(struct px_peer_manager *m, const struct px_peer_id 
 
 /* ---- what the overlay says ---- */
 
+/* Of the guests nobody vouched for the one that came first; NULL: none. Strangers must not keep out
+ * the one who is waited for, so the newest always comes in. */
+static struct px_peer *guest_to_go(const struct px_peer_manager *m)
+{
+    struct px_peer *first = NULL;
+    for (struct px_list *it = m->all.next; it != &m->all; it = it->next) {
+        struct px_peer *p = from_node(it);
+        if (p->counted && !p->vouched && p->call == NULL &&
+            (first == NULL || p->up_at < first->up_at))
+            first = p;
+    }
+    return first;
+}
+
+static void make_way(struct px_peer_manager *m)
+{
+    struct px_peer *old = m->guests >= PX_GUESTS_MAX ? guest_to_go(m) : NULL;
+    if (old == NULL)
+        return;
+    count_guest(old, false);
+    px_peer_close_link(old, PX_CLOSE_BUSY);
+}
+
 static bool may_be_guest(const struct px_peer_manager *m, const struct px_peer *p,
                          const struct px_peer_id *id)
 {
     if (p != NULL && p->call != NULL) /* we asked for it */
         return true;
-    return m->guests < PX_GUESTS_MAX && m->config.ops->guest(m->config.ctx, id);
+    return (m->guests < PX_GUESTS_MAX || guest_to_go(m) != NULL) &&
+           m->config.ops->guest(m->config.ctx, id);
 }
 
 int px_peer_manager_authorize(const struct px_peer_manager *m, const struct px_peer_id *id)
@@ -297,6 +321,7 @@ static void begin_link(struct px_peer *p, struct px_link *link, bool ours, px_ns
     p->up_at = now;
     p->guest = !p->listed;
     p->guest_until = now + PX_GUEST_TIME;
+    p->vouched = false;
     count_guest(p, p->guest);
     px_peer_end_round(p, link);
     px_dial_plan_up(&p->plan, now);
@@ -317,6 +342,8 @@ void px_peer_manager_up(struct px_peer_manager *m, struct px_link *link,
         c->ops->close(c->ctx, link, PX_CLOSE_INTERNAL);
         return;
     }
+    if (!p->listed)
+        make_way(m);
     begin_link(p, link, ours, now);
     p->remote = *remote;
     learn_addr(p, remote, ours, now);

@@ -14,7 +14,7 @@
 #include "proto/base/list.h"
 #include "proto/base/map.h"
 
-#define PX_GUESTS_MAX      8             /* unlisted peers connected at once */
+#define PX_GUESTS_MAX      32            /* unlisted peers connected at once */
 #define PX_GUEST_DIALS_MAX 8             /* px_peer_manager_dial_guest not yet ended */
 #define PX_GUEST_TIME      (30 * PX_SEC) /* then a guest's link is closed */
 #define PX_GUEST_GRACE     (1 * PX_SEC)  /* for last bytes, before a new member's link is renewed */
@@ -56,6 +56,7 @@ struct px_peer {
     bool redial;           /* as soon as it is down */
     bool again;            /* the network changed early in this round */
     bool counted;          /* in the manager's guests */
+    bool vouched;          /* this guest makes way for no other: px_peer_manager_keep_guest */
     px_nsec guest_until;
     struct px_list waiters;
     struct px_guest_call *call;

@@ -8,15 +8,40 @@
 #define FAKE_IDS_MAX 64
 #include "tests/unit/node/fake_link.c"
 
+struct world {
+    uv_loop_t loop;
+    struct px_home home;
+    struct px_identity self;
+    struct px_pairings *p;
+    struct fake_net *nets[8]; /* a link for each joiner */
+    size_t net_count;
+    const struct px_pairing_invite *invite;
+    struct px_invite code;
+    struct px_pairing_keys keys;
+    bool closed;
+};
+
+struct joiner {
+    struct fake_net net;
+    struct px_pairing core;
+    struct px_pairing_wire wire;
+    int answer; /* what the inviter said: 0 welcome or done, or the error of a refusal */
+    unsigned answers;
+    bool ended;
+    int err;
+    struct px_peer_id id;
+    struct world *w;
+};
+
 /* ---- what the service asks of the rest of the node ---- */
 
-static struct px_peer_id joiner_id = {{2}};
+static const struct px_peer_id joiner_id = {{2}};
 static uint8_t binding_seen_by_inviter;
 
 const struct px_peer_id *px_link_peer(const struct px_link *l)
 {
-    (void)l;
-    return &joiner_id;
+    const struct joiner *j = l->route_ctx;
+    return &j->id;
 }
 
 bool px_link_is_early(const struct px_link *l)
@@ -123,30 +148,6 @@ void px_peers_keep_guest(struct px_peers *p, const struct px_peer_id *id, px_nse
 
 /* ---- a node that invites, and joiners who speak as the test says ---- */
 
-struct world {
-    uv_loop_t loop;
-    struct px_home home;
-    struct px_identity self;
-    struct px_pairings *p;
-    struct fake_net *nets[8]; /* a link for each joiner */
-    size_t net_count;
-    const struct px_pairing_invite *invite;
-    struct px_invite code;
-    struct px_pairing_keys keys;
-    bool closed;
-};
-
-struct joiner {
-    struct fake_net net;
-    struct px_pairing core;
-    struct px_pairing_wire wire;
-    int answer; /* what the inviter said: 0 welcome or done, or the error of a refusal */
-    unsigned answers;
-    bool ended;
-    int err;
-    struct world *w;
-};
-
 static const struct px_stream_ops *route(void *ctx, int64_t id, uint8_t type, void **ret_ctx)
 {
     struct joiner *j = ctx;
@@ -225,18 +226,24 @@ static void on_ended(void *ctx, int err)
 
 static const struct px_pairing_wire_ops ops = {.message = on_message, .ended = on_ended};
 
-static void come(struct world *w, struct joiner *j)
+static void come_as(struct world *w, struct joiner *j, uint8_t who)
 {
     uint8_t binding[PX_LINK_BINDING_LEN];
     memset(j, 0, sizeof(*j));
     j->w = w;
+    j->id.key[0] = who;
     fake_net_init(&j->net);
     j->net.b.route = route;
     j->net.b.route_ctx = j;
     w->nets[w->net_count++] = &j->net;
     px_link_binding(&j->net.a, binding);
-    px_pairing_init(&j->core, PX_PAIRING_JOINER, &w->self.id, &joiner_id, binding);
-    CHECK_OK(px_pairing_wire_open(&j->wire, &w->loop, &j->net.a, &ops, j));
+    px_pairing_init(&j->core, PX_PAIRING_JOINER, &w->self.id, &j->id, binding);
+    CHECK_OK(px_pairing_wire_open(&j->wire, &w->loop, &j->net.a, PX_STREAM_PAIRING, &ops, j));
+}
+
+static void come(struct world *w, struct joiner *j)
+{
+    come_as(w, j, joiner_id.key[0]);
 }
 
 static void say_hello(struct world *w, struct joiner *j)
@@ -320,41 +327,123 @@ TEST(a_proof_relayed_from_another_link_is_refused_and_counts)
     world_end(&w);
 }
 
+/* Both wait for people; they came with an invite each. */
+static void two_pair(struct world *w, struct joiner two[PX_PAIRING_GUESTS_MAX])
+{
+    for (uint8_t i = 0; i < PX_PAIRING_GUESTS_MAX; i++) {
+        invite(w, true);
+        come_as(w, &two[i], (uint8_t)(20 + i));
+        say_hello(w, &two[i]);
+        CHECK_ERR(two[i].answer, 0);
+    }
+}
+
 TEST(two_pair_at_once_and_further_ones_are_told_to_wait)
 {
     struct world w;
-    struct joiner first[PX_PAIRING_GUESTS_MAX], busy[PX_PAIRING_REFUSED_MAX], none;
+    struct joiner two[PX_PAIRING_GUESTS_MAX], third;
     world_init(&w);
-    invite(&w, true); /* both wait for people */
-    for (size_t i = 0; i < PX_PAIRING_GUESTS_MAX; i++) {
-        come(&w, &first[i]);
-        say_hello(&w, &first[i]);
-        CHECK_ERR(first[i].answer, 0);
-    }
-    come(&w, &none);
-    say_hello(&w, &none);
-    CHECK_ERR(none.answer, PX_EINVITE_BUSY);
-    leave(&w, &none);
-    for (size_t i = 0; i < PX_PAIRING_REFUSED_MAX; i++) {
-        come(&w, &busy[i]);
-        busy[i].wire.stopped = true; /* does not care that it was refused, and stays */
-        turn(&w);
-    }
-    come(&w, &none);
-    say_hello(&w, &none);
-    CHECK_INT(none.answers, 0);
-    CHECK(none.ended);
-    CHECK_ERR(none.err, PX_ECANCELED);
-    leave(&w, &none);
-    for (size_t i = 0; i < PX_PAIRING_REFUSED_MAX; i++)
-        leave(&w, &busy[i]);
+    two_pair(&w, two);
+    invite(&w, false);
+    come(&w, &third);
+    say_hello(&w, &third);
+    CHECK_ERR(third.answer, PX_EINVITE_BUSY);
+    CHECK_INT(w.invite->state, PX_INVITE_OPEN);
+    leave(&w, &third);
     for (size_t i = 0; i < PX_PAIRING_GUESTS_MAX; i++)
-        leave(&w, &first[i]);
+        leave(&w, &two[i]);
     CHECK(w.p->guests == NULL);
-    come(&w, &none);
-    say_hello(&w, &none);
-    CHECK_ERR(none.answer, 0);
-    leave(&w, &none);
+    come(&w, &third);
+    say_hello(&w, &third);
+    CHECK_ERR(third.answer, 0);
+    leave(&w, &third);
+    world_end(&w);
+}
+
+/* Who knows our ID, but no invite, must not be able to prevent a pairing. */
+TEST(strangers_that_hold_streams_keep_nobody_out)
+{
+    struct world w;
+    struct joiner strangers[5], j;
+    world_init(&w);
+    invite(&w, false);
+    for (uint8_t i = 0; i < PX_ARRAY_LEN(strangers); i++) {
+        come_as(&w, &strangers[i], (uint8_t)(50 + i));
+        turn(&w); /* and says nothing */
+        CHECK(!strangers[i].ended);
+    }
+    come(&w, &j);
+    say_hello(&w, &j);
+    CHECK_ERR(j.answer, 0);
+    say_confirm(&w, &j);
+    CHECK_INT(j.core.state, PX_PAIRING_DONE);
+    leave(&w, &j);
+    for (size_t i = 0; i < PX_ARRAY_LEN(strangers); i++)
+        leave(&w, &strangers[i]);
+    world_end(&w);
+}
+
+TEST(a_peer_has_so_many_streams_and_all_have_so_many)
+{
+    struct world w;
+    struct joiner j, third;
+    struct px_pairing_guest filler[PX_PAIRING_STREAMS_MAX];
+    world_init(&w);
+    invite(&w, false);
+    come(&w, &j);
+    turn(&w);
+    memset(filler, 0, sizeof(filler));
+    filler[0].core.joiner = j.id;
+    filler[0].next = w.p->guests; /* a second one of the same peer */
+    w.p->guests = &filler[0];
+    come(&w, &third);
+    turn(&w);
+    CHECK(third.ended);
+    CHECK_ERR(third.err, PX_ECANCELED);
+    w.p->guests = filler[0].next;
+    leave(&w, &third);
+    for (size_t i = 1; i < PX_ARRAY_LEN(filler); i++) { /* as many as there may be, with j */
+        filler[i].next = w.p->guests;
+        w.p->guests = &filler[i];
+    }
+    come_as(&w, &third, 99);
+    turn(&w);
+    CHECK(third.ended);
+    w.p->guests = filler[1].next;
+    leave(&w, &third);
+    leave(&w, &j);
+    world_end(&w);
+}
+
+/* Ids have three bytes: trying them all must neither find an invite nor burn it. */
+TEST(guesses_are_told_and_counted_only_so_often)
+{
+    struct world w;
+    struct joiner j;
+    world_init(&w);
+    invite(&w, false);
+    uint8_t first = w.code.id[0];
+    w.code.id[0] ^= 1;
+    for (int i = 0; i < PX_PAIRING_WRONG_BURST + 1; i++) {
+        come(&w, &j);
+        say_hello(&w, &j);
+        CHECK_ERR(j.answer, i < PX_PAIRING_WRONG_BURST ? PX_EINVITE_UNKNOWN : PX_EINVITE_BUSY);
+        leave(&w, &j);
+    }
+    w.code.id[0] = first;
+    binding_seen_by_inviter = 8; /* wrong proofs */
+    for (int i = 0; i < PX_PAIRING_BURN; i++) {
+        come(&w, &j);
+        say_hello(&w, &j);
+        CHECK_ERR(j.answer, PX_EINVITE_BUSY);
+        leave(&w, &j);
+    }
+    CHECK_INT(w.invite->failures, 0);
+    binding_seen_by_inviter = 7;
+    come(&w, &j);
+    say_hello(&w, &j);
+    CHECK_ERR(j.answer, 0); /* who knows the invite is not kept out */
+    leave(&w, &j);
     world_end(&w);
 }
 

@@ -677,9 +677,7 @@ TEST(guests_come_in_up_to_the_limit_and_only_for_a_while)
         CHECK(px_peer_manager_welcomes(w->m, &next));
         incoming(w, (uint8_t)(50 + i), "10.0.0.1:1");
     }
-    CHECK(!px_peer_manager_welcomes(w->m, &next));
     CHECK_ERR(px_peer_manager_authorize(w->m, &next), PX_EUNLISTED);
-    CHECK(incoming(w, 99, "10.0.0.1:1")->closed); /* was authorized before the others came */
     run(w, PX_GUEST_TIME - 1);
     for (size_t i = 0; i < PX_GUESTS_MAX; i++)
         CHECK(!w->dials[i].closed);
@@ -691,6 +689,34 @@ TEST(guests_come_in_up_to_the_limit_and_only_for_a_while)
     run(w, 0);
     CHECK(px_peer_manager_welcomes(w->m, &next));
     CHECK_INT(px_peer_manager_deadline(w->m), PX_NEVER);
+    world_free(w);
+}
+
+/* Whoever knows our ID can come as a guest: none of them keeps out the one who is waited for. */
+TEST(strangers_make_way_for_the_newest_guest_but_none_that_was_vouched_for)
+{
+    struct world *w = world_new(17);
+    struct px_peer_id next = id_of(200);
+    w->guests_welcome = true;
+    for (uint8_t i = 0; i < PX_GUESTS_MAX; i++) {
+        incoming(w, (uint8_t)(50 + i), "10.0.0.1:1");
+        run(w, 1);
+    }
+    const struct px_peer_id vouched = id_of(50);
+    px_peer_manager_keep_guest(w->m, &vouched, 0, w->now);
+    CHECK(px_peer_manager_welcomes(w->m, &next));
+    CHECK(!incoming(w, 200, "10.0.0.1:1")->closed);
+    CHECK(!w->dials[0].closed);
+    CHECK(w->dials[1].closed);
+    CHECK_INT(w->dials[1].code, PX_CLOSE_BUSY);
+    CHECK(!w->dials[2].closed);
+    CHECK(!incoming(w, 201, "10.0.0.1:1")->closed); /* also before that one is gone */
+    CHECK(w->dials[2].closed);
+    for (uint8_t i = 3; i < PX_GUESTS_MAX + 2; i++) {
+        struct px_peer_id id = w->dials[i].id;
+        px_peer_manager_keep_guest(w->m, &id, 0, w->now);
+    }
+    CHECK(!px_peer_manager_welcomes(w->m, &next));
     world_free(w);
 }
 
