@@ -46,6 +46,16 @@ static int read_and_check(const struct px_cli *cli, const char *file, struct px_
     return PX_EXIT_CONFIG;
 }
 
+static int say_good(const struct px_cli *cli, const char *file, bool is_there)
+{
+    if (px_cli_has(cli, "json"))
+        return px_json_print(
+            cli, json_pack("{s:s,s:b,s:b}", "file", file, "exists", is_there, "valid", true));
+    px_cli_put_safe(stdout, file);
+    puts(is_there ? ": good" : ": not there, the defaults apply");
+    return PX_EXIT_OK;
+}
+
 static int validate_file(const struct px_cli *cli, const char *file)
 {
     struct px_buf text;
@@ -54,9 +64,7 @@ static int validate_file(const struct px_cli *cli, const char *file)
     px_buf_deinit(&text);
     if (code != 0)
         return code;
-    px_cli_put_safe(stdout, file);
-    puts(": good");
-    return PX_EXIT_OK;
+    return say_good(cli, file, true);
 }
 
 int px_cmd_config_validate(const struct px_cli *cli)
@@ -72,9 +80,8 @@ int px_cmd_config_validate(const struct px_cli *cli)
     if (code != 0)
         return code;
     px_config_free(config);
-    px_cli_put_safe(stdout, px_home_config_path(&home, PX_HOME_CONFIG, path));
-    puts(access(path, F_OK) == 0 ? ": good" : ": not there, the defaults apply");
-    return PX_EXIT_OK;
+    px_home_config_path(&home, PX_HOME_CONFIG, path);
+    return say_good(cli, path, access(path, F_OK) == 0);
 }
 
 /* ---- what all that follow do first ---- */
@@ -125,26 +132,50 @@ static int begin(const struct px_cli *cli, struct px_home *home, struct px_confi
     return 0;
 }
 
-/* Tells the running daemon, if there is one, to read the file, and people what that comes to. */
-static int tell_daemon(const struct px_cli *cli, const struct px_home *home)
+/* What a command has done to the file, for people and for scripts. */
+struct done {
+    const char *state, *words;
+    uint64_t timeout_ms; /* until it is taken back; 0: it stays */
+};
+
+static void put_effect(const char *effect)
 {
-    json_t *answer = NULL;
-    if (!px_control_is_running(home)) {
+    if (effect == NULL)
         puts("no daemon of this home is running; the next one starts with it");
-        return PX_EXIT_OK;
-    }
-    int code = px_control_call(cli, "POST", "/v1/config/reload", NULL, &answer);
-    if (code != 0)
-        return code;
-    const char *effect = json_string_value(json_object_get(answer, "effect"));
-    if (effect != NULL && strcmp(effect, "restart") == 0)
+    else if (strcmp(effect, "restart") == 0)
         puts("the daemon starts its parts anew with it");
-    else if (effect != NULL && strcmp(effect, "live") == 0)
+    else if (strcmp(effect, "live") == 0)
         puts("the daemon has taken it up");
     else
         puts("for the running daemon nothing changes");
+}
+
+/* Tells the running daemon, if there is one, to read the file, and people what that comes to. */
+static int tell_daemon(const struct px_cli *cli, const struct px_home *home,
+                       const struct done *done)
+{
+    json_t *answer = NULL;
+    const char *effect = NULL;
+    int code = PX_EXIT_OK;
+    bool json = px_cli_has(cli, "json");
+    if (!json && done->words != NULL)
+        puts(done->words);
+    if (px_control_is_running(home)) {
+        code = px_control_call(cli, "POST", "/v1/config/reload", NULL, &answer);
+        if (code != 0)
+            return code;
+        effect = px_json_text(answer, "effect");
+    }
+    if (json)
+        code = px_json_print(cli, json_pack("{s:s,s:o,s:s?}", "state", done->state, "taken_back_ms",
+                                            done->timeout_ms != 0
+                                                ? json_integer((json_int_t)done->timeout_ms)
+                                                : json_null(),
+                                            "effect", effect));
+    else
+        put_effect(effect);
     json_decref(answer);
-    return PX_EXIT_OK;
+    return code;
 }
 
 /* ---- show ---- */
@@ -221,15 +252,19 @@ static int confirm_timeout(const struct px_cli *cli, uint64_t *ret)
     return 0;
 }
 
-static void say_until_when(uint64_t timeout_ms, const struct px_config_clock *now)
+static void until_when(uint64_t timeout_ms, const struct px_config_clock *now, char *ret,
+                       size_t size)
 {
     char when[32];
     struct tm tm;
     time_t then = (time_t)((now->wall_ms + timeout_ms) / 1000);
     localtime_r(&then, &tm);
     strftime(when, sizeof(when), "%H:%M:%S", &tm);
-    printf("it is taken back at %s unless `peerix config confirm` comes first\n", when);
+    snprintf(ret, size, "it is taken back at %s unless `peerix config confirm` comes first", when);
 }
+
+static const struct done like_that_already = {.state = "unchanged",
+                                              .words = "config.yaml is like that already"};
 
 int px_cmd_config_apply(const struct px_cli *cli)
 {
@@ -237,24 +272,27 @@ int px_cmd_config_apply(const struct px_cli *cli)
     struct px_config_clock now;
     struct px_config_state state;
     struct px_buf text;
-    uint64_t timeout_ms;
+    struct done done = {.state = "applied"};
+    char words[128];
     px_buf_init(&text, PX_CONFIG_FILE_MAX);
-    int code = confirm_timeout(cli, &timeout_ms);
+    int code = confirm_timeout(cli, &done.timeout_ms);
     if (code == 0) /* root may read it, the owner of the home perhaps not */
         code = read_and_check(cli, cli->operands[0], &text);
     if (code == 0)
         code = begin(cli, &home, &now, &state);
     if (code == 0) {
-        int err = px_config_apply(&home, px_buf_slice(&text), timeout_ms, &now);
-        if (err == PX_EEXIST)
-            puts("config.yaml is like that already");
-        else if (err != 0)
+        int err = px_config_apply(&home, px_buf_slice(&text), done.timeout_ms, &now);
+        if (err == PX_EEXIST) {
+            done = like_that_already;
+        } else if (err != 0) {
             code = fail(cli, err);
-        else if (timeout_ms != 0)
-            say_until_when(timeout_ms, &now);
+        } else if (done.timeout_ms != 0) {
+            until_when(done.timeout_ms, &now, words, sizeof(words));
+            done.words = words;
+        }
     }
     px_buf_deinit(&text);
-    return code != 0 ? code : tell_daemon(cli, &home);
+    return code != 0 ? code : tell_daemon(cli, &home, &done);
 }
 
 int px_cmd_config_confirm(const struct px_cli *cli)
@@ -274,9 +312,10 @@ int px_cmd_config_confirm(const struct px_cli *cli)
         px_cli_warn(cli, "too late: the change has just been taken back");
     if (err != 0 && err != PX_ETIMEDOUT)
         return fail(cli, err);
-    if (err == 0)
-        puts("confirmed: the change stays");
-    code = tell_daemon(cli, &home);
+    static const struct done confirmed = {.state = "confirmed",
+                                          .words = "confirmed: the change stays"};
+    static const struct done reverted = {.state = "reverted"};
+    code = tell_daemon(cli, &home, err == 0 ? &confirmed : &reverted);
     return err == 0 ? code : PX_EXIT_TIMEOUT;
 }
 
@@ -323,10 +362,10 @@ int px_cmd_config_rollback(const struct px_cli *cli)
     int err = px_config_rollback(&home, number, &now);
     if (err != 0 && err != PX_EEXIST)
         return fail(cli, err);
-    puts(err == PX_EEXIST ? "config.yaml is like that already"
-                          : "the earlier configuration is back; `peerix config rollback` again "
-                            "undoes that");
-    return tell_daemon(cli, &home);
+    static const struct done back = {.state = "rolled-back",
+                                     .words = "the earlier configuration is back; `peerix config "
+                                              "rollback` again undoes that"};
+    return tell_daemon(cli, &home, err == PX_EEXIST ? &like_that_already : &back);
 }
 
 /* ---- history ---- */

@@ -76,6 +76,7 @@ static const struct px_cli_option nix_key_options[] = {
 };
 static const struct px_cli_option config_apply_options[] = {
     {"confirm-timeout", "TIME", "take it back after TIME (1s to 24h) unless confirmed"},
+    {"json", NULL, "print JSON"},
 };
 
 /* clang-format off */
@@ -167,7 +168,7 @@ const struct px_command px_commands[] = {
      .summary = "print this node's public signing key, as nix.conf takes it"},
     {.name = "config sample", .operands = "", .run = px_cmd_config_sample,
      .summary = "print a configuration file with every option and its default"},
-    {.name = "config validate", .operands = "[FILE]", .operands_max = 1,
+    {.name = "config validate", OPTIONS(json_option), .operands = "[FILE]", .operands_max = 1,
      .run = px_cmd_config_validate,
      .summary = "check config.yaml, or another file before it is applied"},
     {.name = "config show", OPTIONS(json_option), .operands = "", .run = px_cmd_config_show,
@@ -182,9 +183,9 @@ const struct px_command px_commands[] = {
                 "priority, deadline and stall are taken up as they are; for everything else the "
                 "daemon starts its parts anew, letting transfers end for up to 4 seconds. SIGHUP "
                 "makes it read the file too."},
-    {.name = "config confirm", .operands = "", .run = px_cmd_config_confirm,
+    {.name = "config confirm", OPTIONS(json_option), .operands = "", .run = px_cmd_config_confirm,
      .summary = "keep the change that waits"},
-    {.name = "config rollback", .operands = "[NUMBER]", .operands_max = 1,
+    {.name = "config rollback", OPTIONS(json_option), .operands = "[NUMBER]", .operands_max = 1,
      .run = px_cmd_config_rollback,
      .summary = "take back the change that waits, or bring an earlier text back",
      .details = "Without NUMBER and with nothing waiting: the latest that differs."},

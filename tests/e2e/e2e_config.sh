@@ -85,6 +85,14 @@ check "confirm keeps the change" cfg confirm
 check "confirm without a change fails" bash -c "! '$PEERIX' config confirm ${home[*]} 2>/dev/null"
 check "rollback brings the earlier text back" bash -c "'$PEERIX' config rollback ${home[*]} && [ '$old_sum' = \"\$(sha256sum <'$config')\" ]"
 check "history lists both as JSON" bash -c "'$PEERIX' config history --json ${home[*]} | grep -c '\"number\"' | grep -qx 2"
+json() { local c=$1; shift; cfg "$c" --json "$@" | jq -c '[.state, .taken_back_ms, (.effect | IN("none", "live", "restart", null))]'; }
+check "apply, confirm and rollback tell scripts what they did" test \
+    "$(json apply --confirm-timeout 60s "$T/good.yaml"; json confirm; json apply "$T/good.yaml"; json rollback)" = \
+    '["applied",60000,true]
+["confirmed",null,true]
+["unchanged",null,true]
+["rolled-back",null,true]'
+check "and validate" test "$(cfg validate --json | jq -c '[.file, .exists, .valid]')" = "[\"$config\",true,true]"
 
 # what needs no restart
 sleep 0.3
