@@ -3,6 +3,7 @@
  *
  *   bench_relay peerix PID BYTES PAYLOAD IP:PORT RELAY-ID KEYFILE KEYFILE
  *   bench_relay turn   PID BYTES PAYLOAD IP:PORT
+ *   bench_relay ping   PID COUNT 0       IP:PORT RELAY-ID KEYFILE           (control round trips)
  *   bench_relay setup  PID COUNT 0       IP:PORT RELAY-ID KEYFILE KEYFILE   (circuits, in turn)
  * PID is the server's. Prints "mb_s=… cpu_s_gib=… lost=…" or "setup_us=…". */
 #include <arpa/inet.h>
@@ -226,6 +227,85 @@ static int run_peerix(struct run *r, const struct px_addr *addr, char **argv, bo
     return uv_loop_close(&loop);
 }
 
+/* ---- control round trips ---- */
+
+struct pinger {
+    struct relay_node node;
+    uv_timer_t timer;
+    px_nsec sent_at, *took;
+    uint64_t count, wanted;
+};
+
+static void ask(uv_timer_t *t)
+{
+    struct pinger *p = t->data;
+    struct px_relay_msg m = {.type = PX_RELAY_MSG_OBSERVE};
+    p->sent_at = px_now_io();
+    if (px_relay_client_request(p->node.client, &m, NULL, p->sent_at) != 0)
+        exit(1);
+}
+
+static void on_ping_reserved(void *ctx, enum px_relay_status status, enum px_relay_class class)
+{
+    struct pinger *p = ((struct relay_node *)ctx)->user;
+    (void)class;
+    if (status == PX_RELAY_OK)
+        uv_timer_start(&p->timer, ask, 10, 0);
+}
+
+static int by_size(const void *a, const void *b)
+{
+    const px_nsec *x = a, *y = b;
+    return *x < *y ? -1 : *x > *y;
+}
+
+static void on_ping_done(uv_timer_t *t)
+{
+    struct pinger *p = t->data;
+    qsort(p->took, p->count, sizeof(*p->took), by_size);
+    printf("p50_us=%.1f p99_us=%.1f\n", (double)p->took[p->count / 2] / 1000,
+           (double)p->took[p->count * 99 / 100] / 1000);
+    uv_close((uv_handle_t *)t, NULL);
+    relay_node_close(&p->node);
+}
+
+static void on_ping_reply(void *ctx, void *token, enum px_relay_status status,
+                          const struct px_relay_msg *m)
+{
+    struct pinger *p = ((struct relay_node *)ctx)->user;
+    (void)token;
+    (void)status;
+    if (m == NULL)
+        exit(1);
+    p->took[p->count++] = px_now_io() - p->sent_at;
+    /* below the rate of requests a node may send */
+    uv_timer_start(&p->timer, p->count < p->wanted ? ask : on_ping_done, 21, 0);
+}
+
+static const struct px_relay_client_ops ping_ops = {
+    .reserved = on_ping_reserved, .reply = on_ping_reply, .observed = on_observed};
+
+static int run_ping(const struct run *r, const struct px_addr *addr, char **argv)
+{
+    static struct pinger p;
+    struct px_peer_id relay;
+    char hint[256];
+    uv_loop_t loop;
+    uv_loop_init(&loop);
+    p.node.user = &p;
+    p.wanted = r->total;
+    p.took = calloc(r->total, sizeof(*p.took));
+    uv_timer_init(&loop, &p.timer);
+    p.timer.data = &p;
+    if (p.took == NULL || px_peer_id_parse(px_slice_cstr(argv[0]), &relay) != 0 ||
+        px_identity_load(argv[1], &p.node.identity, hint, sizeof(hint)) != 0 ||
+        relay_node_start(&p.node, &loop, &relay, addr, "default", &ping_ops, true) != 0)
+        return 1;
+    uv_run(&loop, UV_RUN_DEFAULT);
+    free(p.took);
+    return uv_loop_close(&loop);
+}
+
 /* ---- TURN ---- */
 
 #define COOKIE 0x2112a442u
@@ -348,5 +428,7 @@ int main(int argc, char **argv)
     }
     if (strcmp(argv[1], "turn") == 0)
         return run_turn(&r, &addr);
+    if (strcmp(argv[1], "ping") == 0)
+        return argc < 8 ? 2 : run_ping(&r, &addr, argv + 6);
     return argc < 9 ? 2 : run_peerix(&r, &addr, argv + 6, setup);
 }

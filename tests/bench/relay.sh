@@ -66,6 +66,14 @@ for round in $(seq "$rounds"); do
     ours_mb+=("$(field "$o" mb_s)") theirs_mb+=("$(field "$t" mb_s)")
 done
 setup=$("$bench" setup $relay_pid 200 0 "$addr" "$id" "$dir/a/identity.pem" "$dir/b/identity.pem")
+id_key="$dir/a/identity.pem"
+quiet=$("$bench" ping $relay_pid 200 0 "$addr" "$id" "$id_key")
+"$build/tests/relay_swarm" run 40 7 "$addr" "$id" hammer >"$dir/hammer" 2>&1 &
+hammer_pid=$!
+pids+=($hammer_pid)
+sleep 1
+flood=$("$bench" ping $relay_pid 200 0 "$addr" "$id" "$id_key")
+wait $hammer_pid
 o=$(printf '%s\n' "${ours[@]}" | median)
 t=$(printf '%s\n' "${theirs[@]}" | median)
 ratio=$(awk -v o="$o" -v t="$t" 'BEGIN {printf "%.4f", o / t}')
@@ -73,6 +81,8 @@ echo "peerix-relay: $o CPU s/GiB, $(printf '%s\n' "${ours_mb[@]}" | median) MB/s
 echo "coturn:       $t CPU s/GiB, $(printf '%s\n' "${theirs_mb[@]}" | median) MB/s, RSS $(rss $turn_pid) KiB"
 echo "ratio of CPU per byte: $ratio (goal 0.1)"
 echo "circuit set-up on loopback: $(field "$setup" setup_us) us"
+refused=$(sed -n 's/.* downs=\([0-9]*\).*/\1/p' "$dir/hammer")
+echo "control round trip of a member: p99 $(field "$quiet" p99_us) us quiet, $(field "$flood" p99_us) us with $((refused / 7)) refused handshakes a second"
 ok=0
 awk -v o="$o" 'BEGIN {exit !(o <= 0.4)}' && echo "ok - at most 0.4 CPU s/GiB" || { echo "not ok - at most 0.4 CPU s/GiB"; ok=1; }
 awk -v r="$ratio" 'BEGIN {exit !(r <= 0.1)}' && echo "ok - at most a tenth of coturn's CPU per byte" || { echo "not ok - at most a tenth of coturn's CPU per byte"; ok=1; }

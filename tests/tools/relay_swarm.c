@@ -1,7 +1,9 @@
 /* Many nodes at one relay, in one process, each with a socket and identity of its own: they
  * register, call each other, send a little, hang up, now and then leave and come back. Identities
  * follow from their number, so that the relay can be told of them first. relay_swarm ids COUNT
- *   relay_swarm run COUNT SECONDS IP:PORT RELAY-ID [idle]
+ *   relay_swarm run COUNT SECONDS IP:PORT RELAY-ID [idle|hammer]
+ * idle: they connect and do nothing. hammer: other identities, which the relay refuses, dial again
+ * and again, HAMMER_RATE times a second in all.
  * Ends with one line of counts; exit code 1 if anything came that should not. */
 #include <malloc.h>
 #include <stdio.h>
@@ -11,9 +13,11 @@
 #include "relay/record.h"
 #include "tests/relay_node.h"
 
-#define TICK_MS    20
-#define DIALS_TICK 8
-#define HOLD       (2 * PX_SEC) /* a circuit is used for so long */
+#define TICK_MS     20
+#define DIALS_TICK  8
+#define HAMMER_RATE 1000
+#define STRANGERS   1000000      /* the number of the first identity that hammers */
+#define HOLD        (2 * PX_SEC) /* a circuit is used for so long */
 
 struct member {
     struct relay_node node;
@@ -25,7 +29,7 @@ struct member {
 
 static struct member *members;
 static size_t count, started;
-static bool idle;
+static bool idle, hammer;
 static uv_loop_t loop;
 static uv_timer_t tick;
 static px_nsec end_at;
@@ -59,6 +63,7 @@ static void on_link(struct relay_node *n, bool up, int err)
 {
     struct member *m = n->user;
     (void)err;
+    stats.bad += up && hammer;
     stats.up += up ? 1 : 0;
     stats.up -= !up && m->up ? 1 : 0;
     stats.downs += !up;
@@ -182,6 +187,20 @@ static void act(struct member *m, px_nsec now)
         px_link_close(m->node.link, PX_CLOSE_SHUTDOWN);
 }
 
+/* As many dials as are due. */
+static void hammer_on(px_nsec now)
+{
+    static px_nsec began;
+    began = began == 0 ? now : began;
+    uint64_t due = (now - began) * HAMMER_RATE / PX_SEC;
+    for (size_t i = 0; i < count && stats.dials < due; i++)
+        if (members[i].away) {
+            members[i].away = false;
+            stats.dials++;
+            stats.bad += relay_node_dial(&members[i].node) != 0;
+        }
+}
+
 static void stop(void)
 {
     uv_close((uv_handle_t *)&tick, NULL);
@@ -217,8 +236,10 @@ static void on_tick(uv_timer_t *t)
         stop();
         return;
     }
+    if (hammer && started == count)
+        hammer_on(now);
     /* every node about every four seconds */
-    for (size_t i = 0; !idle && started == count && i <= count * TICK_MS / 4000; i++)
+    for (size_t i = 0; !idle && !hammer && started == count && i <= count * TICK_MS / 4000; i++)
         act(&members[next_random() % count], now);
 }
 
@@ -230,18 +251,19 @@ int main(int argc, char **argv)
     if (argc < 3 || px_crypto_init() != 0 || px_slice_parse_u64(px_slice_cstr(argv[2]), &n) != 0)
         return 2;
     count = (size_t)n;
+    idle = argc > 6 && strcmp(argv[6], "idle") == 0;
+    hammer = argc > 6 && strcmp(argv[6], "hammer") == 0;
     members = calloc(count, sizeof(*members));
     if (members == NULL)
         return 1;
     for (size_t i = 0; i < count; i++) {
-        identity_of(i, &members[i].node.identity);
+        identity_of(hammer ? STRANGERS + i : i, &members[i].node.identity);
         if (strcmp(argv[1], "ids") == 0)
             puts(px_peer_id_format(&members[i].node.identity.id, id));
     }
     if (strcmp(argv[1], "run") == 0) {
         if (argc < 6 || px_slice_parse_u64(px_slice_cstr(argv[3]), &seconds) != 0)
             return 2;
-        idle = argc > 6;
         if (getrlimit(RLIMIT_NOFILE, &lim) == 0) {
             lim.rlim_cur = lim.rlim_max;
             (void)setrlimit(RLIMIT_NOFILE, &lim);
@@ -251,7 +273,7 @@ int main(int argc, char **argv)
         uv_timer_init(&loop, &tick);
         tick.data = argv;
         end_at = px_now_io() + seconds * PX_SEC;
-        uv_timer_start(&tick, on_tick, 0, TICK_MS);
+        uv_timer_start(&tick, on_tick, 0, hammer ? 2 : TICK_MS);
         uv_run(&loop, UV_RUN_DEFAULT);
         px_assert(uv_loop_close(&loop) == 0);
     }
