@@ -216,6 +216,8 @@ int px_rotation_message_get(struct px_slice body, struct px_rotation_message *re
     m.type = (enum px_rotation_type)type;
     if (m.type == PX_ROTATION_MSG_REFUSE && !has_code)
         return PX_EPARSE;
+    if (m.type != PX_ROTATION_MSG_REFUSE) /* such a key is unknown there */
+        m.code = 0;
     err = px_cbor_end(&c);
     if (err == 0 && m.type == PX_ROTATION_MSG_ROTATE)
         err = px_rotation_get(record, &m.record);
