@@ -7,8 +7,10 @@
 #include "auth/names.h"
 #include "node/config.h"
 #include "node/control.h"
+#include "node/control_json.h"
 #include "node/nix/substituter.h"
 #include "node/peers.h"
+#include "node/relays.h"
 
 /* What the endpoints look at: borrowed, kept up to date by its owner. A part that is not there (not
  * yet, or not any more) is NULL. */
@@ -25,6 +27,7 @@ struct px_control_node {
     struct px_cache_service *service;
     struct px_substituter *substituter;
     struct px_discoveries *discoveries;
+    struct px_relays *relays;
     px_nsec started; /* px_now_io */
     bool stopping;
     void (*stop)(void *ctx); /* begins the drain */
@@ -44,6 +47,7 @@ extern const struct px_control_table px_control_peers_table;    /* control_peers
 extern const struct px_control_table px_control_auth_table;     /* control_auth.c */
 extern const struct px_control_table px_control_ping_table;     /* control_ping.c */
 extern const struct px_control_table px_control_services_table; /* control_services.c */
+extern const struct px_control_table px_control_relays_table;   /* control_relays.c */
 
 /* ---- what several subjects need (control_peer.c) ---- */
 
@@ -58,8 +62,6 @@ bool px_control_take_peer(const struct px_control_node *n, struct px_control_cal
 bool px_control_has_peers(const struct px_control_node *n, struct px_control_call *call);
 /* NULL without memory, as all of these. */
 json_t *px_control_peer_json(const struct px_peer_info *info);
-json_t *px_control_grants_json(uint32_t grants);
-json_t *px_control_id_json(const struct px_peer_id *id);
 /* Seconds; null for PX_NEVER. */
 json_t *px_control_seconds_json(px_nsec t);
 /* The name of an error; null for 0. */

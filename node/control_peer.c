@@ -95,34 +95,14 @@ json_t *px_control_error_json(int err)
     return err == 0 ? json_null() : json_string(px_errname(err));
 }
 
-json_t *px_control_id_json(const struct px_peer_id *id)
-{
-    char text[PX_PEER_ID_TEXT_MAX];
-    return json_string(px_peer_id_format(id, text));
-}
-
-json_t *px_control_grants_json(uint32_t grants)
-{
-    struct px_buf words;
-    struct px_slice rest, word;
-    json_t *list = json_array();
-    px_buf_init(&words, 256);
-    if (grants != 0 && px_grants_format(grants, &words) == 0) {
-        rest = px_buf_slice(&words);
-        while (px_slice_split(&rest, ',', &word))
-            (void)json_array_append_new(list, json_stringn((const char *)word.data, word.len));
-    }
-    px_buf_deinit(&words);
-    return list;
-}
-
 static json_t *connection_json(const struct px_peer_info *i)
 {
     char local[PX_ADDR_TEXT_MAX], remote[PX_ADDR_TEXT_MAX];
     if (i->state != PX_PEER_CONNECTED)
         return json_null();
     return json_pack(
-        "{s:s, s:s, s:s, s:b, s:o, s:o, s:I, s:I, s:I, s:I}", "path", "DIRECT", "local",
+        "{s:s, s:s?, s:s, s:s, s:b, s:o, s:o, s:I, s:I, s:I, s:I}", "path",
+        i->relayed ? "RELAYED" : "DIRECT", "relay", i->relayed ? i->relay.name : NULL, "local",
         px_addr_format(&i->path.local, local), "remote", px_addr_format(&i->path.remote, remote),
         "dialled_by_us", i->dialled_by_us, "since", px_control_seconds_json(i->connected_for),
         "rtt", px_control_seconds_json(i->stats.rtt_ns == 0 ? PX_NEVER : i->stats.rtt_ns),

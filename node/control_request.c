@@ -6,19 +6,9 @@
 #include <strings.h>
 
 #include "auth/crypto.h"
+#include "proto/base/encoding.h"
 
 /* --- target --- */
-
-static int hex_digit(uint8_t c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
 
 static bool is_utf8(const char *text)
 {
@@ -30,26 +20,15 @@ static bool is_utf8(const char *text)
 /* Appends the decoded text with its NUL at *at; never longer than it came. */
 static int decode(struct px_slice in, char **at, const char **ret)
 {
-    char *out = *at, *end = out;
-    for (size_t i = 0; i < in.len; i++) {
-        uint8_t c = in.data[i];
-        if (c == '%') {
-            if (in.len - i < 3)
-                return PX_EPARSE;
-            int hi = hex_digit(in.data[i + 1]), lo = hex_digit(in.data[i + 2]);
-            if (hi < 0 || lo < 0)
-                return PX_EPARSE;
-            c = (uint8_t)(hi * 16 + lo);
-            i += 2;
-        }
-        if (c < ' ' || c == 0x7f)
-            return PX_EPARSE;
-        *end++ = (char)c;
-    }
-    *end++ = '\0';
+    char *out = *at;
+    size_t n;
+    int err = px_percent_decode(in, out, in.len, &n);
+    if (err != 0)
+        return err;
+    out[n] = '\0';
     if (!is_utf8(out))
         return PX_EPARSE;
-    *at = end;
+    *at = out + n + 1;
     *ret = out;
     return 0;
 }

@@ -1,6 +1,7 @@
 /* The endpoints of pairing (docs/control-api.md). */
 #include <stdlib.h>
 
+#include "node/control_json.h"
 #include "node/control_text.h"
 #include "node/pairing_internal.h"
 #include "proto/addr.h"
@@ -24,20 +25,6 @@ static bool id_parse(const char *text, uint8_t ret[PX_INVITE_ID_LEN])
            len == PX_INVITE_ID_LEN;
 }
 
-static json_t *grants_json(uint32_t grants)
-{
-    json_t *list = json_array();
-    struct px_buf words;
-    px_buf_init(&words, 256);
-    if (grants != 0)
-        (void)px_grants_format(grants, &words);
-    struct px_slice rest = px_buf_slice(&words), word;
-    while (words.len > 0 && px_slice_split(&rest, ',', &word))
-        (void)json_array_append_new(list, json_stringn((const char *)word.data, word.len));
-    px_buf_deinit(&words);
-    return list;
-}
-
 static json_t *addrs_json(const char (*addrs)[PX_INVITE_ADDR_MAX], size_t count)
 {
     json_t *list = json_array();
@@ -54,7 +41,7 @@ json_t *px_pairing_invite_json(struct px_pairings *p, const struct px_pairing_in
     id_text(i->id, id);
     json_t *o = json_pack("{s:s, s:s, s:s, s:o, s:b, s:I, s:i}", "id", id, "state",
                           px_invite_state_name(i->state), "name", i->name, "grants",
-                          grants_json(i->grants), "verify", i->verify, "expires_in",
+                          px_control_grants_json(i->grants), "verify", i->verify, "expires_in",
                           (json_int_t)(left > 0 ? left : 0), "failures", (int)i->failures);
     if (i->state == PX_INVITE_PENDING || i->state == PX_INVITE_USED)
         (void)json_object_set_new(o, "peer", json_string(px_peer_id_format(&i->joiner, peer)));
@@ -376,8 +363,9 @@ void px_pairing_say_paired(struct px_pairing_going *g, const struct px_pairing_w
     px_pairing_say(g, "paired",
                    json_pack("{s:s, s:s, s:b, s:b, s:o, s:o, s:s, s:b}", "peer",
                              px_peer_id_format(&g->join.inviter, id), "name", w->name, "renamed",
-                             w->renamed, "known", w->known, "grants", grants_json(w->grants),
-                             "granted", grants_json(g->join.card.grants), "nix_key",
+                             w->renamed, "known", w->known, "grants",
+                             px_control_grants_json(w->grants), "granted",
+                             px_control_grants_json(g->join.card.grants), "nix_key",
                              g->join.card.nix_key, "key_name_taken", w->key_name_taken));
     end_call(g);
 }

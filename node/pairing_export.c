@@ -4,24 +4,11 @@
 #include <stdlib.h>
 
 #include "auth/file_io.h"
+#include "node/control_json.h"
 #include "node/trusted_keys.h"
 
 enum { FILE_MODE = 0644 };
 #define FILE_MAX ((size_t)8 * 1024 * 1024)
-
-static json_t *grants_json(uint32_t grants)
-{
-    json_t *list = json_array();
-    struct px_buf words;
-    px_buf_init(&words, 256);
-    if (grants != 0)
-        (void)px_grants_format(grants, &words);
-    struct px_slice rest = px_buf_slice(&words), word;
-    while (words.len > 0 && px_slice_split(&rest, ',', &word))
-        (void)json_array_append_new(list, json_stringn((const char *)word.data, word.len));
-    px_buf_deinit(&words);
-    return list;
-}
 
 static void put_peer(json_t *peers, const struct px_authorized_key *k)
 {
@@ -31,7 +18,7 @@ static void put_peer(json_t *peers, const struct px_authorized_key *k)
         (void)json_array_append_new(addrs, json_string(k->addrs[i]));
     (void)json_object_set_new(peers, px_peer_id_format(&k->id, id),
                               json_pack("{s:s, s:o, s:o, s:n}", "name", k->name, "addrs", addrs,
-                                        "grants", grants_json(k->grants), "nix-key"));
+                                        "grants", px_control_grants_json(k->grants), "nix-key"));
 }
 
 struct lists {

@@ -3,38 +3,14 @@
 
 #include "proto/base/encoding.h"
 
-static int hex_digit(uint8_t c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
-/* Writes at most in.len bytes. Control bytes are refused raw and escaped alike. */
+/* dst holds at least in.len bytes. */
 static int percent_decode(struct px_slice in, uint8_t *dst, struct px_slice *ret)
 {
-    size_t n = 0;
-    for (size_t i = 0; i < in.len; i++) {
-        uint8_t c = in.data[i];
-        if (c == '%') {
-            if (in.len - i < 3)
-                return PX_EPARSE;
-            int hi = hex_digit(in.data[i + 1]), lo = hex_digit(in.data[i + 2]);
-            if (hi < 0 || lo < 0)
-                return PX_EPARSE;
-            c = (uint8_t)(hi * 16 + lo);
-            i += 2;
-        }
-        if (c < ' ' || c == 0x7f)
-            return PX_EPARSE;
-        dst[n++] = c;
-    }
-    *ret = px_slice(dst, n);
-    return 0;
+    size_t n;
+    int err = px_percent_decode(in, dst, in.len, &n);
+    if (err == 0)
+        *ret = px_slice(dst, n);
+    return err;
 }
 
 static bool take_suffix(struct px_slice *s, struct px_slice suffix)

@@ -251,3 +251,39 @@ int px_base36_decode(struct px_slice in, void *dst, size_t cap, size_t *ret_len)
 {
     return decode_bignum(in, base36_digits, 36, dst, cap, ret_len);
 }
+
+static int hex_digit(uint8_t c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}
+
+int px_percent_decode(struct px_slice in, void *dst, size_t cap, size_t *ret_len)
+{
+    uint8_t *out = dst;
+    size_t n = 0;
+    for (size_t i = 0; i < in.len; i++) {
+        uint8_t c = in.data[i];
+        if (c == '%') {
+            if (in.len - i < 3)
+                return PX_EPARSE;
+            int hi = hex_digit(in.data[i + 1]), lo = hex_digit(in.data[i + 2]);
+            if (hi < 0 || lo < 0)
+                return PX_EPARSE;
+            c = (uint8_t)(hi * 16 + lo);
+            i += 2;
+        }
+        if (c < ' ' || c == 0x7f)
+            return PX_EPARSE;
+        if (n == cap)
+            return PX_ELIMIT;
+        out[n++] = c;
+    }
+    *ret_len = n;
+    return 0;
+}

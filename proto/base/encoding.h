@@ -22,5 +22,7 @@ PX_MUST_CHECK int px_base58_decode(struct px_slice in, void *dst, size_t cap, si
 /* Lower case, without padding. */
 PX_MUST_CHECK int px_base32_decode(struct px_slice in, void *dst, size_t cap, size_t *ret_len);
 PX_MUST_CHECK int px_base36_decode(struct px_slice in, void *dst, size_t cap, size_t *ret_len);
+/* %XX of a URL (RFC 3986 §2.1). Control bytes are PX_EPARSE, raw and escaped alike. */
+PX_MUST_CHECK int px_percent_decode(struct px_slice in, void *dst, size_t cap, size_t *ret_len);
 
 #endif

@@ -225,6 +225,38 @@ TEST(big_numbers_stop_at_128_bytes)
     px_buf_deinit(&out);
 }
 
+TEST(percent_escapes_are_read_and_control_bytes_refused)
+{
+    static const struct {
+        const char *text, *bytes;
+        int err;
+    } cases[] = {
+        {"", "", 0},
+        {"plain-._~", "plain-._~", 0},
+        {"a%20b%2Fc%2f", "a b/c/", 0},
+        {"%C3%a4", "\xc3\xa4", 0},
+        {"%", NULL, PX_EPARSE},
+        {"%4", NULL, PX_EPARSE},
+        {"%4g", NULL, PX_EPARSE},
+        {"%g4", NULL, PX_EPARSE},
+        {"%0a", NULL, PX_EPARSE},
+        {"%7f", NULL, PX_EPARSE},
+        {"a\nb", NULL, PX_EPARSE},
+        {"%00", NULL, PX_EPARSE},
+    };
+    for (size_t i = 0; i < PX_ARRAY_LEN(cases); i++) {
+        struct px_slice in = px_slice_cstr(cases[i].text);
+        char out[16];
+        size_t n = 99;
+        CHECK_INT(px_percent_decode(in, out, sizeof(out), &n), cases[i].err);
+        if (cases[i].err != 0)
+            continue;
+        CHECK(px_slice_eq_cstr(px_slice(out, n), cases[i].bytes));
+        if (n > 0)
+            CHECK_ERR(px_percent_decode(in, out, n - 1, &n), PX_ELIMIT);
+    }
+}
+
 TEST(encoders_keep_to_the_buffers_maximum)
 {
     encode_fn *const fns[] = {px_hex_encode, px_base64_encode, px_nix32_encode, px_base58_encode};
