@@ -84,19 +84,6 @@ static int print_all(const struct px_cli *cli, const json_t *answer)
 
 /* ---- one ---- */
 
-static void PX_PRINTF(3, 4) put(struct px_table *t, const char *name, const char *fmt, ...);
-
-static void put(struct px_table *t, const char *name, const char *fmt, ...)
-{
-    char text[1024];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof(text), fmt, ap);
-    va_end(ap);
-    px_table_put_colored(t, px_cli_style(stdout).dim, name);
-    px_table_put(t, text);
-}
-
 static void put_grants(struct px_table *t, const json_t *p)
 {
     const json_t *grants = px_json_at(p, "grants");
@@ -106,33 +93,35 @@ static void put_grants(struct px_table *t, const json_t *p)
         size_t at = strlen(text);
         snprintf(text + at, sizeof(text) - at, "%s%s", i > 0 ? "," : "", word != NULL ? word : "");
     }
-    put(t, "grants", "%s", px_json_true(p, "listed") ? text : "not listed");
+    px_table_put_field(t, "grants", "%s", px_json_true(p, "listed") ? text : "not listed");
 }
 
 static void put_connection(struct px_table *t, const json_t *p)
 {
     char since[PX_UNITS_MAX], rtt[PX_UNITS_MAX], sent[PX_UNITS_MAX], received[PX_UNITS_MAX];
     px_nsec age = px_json_seconds(p, "connection.since");
-    put(t, "agent", "%s", px_json_text(p, "agent"));
-    put(t, "connected for", "%s, %s", px_units_long(age != PX_NEVER ? age : 0, since),
+    px_table_put_field(t, "agent", "%s", px_json_text(p, "agent"));
+    px_table_put_field(
+        t, "connected for", "%s, %s", px_units_long(age != PX_NEVER ? age : 0, since),
         px_json_true(p, "connection.dialled_by_us") ? "dialled from here" : "dialled from there");
-    put(t, "path", "%s, %s to %s", px_json_text(p, "connection.path"),
-        px_json_text(p, "connection.local"), px_json_text(p, "connection.remote"));
-    put(t, "round trip", "%s", short_time(p, "connection.rtt", rtt));
-    put(t, "sent", "%s", px_units_bytes(px_json_count(p, "connection.bytes_sent"), sent));
-    put(t, "received", "%s",
-        px_units_bytes(px_json_count(p, "connection.bytes_received"), received));
-    put(t, "packets lost", "%" PRIu64, px_json_count(p, "connection.packets_lost"));
+    px_table_put_field(t, "path", "%s, %s to %s", px_json_text(p, "connection.path"),
+                       px_json_text(p, "connection.local"), px_json_text(p, "connection.remote"));
+    px_table_put_field(t, "round trip", "%s", short_time(p, "connection.rtt", rtt));
+    px_table_put_field(t, "sent", "%s",
+                       px_units_bytes(px_json_count(p, "connection.bytes_sent"), sent));
+    px_table_put_field(t, "received", "%s",
+                       px_units_bytes(px_json_count(p, "connection.bytes_received"), received));
+    px_table_put_field(t, "packets lost", "%" PRIu64, px_json_count(p, "connection.packets_lost"));
 }
 
 static void put_absence(struct px_table *t, const json_t *p)
 {
     char next[PX_UNITS_MAX];
     px_nsec in = px_json_seconds(p, "next_dial");
-    put(t, "next dial", "%s%s", in != PX_NEVER ? "in " : "none planned",
-        in != PX_NEVER ? px_units_short(in, next) : "");
-    put(t, "failed dials", "%" PRIu64, px_json_count(p, "failures"));
-    put(t, "last error", "%s", error_text(p));
+    px_table_put_field(t, "next dial", "%s%s", in != PX_NEVER ? "in " : "none planned",
+                       in != PX_NEVER ? px_units_short(in, next) : "");
+    px_table_put_field(t, "failed dials", "%" PRIu64, px_json_count(p, "failures"));
+    px_table_put_field(t, "last error", "%s", error_text(p));
 }
 
 static int print_addresses(const struct px_cli *cli, const json_t *p)
@@ -166,8 +155,8 @@ static int print_one(const struct px_cli *cli, const json_t *p)
     struct px_table t;
     const char *state = px_json_text(p, "state");
     px_table_init(&t, columns, PX_ARRAY_LEN(columns));
-    put(&t, "peer ID", "%s", px_json_text(p, "peer"));
-    put(&t, "name", "%s", px_json_text(p, "name"));
+    px_table_put_field(&t, "peer ID", "%s", px_json_text(p, "peer"));
+    px_table_put_field(&t, "name", "%s", px_json_text(p, "name"));
     px_table_put_colored(&t, px_cli_style(stdout).dim, "state");
     px_table_put_colored(&t, state_color(state), state);
     put_grants(&t, p);

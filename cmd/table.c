@@ -1,6 +1,8 @@
 /* Collects the cells, then measures, then prints; the last column is not padded. */
 #include "cmd/table.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 void px_table_init(struct px_table *t, const struct px_column *columns, size_t count)
@@ -82,6 +84,17 @@ static void measure(const struct px_table *t, bool titles, size_t *width)
     for (size_t i = 0; i < t->count; i++)
         width[i % t->column_count] =
             PX_MAX(width[i % t->column_count], px_text_width(t->cells[i].text));
+}
+
+void px_table_put_field(struct px_table *t, const char *name, const char *fmt, ...)
+{
+    char text[1024];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    px_table_put_colored(t, px_cli_style(stdout).dim, name);
+    px_table_put(t, text);
 }
 
 int px_table_print(const struct px_cli *cli, struct px_table *t, bool titles)

@@ -26,6 +26,8 @@ void px_table_init(struct px_table *t, const struct px_column *columns, size_t c
 /* The next cell, copied; "" shows as "-". */
 void px_table_put(struct px_table *t, const char *text);
 void px_table_put_colored(struct px_table *t, const char *color, const char *text);
+/* Two cells: a field's name, and its value cut to 1023 bytes. */
+void px_table_put_field(struct px_table *t, const char *name, const char *fmt, ...) PX_PRINTF(3, 4);
 /* Prints all rows to stdout, control bytes as `?`, and frees the table. `titles` false: rows alone,
  * as for a list of one thing's fields. Returns an exit code. */
 int px_table_print(const struct px_cli *cli, struct px_table *t, bool titles);
