@@ -41,6 +41,10 @@ TEST(a_names_file_is_made_edited_and_refused)
     CHECK_INT(stat(path, &st), 0);
     CHECK_INT(st.st_size, 0);
 
+    CHECK_INT(truncate(path, PX_NAMES_FILE_MAX + 1), 0);
+    CHECK_ERR(px_names_load(path, &names), PX_ELIMIT);
+    CHECK_ERR(px_names_file_set(path, &n), PX_ELIMIT);
+
     CHECK_INT(rename(path, other), 0);
     CHECK_INT(symlink(other, path), 0);
     CHECK_ERR(px_names_file_set(path, &n), PX_EPERM);

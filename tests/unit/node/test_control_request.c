@@ -78,6 +78,17 @@ TEST(a_target_of_the_longest_kind_fits_and_a_longer_one_is_refused)
               PX_ELIMIT);
 }
 
+TEST(a_query_has_so_many_members)
+{
+    char text[64] = "/v1/x?a";
+    for (size_t i = 1; i < PX_CONTROL_QUERY_MAX; i++)
+        snprintf(text + strlen(text), sizeof(text) - strlen(text), "&a%zu", i);
+    CHECK_OK(px_control_target_parse(px_slice_cstr(text), &target));
+    CHECK_INT(target.query_count, PX_CONTROL_QUERY_MAX);
+    snprintf(text + strlen(text), sizeof(text) - strlen(text), "&z");
+    CHECK_ERR(px_control_target_parse(px_slice_cstr(text), &target), PX_ELIMIT);
+}
+
 TEST(routes_match_whole_paths)
 {
     struct px_control_params p;

@@ -236,6 +236,33 @@ TEST(the_numbers_of_addresses_and_links_are_bounded)
     px_net_table_free(t);
 }
 
+static unsigned put_default_route(struct px_net_table *t, uint32_t priority, uint16_t type)
+{
+    struct {
+        struct nlmsghdr head;
+        struct rtmsg info;
+        struct rtattr attr;
+        uint32_t priority;
+    } m = {.head = {.nlmsg_len = sizeof(m), .nlmsg_type = type},
+           .info = {.rtm_family = AF_INET, .rtm_type = RTN_UNICAST},
+           .attr = {sizeof(m.attr) + sizeof(m.priority), RTA_PRIORITY},
+           .priority = priority};
+    return px_net_table_input(t, 0, px_slice(&m, sizeof(m)));
+}
+
+TEST(default_routes_beyond_the_limit_go_unnoticed)
+{
+    struct px_net_table *t;
+    CHECK_OK(px_net_table_new(&t));
+    for (uint32_t i = 0; i < PX_NET_ROUTES_MAX; i++)
+        CHECK_INT(put_default_route(t, i, RTM_NEWROUTE), PX_NET_SAW_ROUTES);
+    CHECK_INT(put_default_route(t, PX_NET_ROUTES_MAX, RTM_NEWROUTE), 0);
+    CHECK_INT(put_default_route(t, PX_NET_ROUTES_MAX, RTM_DELROUTE), 0);
+    CHECK_INT(put_default_route(t, 0, RTM_DELROUTE), PX_NET_SAW_ROUTES);
+    CHECK_INT(put_default_route(t, PX_NET_ROUTES_MAX, RTM_NEWROUTE), PX_NET_SAW_ROUTES);
+    px_net_table_free(t);
+}
+
 TEST(sleep_is_what_one_clock_counts_and_the_other_does_not)
 {
     static const struct {

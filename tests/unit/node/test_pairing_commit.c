@@ -219,6 +219,9 @@ TEST(a_key_counts_only_while_its_peer_is_listed)
     px_nix_keys_deinit(&keys);
     CHECK_INT(chmod(path, 0666), 0);
     CHECK_ERR(px_trusted_keys_load(path, list, NULL, &keys), PX_EPERM);
+    CHECK_INT(chmod(path, 0600), 0);
+    CHECK_INT(truncate(path, PX_TRUSTED_KEYS_MAX + 1), 0);
+    CHECK_ERR(px_trusted_keys_load(path, list, NULL, &keys), PX_ELIMIT);
     CHECK_INT(unlink(path), 0);
     CHECK_OK(px_trusted_keys_load(path, list, NULL, &keys));
     CHECK_INT(keys.count, 0);

@@ -148,7 +148,7 @@ TEST(a_remembered_verdict_is_for_that_very_path)
     CHECK_OK(px_path_info_fingerprint(p, &print));
     CHECK_INT(px_share_decide(s, PX_GRANT_CACHE, p, px_buf_slice(&print)), PX_SHARE_DENIED);
     /* more paths than are remembered: each is judged right */
-    for (uint64_t i = 0; i < 20; i++) {
+    for (uint64_t i = 0; i < PX_SHARE_VERDICTS_MAX + 20; i++) {
         p->nar_size = 1000 + i;
         px_path_info_clear_sigs(p);
         sign(p, &listed, i % 2 == 1);
