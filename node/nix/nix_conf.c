@@ -186,7 +186,7 @@ static int read_file(struct scan *s, const char *path, bool optional, size_t dep
     if (err == 0) {
         err = apply_text(s, px_buf_slice(&text), path, depth);
     } else if (err != PX_ENOMEM) {
-        if (!optional)
+        if (!optional || err != PX_ENOENT)
             px_log_event(s->log, PX_LOG_WARN, "nix_conf.unreadable", PX_F_STR("file", path),
                          PX_F_ERR(err));
         err = 0;

@@ -156,6 +156,24 @@ TEST(include_loops_end_at_the_limits)
     end();
 }
 
+TEST(a_file_that_is_too_large_counts_as_unreadable)
+{
+    static char text[PX_NIX_CONF_FILE_MAX + 2];
+    static const char line[] = "extra-trusted-public-keys = " KEY_A "\n";
+    int events;
+    begin();
+    memset(text, '#', PX_NIX_CONF_FILE_MAX);
+    memcpy(text, line, sizeof(line) - 1);
+    put("nix.conf", text); /* the largest */
+    CHECK_STR(names_from("nix.conf", &events), "cache.nixos.org-1 a-1");
+    CHECK_INT(events, 0);
+    text[PX_NIX_CONF_FILE_MAX] = '#';
+    put("nix.conf", text);
+    CHECK_STR(names_from("nix.conf", &events), "cache.nixos.org-1");
+    CHECK_INT(events, 1);
+    end();
+}
+
 TEST(keys_are_appended_to_those_given)
 {
     struct px_nix_keys keys = {0};
