@@ -1,5 +1,5 @@
-/* One allocation of ours after the other fails. The linker sends malloc, calloc and realloc of our
- * own objects to no_memory.c (tests/CMakeLists.txt, programs named test_no_memory*); those of the
+/* One allocation of ours after the other fails. The linker sends malloc and its kin of our own
+ * objects to no_memory.c (tests/CMakeLists.txt, programs named test_no_memory*); those of the
  * libraries go on as ever, unless a library is told to use ours. */
 #ifndef PX_TESTS_NO_MEMORY_H
 #define PX_TESTS_NO_MEMORY_H
@@ -12,6 +12,9 @@
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
 void *__real_realloc(void *old, size_t size);
+void *__real_reallocarray(void *old, size_t count, size_t size);
+char *__real_strdup(const char *text);
+char *__real_strndup(const char *text, size_t max);
 
 extern struct no_memory {
     unsigned armed; /* inside code under test, and not in a callback of the test */

@@ -4,6 +4,7 @@
 #include <jansson.h>
 #include <unistd.h>
 
+#include "auth/file_io.h"
 #include "node/address_book.h"
 #include "node/config.h"
 #include "node/config_apply.h"
@@ -182,6 +183,33 @@ static void trust(void)
 TEST(trusted_keys_survive_any_lack_of_memory)
 {
     sweep(trust, 2);
+}
+
+static char conf_dir[] = "/tmp/px-test-no-memory.XXXXXX", conf_path[64];
+
+static void read_nix_conf(void)
+{
+    static const struct px_log quiet = {.level = PX_LOG_ERROR};
+    struct px_nix_keys keys = {0};
+    int err;
+    ARMED(err = px_nix_conf_keys(conf_path, &quiet, &keys));
+    CHECK_SWEPT(err);
+    CHECK_INT(keys.count, err == 0 ? 3 : 0);
+    px_nix_keys_deinit(&keys);
+}
+
+TEST(keys_of_nix_conf_survive_any_lack_of_memory)
+{
+    static const char text[] =
+        "trusted-public-keys = k-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY="
+        " k-2:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=\n"
+        "extra-trusted-public-keys = k-3:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=\n";
+    CHECK(mkdtemp(conf_dir) != NULL);
+    snprintf(conf_path, sizeof(conf_path), "%s/nix.conf", conf_dir);
+    CHECK_OK(px_file_write_atomic(conf_path, px_slice_cstr(text), 0600, false));
+    sweep(read_nix_conf, 2);
+    unlink(conf_path);
+    CHECK_INT(rmdir(conf_dir), 0);
 }
 
 /* --- addresses of peers --- */
