@@ -1,10 +1,12 @@
 /* The node's smaller cores while one allocation of ours (and of jansson's) after the other fails:
  * what the kernel tells, requests and answers of the control API, configuration, trusted keys,
  * addresses of peers and their book. Each call says so and leaves nothing half done. */
+#include <dirent.h>
 #include <jansson.h>
 #include <unistd.h>
 
 #include "auth/file_io.h"
+#include "auth/names_io.h"
 #include "node/address_book.h"
 #include "node/config.h"
 #include "node/config_apply.h"
@@ -210,6 +212,43 @@ TEST(keys_of_nix_conf_survive_any_lack_of_memory)
     sweep(read_nix_conf, 2);
     unlink(conf_path);
     CHECK_INT(rmdir(conf_dir), 0);
+}
+
+/* --- files of people --- */
+
+/* What was there, or what was asked for, and nothing besides. */
+static void edit_file(void)
+{
+    struct px_name n = {.name = "desk", .id = {.key = {3}}};
+    struct px_names *names = NULL;
+    DIR *dir;
+    int err, files = 0;
+    CHECK_OK(px_file_write_atomic(conf_path, PX_SLICE_LIT("# mine\n"), 0600, false));
+    ARMED(err = px_names_file_set(conf_path, &n));
+    CHECK_SWEPT(err);
+    CHECK_OK(px_names_load(conf_path, &names));
+    CHECK(px_names_count(names) == 1 || err != 0);
+    px_names_free(names);
+    ARMED(err = px_names_load(conf_path, &names));
+    CHECK_SWEPT(err);
+    if (err == 0)
+        px_names_free(names);
+    CHECK((dir = opendir(conf_dir)) != NULL);
+    for (const struct dirent *e; (e = readdir(dir)) != NULL;)
+        files += e->d_name[0] != '.';
+    closedir(dir);
+    CHECK(files <= 2); /* it and its lock */
+}
+
+TEST(a_list_that_is_edited_without_memory_is_the_old_or_the_new_one)
+{
+    snprintf(conf_dir, sizeof(conf_dir), "/tmp/px-test-no-memory.XXXXXX");
+    CHECK(mkdtemp(conf_dir) != NULL);
+    snprintf(conf_path, sizeof(conf_path), "%s/names", conf_dir);
+    sweep(edit_file, 5);
+    char command[128];
+    snprintf(command, sizeof(command), "rm -rf '%s'", conf_dir);
+    CHECK_INT(system(command), 0);
 }
 
 /* --- addresses of peers --- */
