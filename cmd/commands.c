@@ -70,6 +70,12 @@ static const struct px_cli_option name_add_options[] = {
     {"comment", "TEXT", "a remark for people"},
     {"json", NULL, "print JSON"},
 };
+static const struct px_cli_option relay_add_options[] = {
+    {"id", "ID", "the relay's peer ID, where the address does not tell it"},
+    {"name", "NAME", "a short name, as in host names: a-z, 0-9 and dashes"},
+    {"comment", "TEXT", "a remark for people"},
+    {"json", NULL, "print JSON"},
+};
 static const struct px_cli_option nix_key_options[] = {
     {"nix-key", "FILE", "the secret key (default: as the daemon finds it)"},
     {"json", NULL, "print JSON"},
@@ -168,6 +174,19 @@ const struct px_command px_commands[] = {
      .summary = "print this node's public signing key, as nix.conf takes it"},
     {.name = "config sample", .operands = "", .run = px_cmd_config_sample,
      .summary = "print a configuration file with every option and its default"},
+    {.name = "relay add", OPTIONS(relay_add_options), .operands = "RELAY", .operands_min = 1,
+     .operands_max = 1, .run = px_cmd_relay_add,
+     .summary = "use a relay to reach peers that cannot be dialled, or change its entry",
+     .details = "RELAY is the URL that the relay prints when it starts. It may also be HOST, HOST:PORT "
+                "or a multiaddr; then --id tells the relay's peer ID, which it must prove. Peers "
+                "are called through a relay when their own addresses did not answer at once; both "
+                "must use it, and it must list both. What it forwards it cannot read. The first "
+                "two relays that work are used. A running daemon takes a change up by itself."},
+    {.name = "relay list", OPTIONS(json_option), .operands = "", .run = px_cmd_relay_list,
+     .summary = "list the relays, with their state if the daemon runs"},
+    {.name = "relay remove", OPTIONS(json_option), .operands = "RELAY", .operands_min = 1,
+     .operands_max = 1, .run = px_cmd_relay_remove,
+     .summary = "use a relay no more, given by name, address or peer ID"},
     {.name = "config validate", OPTIONS(json_option), .operands = "[FILE]", .operands_max = 1,
      .run = px_cmd_config_validate,
      .summary = "check config.yaml, or another file before it is applied"},

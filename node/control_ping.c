@@ -206,14 +206,27 @@ static void on_trace_gone(void *ctx)
     free(t);
 }
 
-static json_t *hops_json(const struct px_peer_info *i, int err, px_nsec rtt)
+static json_t *hop_json(int number, const char *kind, const struct px_peer_id *id, const char *name,
+                        const struct px_addr *addr, px_nsec rtt, int err)
 {
     char address[PX_ADDR_TEXT_MAX];
-    return json_pack("[{s:i, s:s, s:o, s:s, s:s, s:o, s:o}]", "hop", 1, "kind", "peer", "peer",
-                     px_control_id_json(&i->id), "name", i->name, "address",
-                     px_addr_format(&i->path.remote, address), "rtt",
-                     px_control_seconds_json(err == 0 ? rtt : PX_NEVER), "lost",
+    return json_pack("{s:i, s:s, s:o, s:s, s:s, s:o, s:o}", "hop", number, "kind", kind, "peer",
+                     px_control_id_json(id), "name", name, "address", px_addr_format(addr, address),
+                     "rtt", px_control_seconds_json(err == 0 && rtt != 0 ? rtt : PX_NEVER), "lost",
                      px_control_error_json(err));
+}
+
+/* The relay answers for itself only: its time is that of our connection to it. */
+static json_t *hops_json(const struct px_peer_info *i, int err, px_nsec rtt)
+{
+    json_t *hops = json_array();
+    int number = 1;
+    if (i->relayed && i->relay.name[0] != '\0')
+        (void)json_array_append_new(hops, hop_json(number++, "relay", &i->relay.id, i->relay.name,
+                                                   &i->relay.addr, i->relay.rtt, 0));
+    (void)json_array_append_new(
+        hops, hop_json(number, "peer", &i->id, i->name, &i->path.remote, rtt, err));
+    return hops;
 }
 
 static void on_trace(void *ctx, int err, px_nsec rtt)
@@ -226,8 +239,8 @@ static void on_trace(void *ctx, int err, px_nsec rtt)
     else
         px_control_reply(t->call, 200,
                          json_pack("{s:o, s:s, s:s, s:o}", "peer", px_control_id_json(&t->id),
-                                   "name", info.name, "path", "DIRECT", "hops",
-                                   hops_json(&info, err, rtt)));
+                                   "name", info.name, "path", info.relayed ? "RELAYED" : "DIRECT",
+                                   "hops", hops_json(&info, err, rtt)));
     free(t);
 }
 

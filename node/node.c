@@ -130,6 +130,7 @@ static void update_view(struct node *n)
     n->view.discoveries = n->stopping ? NULL : n->discoveries;
     n->view.stopping = n->stopping;
 }
+    n->view.relays = n->stopping ? NULL : n->relays;
 
 static int start_nix_key(struct node *n)
 {

@@ -200,18 +200,10 @@ int px_peers_send(struct px_peers *set, const struct px_path *path, unsigned ecn
 }
 
 bool px_peer_circuit_look(const struct px_peers *set, const struct px_addr *circuit,
-                          const char **ret_relay, px_nsec *ret_rtt)
+                          struct px_circuit_view *ret)
 {
-    const char *relay;
-    px_nsec rtt;
-    if (!px_addr_is_circuit(circuit) || set->circuits.look == NULL ||
-        !set->circuits.look(set->circuits_ctx, circuit, &relay, &rtt))
-        return false;
-    if (ret_relay != NULL)
-        *ret_relay = relay;
-    if (ret_rtt != NULL)
-        *ret_rtt = rtt;
-    return true;
+    return px_addr_is_circuit(circuit) && set->circuits.look != NULL &&
+           set->circuits.look(set->circuits_ctx, circuit, ret);
 }
 
 void px_peer_circuit_left(struct px_peers *set, const struct px_link *link)

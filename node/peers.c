@@ -53,8 +53,9 @@ static int on_usable(void *ctx, const struct px_addr *a)
     const struct px_peers *set = ctx;
     const struct px_addr *local = px_udp_local(px_overlay_io_udp(set->io));
     bool both = local->family == PX_ADDR_IP6 && px_addr_is_wildcard(local);
+    struct px_circuit_view view;
     if (px_addr_is_circuit(a))
-        return px_peer_circuit_look(set, a, NULL, NULL) ? 0 : PX_ECLOSED;
+        return px_peer_circuit_look(set, a, &view) ? 0 : PX_ECLOSED;
     if (!px_addr_dialable(a) || (local->family != a->family && !both))
         return PX_EADDR;
     return set->config.mode == PX_MODE_LAN && !px_peers_on_link(set, a) ? PX_EOFFLINK : 0;
@@ -313,7 +314,9 @@ static void fill_info(struct px_peers *set, struct px_peer *p, struct px_peer_in
         return;
     ret->agent = px_link_agent(p->link);
     px_link_path(p->link, &ret->path);
-    (void)px_peer_circuit_look(set, &ret->path.remote, &ret->relay, &ret->relay_rtt);
+    ret->relayed = px_addr_is_circuit(&ret->path.remote);
+    ret->relay.name = "";
+    (void)px_peer_circuit_look(set, &ret->path.remote, &ret->relay);
     px_link_stats(p->link, &ret->stats);
 }
 

@@ -91,6 +91,13 @@ struct px_peer_addr {
     px_nsec last_good; /* ago; PX_NEVER: not yet */
     int last_err;      /* of the latest dial; 0: none or good */
 };
+/* The relay that a circuit goes through; strings are views. */
+struct px_circuit_view {
+    const char *name;
+    struct px_peer_id id;
+    struct px_addr addr;
+    px_nsec rtt; /* from here to there; 0: not known */
+};
 #define PX_PEER_ADDRS_MAX 42
 struct px_peer_info {
     struct px_peer_id id;
@@ -102,8 +109,8 @@ struct px_peer_info {
     struct px_link *link;
     const char *agent;
     struct px_path path;
-    const char *relay; /* the name of the relay that `path` goes through; NULL: none */
-    px_nsec relay_rtt; /* to that relay; 0: not known */
+    bool relayed;                 /* `path` is a circuit, */
+    struct px_circuit_view relay; /* through this relay; name "" if it has just ended */
     bool dialled_by_us;
     px_nsec connected_for;
     struct px_quic_stats stats;
@@ -162,9 +169,8 @@ struct px_circuit_ops {
                 size_t segment);
     size_t (*batch)(void *ctx, const struct px_path *path, unsigned ecn, uint8_t *data, size_t len,
                     size_t segment);
-    /* Is the circuit there, through which relay, and how far is that (0: not known)? */
-    bool (*look)(void *ctx, const struct px_addr *circuit, const char **ret_relay,
-                 px_nsec *ret_rtt);
+    /* Is the circuit there, and through which relay? */
+    bool (*look)(void *ctx, const struct px_addr *circuit, struct px_circuit_view *ret);
     /* A link that used the circuit ended. */
     void (*left)(void *ctx, const struct px_addr *circuit);
     void (*network_changed)(void *ctx);

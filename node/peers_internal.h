@@ -104,9 +104,9 @@ void px_peer_lookups_close(struct px_peers *set);
 /* Circuits in the place of host names: as px_peer_lookup, for PX_RELAY_ROUTE names. */
 PX_MUST_CHECK int px_peer_relay_call(struct px_peers *set, const struct px_peer_id *id,
                                      const char *route, uint64_t token);
-/* Is the circuit there; through which relay (views)? The outputs may be NULL. */
+/* Is the circuit there, and through which relay? */
 bool px_peer_circuit_look(const struct px_peers *set, const struct px_addr *circuit,
-                          const char **ret_relay, px_nsec *ret_rtt);
+                          struct px_circuit_view *ret);
 /* A link ended: if it was on a circuit, that one may go. */
 void px_peer_circuit_left(struct px_peers *set, const struct px_link *link);
 /* NULL when the link, or a link to that peer, is none to a relay. */

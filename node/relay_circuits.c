@@ -268,13 +268,15 @@ void px_circuit_on_data(void *ctx, struct px_relay_leg *leg, struct px_slice pay
 
 /* ---- what node/peers says and asks ---- */
 
-static bool on_look(void *ctx, const struct px_addr *addr, const char **ret_relay, px_nsec *ret_rtt)
+static bool on_look(void *ctx, const struct px_addr *addr, struct px_circuit_view *ret)
 {
     const struct px_circuit *c = find(ctx, addr);
     if (c == NULL || c->state != PX_CIRCUIT_OPEN)
         return false;
-    *ret_relay = c->relay->label;
-    *ret_rtt = c->relay->rtt;
+    *ret = (struct px_circuit_view){.name = c->relay->label,
+                                    .id = c->relay->entry.id,
+                                    .addr = c->relay->path.remote,
+                                    .rtt = c->relay->rtt};
     return true;
 }
 

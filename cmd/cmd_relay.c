@@ -1,0 +1,253 @@
+/* peerix relay add, list, remove: edits and shows HOME/relays, the relays this node uses. A running
+ * daemon takes a change up by itself. */
+#include <errno.h>
+#include <unistd.h>
+
+#include "cmd/control_client.h"
+#include "cmd/json.h"
+#include "cmd/table.h"
+#include "cmd/units.h"
+#include "node/relay_list_io.h"
+
+/* The file as it was when the command began. */
+struct relays {
+    struct px_home home;
+    char path[PX_HOME_FILE_MAX];
+    struct px_relay_list list;
+};
+
+static int file_error(const struct px_cli *cli, const struct relays *r, int err)
+{
+    if (err == PX_ENOENT) {
+        px_cli_error(cli, "%s is not there; run `peerix init`", r->home.config_dir);
+        return PX_EXIT_NOT_INITIALISED;
+    }
+    px_cli_error(
+        cli, "%s: %s%s", r->path, px_strerror(err),
+        err == PX_EPERM ? "; it must be a regular file that you, but not everyone, may write" : "");
+    return err == PX_EPERM ? PX_EXIT_PERMISSION : PX_EXIT_FAILURE;
+}
+
+/* 0, or an exit code after telling people. */
+static int load(const struct px_cli *cli, struct relays *ret)
+{
+    int code = px_cli_home(cli, &ret->home);
+    if (code != 0)
+        return code;
+    px_home_config_path(&ret->home, PX_HOME_RELAYS, ret->path);
+    int err = access(ret->home.config_dir, F_OK) != 0 ? px_err_from_errno(errno) : 0;
+    if (err == 0)
+        err = px_crypto_init();
+    if (err == 0)
+        err = px_relay_list_load(ret->path, &ret->list);
+    if (err != 0)
+        return file_error(cli, ret, err);
+    for (size_t i = 0; i < ret->list.error_count; i++)
+        px_cli_warn(cli, "%s:%zu: %s", ret->path, ret->list.errors[i].line,
+                    ret->list.errors[i].message);
+    return 0;
+}
+
+/* ---- add ---- */
+
+static int take_id(const struct px_cli *cli, struct px_relay_entry *e, bool has_id)
+{
+    struct px_peer_id id;
+    const char *text = px_cli_get(cli, "id");
+    if (text == NULL && has_id)
+        return 0;
+    if (text == NULL)
+        return px_cli_usage(cli,
+                            "the relay's peer ID is missing: give the URL that the relay prints "
+                            "when it starts, or --id (`peerix-relay whoami` prints it)");
+    if (px_peer_id_parse(px_slice_cstr(text), &id) != 0)
+        return px_cli_usage(cli, "--id: '%s' is not a peer ID", text);
+    if (has_id && !px_peer_id_eq(&id, &e->id))
+        return px_cli_usage(cli, "--id is another one than that of the relay's address");
+    e->id = id;
+    return 0;
+}
+
+static int take_options(const struct px_cli *cli, struct px_relay_entry *e)
+{
+    const char *name = px_cli_get(cli, "name"), *comment = px_cli_get(cli, "comment");
+    if (name != NULL && !px_name_valid(px_slice_cstr(name)))
+        return px_cli_usage(cli,
+                            "'%s' is not a name: 1..%d of a-z, 0-9 and dashes, no dash at either "
+                            "end",
+                            name, PX_AUTH_NAME_MAX);
+    if (name != NULL)
+        snprintf(e->name, sizeof(e->name), "%s", name);
+    if (comment == NULL)
+        return 0;
+    int length = snprintf(e->comment, sizeof(e->comment), "%s", comment);
+    return length < (int)sizeof(e->comment)
+               ? 0
+               : px_cli_usage(cli, "--comment: must be one line of at most %d bytes",
+                              PX_AUTH_COMMENT_MAX - 1);
+}
+
+static int print_done(const struct px_cli *cli, const char *result, const struct px_relay_entry *e)
+{
+    char id[PX_PEER_ID_TEXT_MAX];
+    px_peer_id_format(&e->id, id);
+    if (px_cli_has(cli, "json"))
+        return px_json_print(cli, json_pack("{s:s, s:s, s:s, s:s}", "relay", id, "name",
+                                            px_relay_entry_label(e), "address", e->addrs[0],
+                                            "result", result));
+    printf("%s %s %s\n", result, px_relay_entry_label(e), id);
+    return PX_EXIT_OK;
+}
+
+static int add_error(const struct px_cli *cli, const struct relays *r,
+                     const struct px_relay_entry *e, int err)
+{
+    switch (err) {
+    case PX_ELIMIT:
+        px_cli_error(cli, "there are %d relays already; remove one first", PX_RELAY_LIST_MAX);
+        return PX_EXIT_FAILURE;
+    case PX_EEXIST:
+        px_cli_error(cli, "another relay is called '%s' already; choose a --name",
+                     px_relay_entry_label(e));
+        return PX_EXIT_FAILURE;
+    case PX_EPARSE:
+        return px_cli_usage(cli, "--comment: must be one line of printable text");
+    default:
+        return file_error(cli, r, err);
+    }
+}
+
+int px_cmd_relay_add(const struct px_cli *cli)
+{
+    struct relays r;
+    struct px_relay_entry e;
+    bool has_id;
+    int code = load(cli, &r);
+    if (code != 0)
+        return code;
+    if (px_relay_word_parse(px_slice_cstr(cli->operands[0]), &e, &has_id) != 0)
+        return px_cli_usage(cli,
+                            "'%s' is no relay: give its URL, HOST, HOST:PORT, or a multiaddr such "
+                            "as /ip4/192.0.2.1/udp/%d/quic-v1/p2p/ID",
+                            cli->operands[0], PX_RELAY_PORT);
+    code = take_id(cli, &e, has_id);
+    if (code == 0)
+        code = take_options(cli, &e);
+    if (code != 0)
+        return code;
+    char id[PX_PEER_ID_TEXT_MAX];
+    const struct px_relay_entry *old =
+        px_relay_list_find(&r.list, px_slice_cstr(px_peer_id_format(&e.id, id)));
+    if (old != NULL && !px_cli_has(cli, "name"))
+        memcpy(e.name, old->name, sizeof(e.name));
+    if (old != NULL && !px_cli_has(cli, "comment"))
+        memcpy(e.comment, old->comment, sizeof(e.comment));
+    int err = px_relay_file_set(r.path, &e);
+    if (err != 0)
+        return add_error(cli, &r, &e, err);
+    return print_done(cli, old != NULL ? "updated" : "added", &e);
+}
+
+/* ---- remove ---- */
+
+int px_cmd_relay_remove(const struct px_cli *cli)
+{
+    struct relays r;
+    int code = load(cli, &r);
+    if (code != 0)
+        return code;
+    const struct px_relay_entry *e = px_relay_list_find(&r.list, px_slice_cstr(cli->operands[0]));
+    int err = e != NULL ? px_relay_file_remove(r.path, &e->id) : PX_ENOENT;
+    if (err == PX_ENOENT) {
+        px_cli_error(cli, "there is no relay '%s'; see `peerix relay list`", cli->operands[0]);
+        return PX_EXIT_NO_PEER;
+    }
+    return err != 0 ? file_error(cli, &r, err) : print_done(cli, "removed", e);
+}
+
+/* ---- list ---- */
+
+/* What the daemon says of it; NULL when it runs not, or has not read the file yet. */
+static const json_t *state_of(const json_t *answer, const char *id)
+{
+    const json_t *all = px_json_at(answer, "relays");
+    for (size_t i = 0; i < json_array_size(all); i++)
+        if (strcmp(px_json_text(json_array_get(all, i), "peer"), id) == 0)
+            return json_array_get(all, i);
+    return NULL;
+}
+
+static void put_state(struct px_table *t, const json_t *state)
+{
+    char text[64], rtt[PX_UNITS_MAX];
+    px_nsec took = px_json_seconds(state, "rtt");
+    bool reserved = px_json_true(state, "reserved");
+    const char *error = px_json_text(state, "last_error");
+    snprintf(text, sizeof(text), "%s%s%.20s", px_json_text(state, "state"),
+             reserved ? ", reserved as " : "", px_json_text(state, "class"));
+    px_table_put_colored(t, reserved ? px_cli_style(stdout).green : "", text);
+    px_table_put(t, took != PX_NEVER ? px_units_short(took, rtt) : "");
+    snprintf(text, sizeof(text), "%u", (unsigned)px_json_count(state, "circuits"));
+    px_table_put(t, state != NULL ? text : "");
+    px_table_put(t, error[0] != '\0' ? px_control_error_text(error) : "");
+}
+
+static int list_text(const struct px_cli *cli, const struct relays *r, const json_t *answer)
+{
+    static const struct px_column columns[] = {
+        {"NAME", false},    {"ADDRESS", false},    {"STATE", false},  {"RTT", true},
+        {"CIRCUITS", true}, {"LAST ERROR", false}, {"PEER ID", false}};
+    struct px_table t;
+    px_table_init(&t, columns, PX_ARRAY_LEN(columns));
+    for (size_t i = 0; i < r->list.count; i++) {
+        const struct px_relay_entry *e = &r->list.entries[i];
+        char id[PX_PEER_ID_TEXT_MAX];
+        px_peer_id_format(&e->id, id);
+        px_table_put(&t, e->name);
+        px_table_put(&t, e->addrs[0]);
+        put_state(&t, state_of(answer, id));
+        px_table_put(&t, id);
+    }
+    if (t.count == 0)
+        fputs("there are no relays yet; see `peerix relay add --help`\n", stderr);
+    return px_table_print(cli, &t, t.count > 0);
+}
+
+static json_t *entry_json(const struct px_relay_entry *e, const json_t *state)
+{
+    char id[PX_PEER_ID_TEXT_MAX];
+    json_t *addrs = json_array();
+    for (size_t i = 0; i < e->addr_count; i++)
+        (void)json_array_append_new(addrs, json_string(e->addrs[i]));
+    return json_pack("{s:s, s:s, s:o, s:s, s:O?}", "relay", px_peer_id_format(&e->id, id), "name",
+                     e->name, "addresses", addrs, "comment", e->comment, "daemon", state);
+}
+
+static int list_json(const struct px_cli *cli, const struct relays *r, const json_t *answer)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < r->list.count; i++) {
+        char id[PX_PEER_ID_TEXT_MAX];
+        const struct px_relay_entry *e = &r->list.entries[i];
+        px_peer_id_format(&e->id, id);
+        if (json_array_append_new(array, entry_json(e, state_of(answer, id))) == 0)
+            continue;
+        json_decref(array);
+        return px_json_print(cli, NULL);
+    }
+    return px_json_print(cli, array);
+}
+
+int px_cmd_relay_list(const struct px_cli *cli)
+{
+    struct relays r;
+    json_t *answer = NULL;
+    int code = load(cli, &r);
+    if (code == 0 && px_control_is_running(&r.home))
+        code = px_control_call(cli, "GET", "/v1/relays", NULL, &answer);
+    if (code != 0)
+        return code;
+    code = px_cli_has(cli, "json") ? list_json(cli, &r, answer) : list_text(cli, &r, answer);
+    json_decref(answer);
+    return code;
+}
