@@ -1,11 +1,14 @@
 /* See metrics.h. Counters since start; nothing that names a peer. */
 #include "cmd_relay/metrics.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "node/http_server.h"
 #include "node/metrics.h"
+#include "transport/sockaddr.h"
 
 #define PAGE_MAX        ((size_t)64 * 1024)
 #define CONNECTIONS_MAX 16
@@ -15,6 +18,7 @@
 struct px_relay_metrics {
     struct px_relay_metrics_config config;
     struct px_http_server *http;
+    struct px_addr local;
     px_nsec started_at;
 };
 
@@ -149,14 +153,33 @@ static void on_request(void *ctx, struct px_http_exchange *x)
         a = (struct px_http_answer){.status = up ? 200 : 503,
                                     .content_type = "text/plain; charset=utf-8",
                                     .body = up ? PX_SLICE_LIT("ok\n") : PX_SLICE_LIT("stopping\n")};
-    } else if (target != NULL && strcmp(target, "/metrics") == 0 && up) {
-        answer_metrics(m, x, &s, &udp);
-        return;
+    } else if (target != NULL && strcmp(target, "/metrics") == 0) {
+        if (up) {
+            answer_metrics(m, x, &s, &udp);
+            return;
+        }
+        a.status = 503;
     }
     px_http_answer(x, &a);
 }
 
 static const struct px_http_server_ops http_ops = {vet, on_request};
+
+static int listen_at(struct px_relay_metrics *m, int *ret_fd)
+{
+    union px_sockaddr sa;
+    socklen_t len = sizeof(sa);
+    int err = px_http_listen_tcp(&m->config.listen, ret_fd);
+    if (err != 0)
+        return err;
+    if (getsockname(*ret_fd, &sa.sa, &len) != 0) {
+        err = px_err_from_errno(errno);
+        (void)close(*ret_fd);
+        return err;
+    }
+    px_sockaddr_to_addr(&sa.sa, &m->local);
+    return 0;
+}
 
 int px_relay_metrics_new(const struct px_relay_metrics_config *config,
                          struct px_relay_metrics **ret)
@@ -174,7 +197,7 @@ int px_relay_metrics_new(const struct px_relay_metrics_config *config,
                                                .connections_max = CONNECTIONS_MAX,
                                                .conn_memory = CONN_MEMORY,
                                                .idle_seconds = IDLE_SECONDS};
-    int err = px_http_listen_tcp(&config->listen, &fd);
+    int err = listen_at(m, &fd);
     if (err == 0)
         err = px_http_server_new(&http, fd, &m->http);
     if (err != 0) {
@@ -183,6 +206,11 @@ int px_relay_metrics_new(const struct px_relay_metrics_config *config,
     }
     *ret = m;
     return 0;
+}
+
+const struct px_addr *px_relay_metrics_local(const struct px_relay_metrics *m)
+{
+    return &m->local;
 }
 
 static void on_closed(void *ctx)

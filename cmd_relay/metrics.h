@@ -21,6 +21,8 @@ struct px_relay_metrics_config {
 /* PX_EADDR, PX_EPERM, PX_EIO, PX_ENOMEM. */
 PX_MUST_CHECK int px_relay_metrics_new(const struct px_relay_metrics_config *config,
                                        struct px_relay_metrics **ret);
+/* Where it listens, the port chosen. */
+const struct px_addr *px_relay_metrics_local(const struct px_relay_metrics *m);
 /* Asynchronous; freed by the loop. NULL is fine. */
 void px_relay_metrics_close(struct px_relay_metrics *m);
 

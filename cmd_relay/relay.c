@@ -15,6 +15,7 @@
 #include "node/allowlist.h"
 #include "node/control.h"
 #include "node/service_manager.h"
+#include "node/watchdog_io.h"
 #include "relay/server_io.h"
 
 #define ASN_FILE_MAX ((size_t)128 * 1024 * 1024)
@@ -25,8 +26,6 @@ struct relay {
     uv_loop_t loop;
     uv_signal_t signals[4];
     int signal_count;
-    uv_timer_t watchdog;
-    bool has_watchdog;
     struct px_identity identity;
     struct px_allowlist *allowlist;
     struct px_store_db *store;
@@ -34,6 +33,7 @@ struct relay {
     struct px_relay_server_io *server;
     struct px_control *control;
     struct px_relay_metrics *metrics;
+    struct px_watchdog_io *watchdog;
     px_nsec started_at;
     bool open, stopping;
     char *hint;
@@ -206,8 +206,6 @@ static void on_control_closed(void *ctx)
 {
     struct relay *r = ctx;
     px_allowlist_close(r->allowlist);
-    if (r->has_watchdog)
-        uv_close((uv_handle_t *)&r->watchdog, NULL);
     for (int i = 0; i < r->signal_count; i++)
         uv_close((uv_handle_t *)&r->signals[i], NULL);
 }
@@ -229,6 +227,8 @@ static void stop(struct relay *r)
     px_nsec left = r->stopping ? 0 : r->run->config->leave_ms * PX_MSEC;
     r->stopping = true;
     px_service_notify("STOPPING=1");
+    px_watchdog_io_close(r->watchdog); /* the stop has a time of its own */
+    r->watchdog = NULL;
     if (r->server != NULL)
         px_relay_server_io_stop(r->server, left, on_server_closed, r);
     else
@@ -301,23 +301,22 @@ static int start_signals(struct relay *r)
     return 0;
 }
 
-/* That the loop turns is what there is to say: it forwards, answers and expires all by itself. */
-static void on_watchdog(uv_timer_t *t)
+static void on_alive(void *ctx)
 {
-    (void)t;
+    (void)ctx;
     px_service_notify("WATCHDOG=1");
 }
 
 static int start_watchdog(struct relay *r)
 {
-    uint64_t usec = px_service_watchdog_usec();
-    if (usec == 0)
-        return 0;
-    if (uv_timer_init(&r->loop, &r->watchdog) != 0)
-        return PX_EIO;
-    r->has_watchdog = true;
-    uv_timer_start(&r->watchdog, on_watchdog, 0, PX_MAX(usec / 3000, (uint64_t)1));
-    return 0;
+    const struct px_watchdog_io_config c = {.loop = &r->loop,
+                                            .log = r->log,
+                                            .allowed_usec = px_service_watchdog_usec(),
+                                            .overlay = *px_relay_server_io_local(r->server),
+                                            .health = *px_relay_metrics_local(r->metrics),
+                                            .control = px_control_path(r->control),
+                                            .alive = on_alive};
+    return px_watchdog_io_new(&c, &r->watchdog);
 }
 
 static int start(struct relay *r, const char **ret_part)
@@ -343,10 +342,12 @@ static int start(struct relay *r, const char **ret_part)
 
 static void announce_ready(const struct relay *r)
 {
-    char url[PX_RELAY_URL_MAX], id[PX_PEER_ID_TEXT_MAX], addr[PX_ADDR_TEXT_MAX];
+    char url[PX_RELAY_URL_MAX], id[PX_PEER_ID_TEXT_MAX], addr[PX_ADDR_TEXT_MAX],
+        metrics[PX_ADDR_TEXT_MAX];
     px_log_event(r->log, PX_LOG_INFO, "ready",
                  PX_F_STR("peer", px_peer_id_format(&r->identity.id, id)),
                  PX_F_STR("listen", px_addr_format(px_relay_server_io_local(r->server), addr)),
+                 PX_F_STR("metrics", px_addr_format(px_relay_metrics_local(r->metrics), metrics)),
                  PX_F_STR("url", url_of(r, url)), PX_F_STR("version", PX_VERSION),
                  PX_F_U64("pid", (uint64_t)getpid()));
     px_service_notify("READY=1");

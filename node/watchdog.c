@@ -8,15 +8,18 @@ const char *px_watchdog_part_name(enum px_watchdog_part p)
         return "overlay";
     case PX_WATCHDOG_SUBSTITUTER:
         return "substituter";
+    case PX_WATCHDOG_HEALTH:
+        return "health";
     case PX_WATCHDOG_CONTROL:
         return "control";
     }
     return "-";
 }
 
-void px_watchdog_init(struct px_watchdog *w, px_nsec allowed, px_nsec now)
+void px_watchdog_init(struct px_watchdog *w, unsigned parts, px_nsec allowed, px_nsec now)
 {
-    *w = (struct px_watchdog){.period = allowed / 2, .next = allowed != 0 ? now : PX_NEVER};
+    *w = (struct px_watchdog){
+        .parts = parts, .period = allowed / 2, .next = allowed != 0 ? now : PX_NEVER};
 }
 
 bool px_watchdog_due(const struct px_watchdog *w, px_nsec now)
@@ -27,7 +30,7 @@ bool px_watchdog_due(const struct px_watchdog *w, px_nsec now)
 void px_watchdog_begin(struct px_watchdog *w, px_nsec now)
 {
     w->round++;
-    w->waiting = (1u << PX_WATCHDOG_PARTS) - 1;
+    w->waiting = w->parts;
     w->next = now + w->period;
 }
 

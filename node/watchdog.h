@@ -12,20 +12,23 @@
 enum px_watchdog_part {
     PX_WATCHDOG_OVERLAY,     /* the UDP socket takes a datagram and answers it */
     PX_WATCHDOG_SUBSTITUTER, /* answers nix */
+    PX_WATCHDOG_HEALTH,      /* /healthz of a relay says ok */
     PX_WATCHDOG_CONTROL,     /* answers on its Unix socket */
 };
-#define PX_WATCHDOG_PARTS 3
+#define PX_WATCHDOG_PARTS 4
 const char *px_watchdog_part_name(enum px_watchdog_part p);
 
 struct px_watchdog {
+    unsigned parts; /* those this program has, a bit each */
     px_nsec period;
     px_nsec next;     /* the next round begins then */
     uint64_t round;   /* 0: none yet */
     unsigned waiting; /* parts of this round, a bit each, that have not proved themselves */
 };
 
-/* `allowed` is the service manager's time; 0 turns it off: no round is ever due. */
-void px_watchdog_init(struct px_watchdog *w, px_nsec allowed, px_nsec now);
+/* `parts` has a bit for each that is checked, at least one. `allowed` is the service manager's
+ * time; 0 turns it off: no round is ever due. */
+void px_watchdog_init(struct px_watchdog *w, unsigned parts, px_nsec allowed, px_nsec now);
 bool px_watchdog_due(const struct px_watchdog *w, px_nsec now);
 /* Begins a round. However late it is, rounds are not made up for. */
 void px_watchdog_begin(struct px_watchdog *w, px_nsec now);

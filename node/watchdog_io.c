@@ -19,7 +19,9 @@
 
 static const char nix_request[] =
     "GET /nix-cache-info HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
-static const char nix_answer[] = "HTTP/1.1 200 ";
+static const char health_request[] =
+    "GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
+static const char http_ok[] = "HTTP/1.1 200 ";
 /* Without the cookie this is refused; who refuses lives. */
 static const char control_request[] =
     "GET /v1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
@@ -129,15 +131,25 @@ static void on_connected(uv_connect_t *connect, int status)
         end(p);
 }
 
-static int start_substituter(struct probe *p)
+static int start_http(struct probe *p, const struct px_addr *at, const char *request)
 {
     union px_sockaddr sa;
-    p->request = nix_request;
-    p->wanted = nix_answer;
+    p->request = request;
+    p->wanted = http_ok;
     (void)uv_tcp_init(p->w->config.loop, &p->handle.tcp);
-    if (px_sockaddr_from_addr(&p->w->config.substituter, &sa) == 0)
+    if (px_sockaddr_from_addr(at, &sa) == 0)
         return PX_EADDR;
     return uv_tcp_connect(&p->connect, &p->handle.tcp, &sa.sa, on_connected) == 0 ? 0 : PX_EIO;
+}
+
+static int start_substituter(struct probe *p)
+{
+    return start_http(p, &p->w->config.substituter, nix_request);
+}
+
+static int start_health(struct probe *p)
+{
+    return start_http(p, &p->w->config.health, health_request);
 }
 
 static int start_control(struct probe *p)
@@ -197,6 +209,7 @@ static void start_probe(struct px_watchdog_io *w, enum px_watchdog_part part)
     static int (*const start[PX_WATCHDOG_PARTS])(struct probe * p) = {
         [PX_WATCHDOG_OVERLAY] = start_overlay,
         [PX_WATCHDOG_SUBSTITUTER] = start_substituter,
+        [PX_WATCHDOG_HEALTH] = start_health,
         [PX_WATCHDOG_CONTROL] = start_control};
     struct probe *p = calloc(1, sizeof(*p));
     if (p == NULL)
@@ -244,7 +257,18 @@ static void on_tick(uv_timer_t *timer)
     end_probes(w);
     px_watchdog_begin(&w->core, now);
     for (unsigned i = 0; i < PX_WATCHDOG_PARTS; i++)
-        start_probe(w, (enum px_watchdog_part)i);
+        if ((w->core.parts & 1u << i) != 0)
+            start_probe(w, (enum px_watchdog_part)i);
+}
+
+static unsigned parts_of(const struct px_watchdog_io_config *c)
+{
+    unsigned parts = 1u << PX_WATCHDOG_OVERLAY | 1u << PX_WATCHDOG_CONTROL;
+    if (c->substituter.port != 0)
+        parts |= 1u << PX_WATCHDOG_SUBSTITUTER;
+    if (c->health.port != 0)
+        parts |= 1u << PX_WATCHDOG_HEALTH;
+    return parts;
 }
 
 int px_watchdog_io_new(const struct px_watchdog_io_config *config, struct px_watchdog_io **ret)
@@ -263,8 +287,8 @@ int px_watchdog_io_new(const struct px_watchdog_io_config *config, struct px_wat
     w->config.control = NULL;
     w->control = control;
     w->handles = 1;
-    px_watchdog_init(&w->core, PX_MIN(config->allowed_usec, UINT64_MAX / PX_USEC / 2) * PX_USEC,
-                     px_now_io());
+    px_watchdog_init(&w->core, parts_of(config),
+                     PX_MIN(config->allowed_usec, UINT64_MAX / PX_USEC / 2) * PX_USEC, px_now_io());
     uint64_t tick = PX_MAX(w->core.period / TICKS_PER_ROUND / PX_MSEC, 1);
     (void)uv_timer_init(config->loop, &w->timer);
     w->timer.data = w;

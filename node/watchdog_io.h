@@ -1,6 +1,6 @@
 /* The checks of watchdog.h, made as others see us: a datagram to our own UDP port that QUIC must
- * answer, a request to the substituter, one to the control socket; then WATCHDOG=1. Off without
- * WATCHDOG_USEC. */
+ * answer, a request to the substituter or for /healthz, one to the control socket; then WATCHDOG=1.
+ * Off without WATCHDOG_USEC. */
 #ifndef PX_NODE_WATCHDOG_IO_H
 #define PX_NODE_WATCHDOG_IO_H
 
@@ -15,9 +15,10 @@ struct px_watchdog_io_config {
     uv_loop_t *loop;
     const struct px_log *log;
     uint64_t allowed_usec; /* px_service_watchdog_usec */
-    struct px_addr overlay, substituter;
-    const char *control;      /* path of the Unix socket; copied */
-    void (*alive)(void *ctx); /* tells the service manager */
+    struct px_addr overlay;
+    struct px_addr substituter, health; /* port 0: this program has no such part */
+    const char *control;                /* path of the Unix socket; copied */
+    void (*alive)(void *ctx);           /* tells the service manager */
     void *ctx;
 };
 

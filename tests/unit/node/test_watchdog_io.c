@@ -24,6 +24,7 @@ struct stage {
     char dir[64], path[96];
     struct px_addr overlay_addr, substituter_addr;
     struct px_watchdog_io *watchdog;
+    bool relay; /* the TCP part is a relay's */
     unsigned alive, wanted;
     unsigned failed; /* lines watchdog.failed */
     char failed_part[32];
@@ -193,12 +194,14 @@ static unsigned run(struct stage *s, unsigned wanted, uint64_t ms)
 
 static void start_with(struct stage *s, uint64_t allowed_ms)
 {
+    const struct px_addr none = {.port = 0};
     s->log = (struct px_log){.level = PX_LOG_INFO, .emit = on_log, .ctx = s};
     struct px_watchdog_io_config c = {.loop = &s->loop,
                                       .log = &s->log,
                                       .allowed_usec = allowed_ms * 1000,
                                       .overlay = s->overlay_addr,
-                                      .substituter = s->substituter_addr,
+                                      .substituter = s->relay ? none : s->substituter_addr,
+                                      .health = s->relay ? s->substituter_addr : none,
                                       .control = s->path,
                                       .alive = on_alive,
                                       .ctx = s};
@@ -239,6 +242,19 @@ TEST(one_part_that_does_not_answer_well_is_enough_to_stop_it)
             close_stage(&s);
         }
     }
+}
+
+TEST(a_relay_is_asked_for_its_health)
+{
+    struct stage s = {.relay = true};
+    open_stage(&s);
+    start(&s);
+    CHECK_INT(run(&s, 2, PATIENCE_MS), 2);
+    s.moods[1] = NONSENSE; /* 503, as from one that is stopping */
+    (void)run(&s, 1, ALLOWED_MS / 4);
+    CHECK_INT(run(&s, 1, ALLOWED_MS), 0);
+    CHECK_STR(s.failed_part, "health");
+    close_stage(&s);
 }
 
 TEST(a_part_that_is_gone_stops_it)
