@@ -128,9 +128,9 @@ static void update_view(struct node *n)
     n->view.service = n->service;
     n->view.substituter = n->substituter;
     n->view.discoveries = n->stopping ? NULL : n->discoveries;
+    n->view.relays = n->stopping ? NULL : n->relays;
     n->view.stopping = n->stopping;
 }
-    n->view.relays = n->stopping ? NULL : n->relays;
 
 static int start_nix_key(struct node *n)
 {
