@@ -15,6 +15,17 @@ static bool name_valid(struct px_slice name)
     return true;
 }
 
+bool px_nix_key_name_plain(const char *name)
+{
+    static const char public_cache[] = "cache.nixos.org-";
+    for (const char *c = name; *c != '\0'; c++) {
+        bool letter = (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z');
+        if (!letter && !(*c >= '0' && *c <= '9') && strchr("-._+@/", *c) == NULL)
+            return false;
+    }
+    return name[0] != '\0' && strncmp(name, public_cache, sizeof(public_cache) - 1) != 0;
+}
+
 /* Splits at the first colon and decodes exactly len bytes behind it. */
 static int split(struct px_slice text, struct px_slice *ret_name, uint8_t *dst, size_t len)
 {
@@ -105,7 +116,7 @@ int px_nix_key_generate(const char *name, const struct px_rng *rng, struct px_ni
 {
     uint8_t seed[32], pk[PX_ED25519_PK_LEN];
     struct px_slice n = px_slice_cstr(name);
-    if (!name_valid(n))
+    if (!name_valid(n) || !px_nix_key_name_plain(name))
         return PX_EPARSE;
     rng->fill(rng->ctx, seed, sizeof(seed));
     px_ed25519_from_seed(seed, &ret->secret, pk);

@@ -30,9 +30,14 @@ PX_MUST_CHECK int px_nix_public_key_parse(struct px_slice text, struct px_nix_pu
 PX_MUST_CHECK int px_nix_secret_key_parse(struct px_slice text, struct px_nix_secret_key *ret);
 PX_MUST_CHECK int px_nix_sig_parse(struct px_slice text, struct px_nix_sig *ret);
 
+/* May stand in nix.conf: letters, digits and -._+@/, and not a name of the keys of the public
+ * cache, which nix would no longer find behind it. What peers say must be so: nix takes a # for the
+ * end of the line, and then fails whatever it does. */
+bool px_nix_key_name_plain(const char *name);
+
 int px_nix_public_key_format(const struct px_nix_public_key *k, struct px_buf *out);
 int px_nix_secret_key_format(const struct px_nix_secret_key *k, struct px_buf *out);
-/* PX_EPARSE when the name is empty, too long, or holds a colon, blank or control byte. */
+/* PX_EPARSE when the name is empty, too long, or not plain. */
 PX_MUST_CHECK int px_nix_key_generate(const char *name, const struct px_rng *rng,
                                       struct px_nix_secret_key *ret);
 void px_nix_secret_key_public(const struct px_nix_secret_key *k, struct px_nix_public_key *ret);

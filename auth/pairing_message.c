@@ -160,10 +160,10 @@ static int get_nix_key(struct px_cbor *c, struct px_pairing_card *card)
 {
     struct px_nix_public_key key;
     int err = get_text(c, card->nix_key, sizeof(card->nix_key));
-    if (err == 0 && card->nix_key[0] != '\0' &&
-        px_nix_public_key_parse(px_slice_cstr(card->nix_key), &key) != 0)
-        return PX_EPARSE;
-    return err;
+    if (err != 0 || card->nix_key[0] == '\0')
+        return err;
+    err = px_nix_public_key_parse(px_slice_cstr(card->nix_key), &key);
+    return err != 0 || !px_nix_key_name_plain(key.name) ? PX_EPARSE : 0;
 }
 
 static int get_grants(struct px_cbor *c, struct px_pairing_card *card)

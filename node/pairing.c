@@ -59,7 +59,11 @@ void px_pairings_card(const struct px_pairings *p, uint32_t grants, bool verify,
     ret->verify = verify;
     ret->addr_count = own_addrs(p, ret->addrs);
     px_buf_init(&key, PX_PAIRING_KEY_MAX - 1);
-    if (p->config.own_key != NULL && px_nix_public_key_format(p->config.own_key, &key) == 0)
+    if (p->config.own_key != NULL && !px_nix_key_name_plain(p->config.own_key->name))
+        px_log_event(p->config.log, PX_LOG_WARN, "pairing.key_not_told",
+                     PX_F_STR("key", p->config.own_key->name),
+                     PX_F_STR("why", "nix.conf could not hold its name; make another key"));
+    else if (p->config.own_key != NULL && px_nix_public_key_format(p->config.own_key, &key) == 0)
         snprintf(ret->nix_key, sizeof(ret->nix_key), "%.*s", (int)key.len, (const char *)key.data);
     px_buf_deinit(&key);
 }

@@ -21,6 +21,8 @@ int px_trusted_key_parse_line(struct px_slice line, struct px_trusted_key *ret)
         px_list_line_word(&words, &more))
         return PX_EPARSE;
     err = px_nix_public_key_parse(key, &k.key);
+    if (err == 0 && !px_nix_key_name_plain(k.key.name))
+        err = PX_EPARSE;
     if (err == 0)
         err = px_list_line_id(id, &k.peer, &why);
     if (err == 0)
@@ -35,7 +37,7 @@ static int put_line(const struct px_peer_id *peer, const char *key, const char *
     struct px_nix_public_key parsed;
     bool named = name[0] != '\0';
     if (px_nix_public_key_parse(px_slice_cstr(key), &parsed) != 0 ||
-        (named && !px_name_valid(px_slice_cstr(name))))
+        !px_nix_key_name_plain(parsed.name) || (named && !px_name_valid(px_slice_cstr(name))))
         return PX_EPARSE;
     return px_buf_printf(out, "%s %s%s%s\n", key, px_peer_id_format(peer, id), named ? " # " : "",
                          name);

@@ -127,6 +127,30 @@ TEST(a_secret_key_whose_halves_do_not_match_is_refused)
     CHECK_INT(s.secret.bytes[0], 7);
 }
 
+TEST(names_that_nix_conf_cannot_hold_are_known)
+{
+    static const char *const good[] = {"a", "cache.example.org-1", "me@host/2+x_",
+                                       "cache.nixos.org"};
+    static const char *const bad[] = {"",
+                                      "x#",
+                                      "a b",
+                                      "a\tb",
+                                      "\"a\"",
+                                      "$(a)",
+                                      "a;b",
+                                      "\xc3\xa9",
+                                      "\x1b[m",
+                                      "a=b",
+                                      "cache.nixos.org-1"};
+    struct px_nix_secret_key k;
+    for (size_t i = 0; i < PX_ARRAY_LEN(good); i++)
+        CHECK(px_nix_key_name_plain(good[i]));
+    for (size_t i = 0; i < PX_ARRAY_LEN(bad); i++) {
+        CHECK(!px_nix_key_name_plain(bad[i]));
+        CHECK_ERR(px_nix_key_generate(bad[i], &px_system_rng, &k), PX_EPARSE);
+    }
+}
+
 TEST(names_are_bounded)
 {
     char name[PX_NIX_KEY_NAME_MAX + 2];

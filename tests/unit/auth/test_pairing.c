@@ -324,6 +324,9 @@ TEST(a_card_with_what_could_forge_a_line_is_malformed)
         {"bob", "h:1", "k:AA"},
         {"bob", "h:1", NIX_KEY "\n"},
         {"bob", "h:1", "# comment"},
+        {"bob", "h:1", "x#:7ksZ3SJGjfwKcKwJZFd5eTxcVmEtxELVhAGQ1NnBnhs="}, /* ends nix's line */
+        {"bob", "h:1", "\xc2\x9b:7ksZ3SJGjfwKcKwJZFd5eTxcVmEtxELVhAGQ1NnBnhs="},
+        {"bob", "h:1", "cache.nixos.org-1:7ksZ3SJGjfwKcKwJZFd5eTxcVmEtxELVhAGQ1NnBnhs="},
         {"bob", "", NIX_KEY},
     };
     for (size_t i = 0; i < PX_ARRAY_LEN(cases); i++) {
