@@ -162,7 +162,7 @@ static int make_nix_key(const struct init *i, const char *name)
     int err = px_nix_key_generate(name, &px_system_rng, &key);
     if (err != 0) {
         hint(i->hint, i->hint_size,
-             "a key name has 1..%d bytes without colon, blank or control character",
+             "a key name has 1..%d letters, digits and -._+@/, and no name of the public cache",
              PX_NIX_KEY_NAME_MAX);
         return PX_EINVAL;
     }
