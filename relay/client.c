@@ -154,8 +154,10 @@ static void on_reply(struct px_relay_client *c, const struct px_relay_msg *m)
         tell_reserved(c, (enum px_relay_status)m->status, PX_RELAY_UNKNOWN);
         return;
     }
-    if (r == NULL)
-        return; /* too late */
+    if (r == NULL) {
+        px_relay_on_call_refused(c, m); /* or it is too late */
+        return;
+    }
     if (r->type == PX_RELAY_MSG_PROBE && m->status == PX_RELAY_DATA_NEEDED)
         send_padding(c, r, m->bytes);
     end_request(c, r, (enum px_relay_status)m->status, m);

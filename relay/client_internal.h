@@ -70,6 +70,8 @@ void px_relay_leg_free(struct px_relay_leg *l);
 void px_relay_leg_finish(struct px_relay_leg *l, enum px_relay_status why);
 void px_relay_legs_down(struct px_relay_client *c);
 void px_relay_on_connected(struct px_relay_client *c, const struct px_relay_msg *m);
+/* A status instead of `connected`. */
+void px_relay_on_call_refused(struct px_relay_client *c, const struct px_relay_msg *m);
 void px_relay_on_ring(struct px_relay_client *c, const struct px_relay_msg *m);
 void px_relay_on_open(struct px_relay_client *c, const struct px_relay_msg *m);
 void px_relay_on_ended(struct px_relay_client *c, const struct px_relay_msg *m);

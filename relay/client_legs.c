@@ -167,12 +167,24 @@ int px_relay_client_call(struct px_relay_client *c, const struct px_peer_id *pee
     return 0;
 }
 
+static struct px_relay_leg *find_call(const struct px_relay_client *c, uint32_t request)
+{
+    PX_LIST_EACH(it, &c->legs)
+        if (leg_at(it)->state == PX_LEG_CALLING && leg_at(it)->request == request)
+            return leg_at(it);
+    return NULL;
+}
+
+void px_relay_on_call_refused(struct px_relay_client *c, const struct px_relay_msg *m)
+{
+    struct px_relay_leg *l = find_call(c, m->request);
+    if (l != NULL)
+        px_relay_leg_finish(l, (enum px_relay_status)m->status);
+}
+
 void px_relay_on_connected(struct px_relay_client *c, const struct px_relay_msg *m)
 {
-    struct px_relay_leg *l = NULL;
-    PX_LIST_EACH(it, &c->legs)
-        if (leg_at(it)->state == PX_LEG_CALLING && leg_at(it)->request == m->request)
-            l = leg_at(it);
+    struct px_relay_leg *l = find_call(c, m->request);
     if (l == NULL)
         return;
     if (m->status != PX_RELAY_OK || !px_relay_msg_has(m, PX_RELAY_K_LEG)) {

@@ -333,8 +333,9 @@ static void handle(struct px_relay_session *n, const struct px_relay_msg *m)
     const struct handler *h =
         m->type < PX_ARRAY_LEN(handlers) ? &handlers[m->type] : &handlers[PX_RELAY_MSG_NONE];
     s->stats.requests++;
-    /* padding is paid for by its bytes; the end of a circuit is never refused */
-    bool free_of_charge = m->type == PX_RELAY_MSG_PADDING || m->type == PX_RELAY_MSG_END;
+    /* padding is paid for by its bytes; a ring may be answered and a circuit ended at any rate */
+    bool free_of_charge = m->type == PX_RELAY_MSG_PADDING || m->type == PX_RELAY_MSG_END ||
+                          m->type == PX_RELAY_MSG_CONSENT;
     if (!free_of_charge && !px_token_bucket_try(&n->requests, 1, s->now)) {
         s->stats.rate_limited++;
         px_relay_reply(n, m, PX_RELAY_RATE_LIMITED);

@@ -82,6 +82,7 @@ struct px_relay_server_stats {
     struct px_circuits_stats circuits;
     size_t nodes, unknown, limited, reservations, records, invites, watches;
     uint64_t requests, rate_limited, refused, malformed, probes;
+    uint64_t unheard; /* the shell's: first packets of sources that were refused too often */
 };
 
 PX_MUST_CHECK int px_relay_server_new(const struct px_relay_server_config *config, px_nsec now,

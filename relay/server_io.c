@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "relay/control_stream.h"
+#include "relay/knock.h"
 #include "transport/sockaddr.h"
 
 /* Links beyond reservations: nodes that only call, and those that are just coming or going. */
@@ -16,6 +17,8 @@ struct px_relay_server_io {
     struct px_overlay_io *overlay;
     struct px_relay_server *server;
     struct px_udp *probe;
+    struct px_knock *knock;
+    uint64_t unheard; /* Initials not given to QUIC */
     uv_timer_t timer, stop;
     uv_prepare_t arm; /* sets the timer before the loop sleeps */
     px_nsec armed;
@@ -149,11 +152,20 @@ static void on_down(void *ctx, struct px_link *link, int err, bool by_peer, bool
     free(c);
 }
 
+/* What says that it does not belong here, not that the network is bad or we are busy. */
+static bool is_knock(int err)
+{
+    return err == PX_EUNLISTED || err == PX_ETARGET || err == PX_ENETWORK || err == PX_ENOISE ||
+           err == PX_EBINDING;
+}
+
 static void on_refused(void *ctx, const struct px_addr *remote, const struct px_peer_id *id,
                        int err, bool by_peer)
 {
-    const struct px_relay_server_io *io = ctx;
+    struct px_relay_server_io *io = ctx;
     char peer[PX_PEER_ID_TEXT_MAX] = "-", addr[PX_ADDR_TEXT_MAX];
+    if (is_knock(err) && !by_peer)
+        px_knock_refused(io->knock, remote, px_now_io());
     if (id != NULL)
         px_peer_id_format(id, peer);
     px_log_event(io->config.log, PX_LOG_WARN, "link.refused", PX_F_STR("peer", peer),
@@ -213,8 +225,12 @@ static size_t on_batch(void *ctx, const struct px_path *path, unsigned ecn, uint
 {
     struct px_relay_server_io *io = ctx;
     struct px_circuits_out out;
-    if (!px_relay_is_packet(data[0]))
-        return 0;
+    if (!px_relay_is_packet(data[0])) {
+        if (px_knock_allows(io->knock, &path->remote, data[0], px_now_io()))
+            return 0;
+        io->unheard++;
+        return PX_MIN(segment, len);
+    }
     size_t n = px_relay_server_packets(io->server, path, data, len, segment, px_now_io(), &out);
     if (out.path != NULL) /* a full socket drops, as any router does */
         (void)!px_udp_send(px_overlay_io_udp(io->overlay), out.path, ecn, out.data, out.segment);
@@ -277,7 +293,9 @@ static void on_overlay_closed(void *ctx)
 {
     struct px_relay_server_io *io = ctx;
     px_relay_server_free(io->server);
+    px_knock_free(io->knock);
     io->server = NULL;
+    io->knock = NULL;
     px_udp_close(io->probe);
     uv_close((uv_handle_t *)&io->timer, on_handle_closed);
     uv_close((uv_handle_t *)&io->stop, on_handle_closed);
@@ -342,7 +360,9 @@ static int start(struct px_relay_server_io *io)
     };
     struct px_addr any = c->listen;
     any.port = 0;
-    int err = px_relay_server_new(&server, px_now_io(), &io->server);
+    int err = px_knock_new(&px_system_rng, &io->knock);
+    if (err == 0)
+        err = px_relay_server_new(&server, px_now_io(), &io->server);
     if (err == 0)
         err = px_udp_new(c->loop, &any, &probe_ops, io, &io->probe);
     if (err == 0)
@@ -397,5 +417,6 @@ void px_relay_server_io_stats(const struct px_relay_server_io *io,
                               struct px_relay_server_stats *ret, struct px_udp_stats *ret_udp)
 {
     px_relay_server_stats(io->server, ret);
+    ret->unheard = io->unheard;
     px_udp_stats(px_overlay_io_udp(io->overlay), ret_udp);
 }

@@ -65,7 +65,7 @@ for round in $(seq "$rounds"); do
     ours+=("$(field "$o" cpu_s_gib)") theirs+=("$(field "$t" cpu_s_gib)")
     ours_mb+=("$(field "$o" mb_s)") theirs_mb+=("$(field "$t" mb_s)")
 done
-setup=$("$bench" setup $relay_pid 200 0 "$addr" "$id" "$dir/a/identity.pem" "$dir/b/identity.pem")
+setup=$("$bench" setup $relay_pid 150 0 "$addr" "$id" "$dir/a/identity.pem" "$dir/b/identity.pem")
 id_key="$dir/a/identity.pem"
 quiet=$("$bench" ping $relay_pid 200 0 "$addr" "$id" "$id_key")
 "$build/tests/relay_swarm" run 40 7 "$addr" "$id" hammer >"$dir/hammer" 2>&1 &

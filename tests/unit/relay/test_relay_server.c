@@ -480,6 +480,26 @@ TEST(requests_have_a_rate)
     bed_end(&b);
 }
 
+TEST(a_call_that_is_one_too_many_ends_at_once)
+{
+    struct bed b;
+    bed_init(&b, false);
+    struct node *a = bed_member(&b), *c = bed_member(&b);
+    int opens = 0;
+    for (int i = 0; i < 250 && a->ended != PX_RELAY_RATE_LIMITED; i++) {
+        bed_call(a, c);
+        if (a->opens > opens)
+            px_relay_leg_end(a->leg);
+        opens = a->opens;
+        a->leg = NULL;
+        bed_settle(&b);
+    }
+    CHECK_INT(a->ended, PX_RELAY_RATE_LIMITED);
+    CHECK(opens >= 190);
+    CHECK_INT(px_relay_client_legs(a->client), 0);
+    bed_end(&b);
+}
+
 TEST(what_no_node_may_say_is_refused_or_closes)
 {
     struct bed b;
