@@ -14,8 +14,8 @@
 #define PX_RACE_STAGGER      (250 * PX_MSEC)
 #define PX_RACE_PARALLEL     4
 #define PX_RACE_RUNNERS_MAX  64 /* addresses of one race; further ones are left out */
-#define PX_RACE_NAMES_MAX    16
-#define PX_RACE_PER_NAME_MAX 8 /* addresses taken of one host name */
+#define PX_RACE_NAMES_MAX    20 /* host names and relays: all that a peer can have */
+#define PX_RACE_PER_NAME_MAX 8  /* addresses taken of one host name */
 
 struct px_link;
 

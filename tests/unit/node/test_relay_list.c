@@ -1,0 +1,126 @@
+/* HOME/relays: what a line and a word may look like, how many there may be, edits of the text. */
+#include "node/relay_list.h"
+
+#include "tests/test.h"
+
+#define A "12D3KooWPVYKwhPsyD1kpaaVNvJoqd4tdZR4VgxVmo9NSzWVQjCj"
+
+static void put_relay(struct px_buf *out, unsigned n)
+{
+    const struct px_peer_id id = {.key = {(uint8_t)n, 1}};
+    char text[PX_PEER_ID_TEXT_MAX];
+    CHECK_OK(px_buf_printf(out, PX_RELAY_URL "%s@10.0.0.%u:1 name=r%u # no %u\n",
+                           px_peer_id_format(&id, text), n, n, n));
+}
+
+TEST(words_of_people_lead_to_an_address_and_perhaps_an_id)
+{
+    static const struct {
+        const char *word, *addr; /* NULL: refused */
+        bool id;
+    } rows[] = {
+        {PX_RELAY_URL A "@relay.example:1", "relay.example:1", true},
+        {"192.0.2.1", "192.0.2.1:12305", false},
+        {"192.0.2.1:7", "192.0.2.1:7", false},
+        {"2001:db8::7", "[2001:db8::7]:12305", false},
+        {"[2001:db8::7]:7", "[2001:db8::7]:7", false},
+        {"relay.example", "relay.example:12305", false},
+        {"/ip4/192.0.2.1/udp/7", "192.0.2.1:7", false},
+        {"/ip6/2001:db8::7/udp/7/quic-v1", "[2001:db8::7]:7", false},
+        {"/dns4/relay.example/udp/7/quic-v1/p2p/" A, "relay.example:7", true},
+        {"/dns/relay.example/udp/7/p2p/" A, "relay.example:7", true},
+        {"", NULL, false},
+        {"/", NULL, false},
+        {"/ip4/192.0.2.1/tcp/7", NULL, false},
+        {"/ip4/192.0.2.1/udp/70000", NULL, false},
+        {"/unix/relay.example/udp/7", NULL, false},
+        {"/ip4/192.0.2.1/udp/7/p2p/" A "/more", NULL, false},
+        {PX_RELAY_URL "relay.example:1", NULL, false},
+        {PX_RELAY_URL A "@relay.example", NULL, false},
+        {"two words", NULL, false},
+    };
+    for (size_t i = 0; i < PX_ARRAY_LEN(rows); i++) {
+        struct px_relay_entry e;
+        bool has_id;
+        int err = px_relay_word_parse(px_slice_cstr(rows[i].word), &e, &has_id);
+        CHECK_ERR(err, rows[i].addr != NULL ? 0 : PX_EPARSE);
+        if (err != 0)
+            continue;
+        CHECK_INT(e.addr_count, 1);
+        CHECK_STR(e.addrs[0], rows[i].addr);
+        CHECK_INT(has_id, rows[i].id);
+    }
+}
+
+TEST(a_list_has_so_many_relays)
+{
+    static struct px_relay_list l;
+    struct px_buf text, out;
+    px_buf_init(&text, 65536);
+    px_buf_init(&out, 65536);
+    for (unsigned n = 0; n < PX_RELAY_LIST_MAX; n++)
+        put_relay(&text, n);
+    px_relay_list_parse(px_buf_slice(&text), &l);
+    CHECK(l.count == PX_RELAY_LIST_MAX && l.error_count == 0);
+    struct px_relay_entry e = l.entries[2];
+    e.id.key[0] = 99;
+    snprintf(e.name, sizeof(e.name), "new");
+    CHECK_ERR(px_relay_text_set(px_buf_slice(&text), &e, &out), PX_ELIMIT);
+    CHECK_INT(out.len, 0);
+    e.id = l.entries[2].id; /* in its place */
+    CHECK_OK(px_relay_text_set(px_buf_slice(&text), &e, &out));
+    put_relay(&text, PX_RELAY_LIST_MAX);
+    px_relay_list_parse(px_buf_slice(&text), &l);
+    CHECK(l.count == PX_RELAY_LIST_MAX && l.error_count == 1);
+    CHECK_INT(l.errors[0].line, PX_RELAY_LIST_MAX + 1);
+    for (unsigned n = 0; n < 2 * PX_RELAY_LIST_MAX; n++)
+        CHECK_OK(px_buf_put_cstr(&text, "junk\n"));
+    px_relay_list_parse(px_buf_slice(&text), &l);
+    CHECK_INT(l.error_count, PX_ARRAY_LEN(l.errors));
+    px_buf_deinit(&text);
+    px_buf_deinit(&out);
+}
+
+TEST(a_relay_has_so_many_addresses)
+{
+    struct px_relay_entry e;
+    struct px_auth_error error;
+    struct px_buf line;
+    px_buf_init(&line, PX_AUTH_LINE_MAX);
+    CHECK_OK(px_buf_put_cstr(&line, A));
+    CHECK_ERR(px_relay_entry_parse(px_buf_slice(&line), &e, &error), PX_EPARSE);
+    for (size_t i = 0; i < PX_RELAY_ADDRS_MAX; i++)
+        CHECK_OK(px_buf_printf(&line, " addr=10.0.0.%zu:1", i));
+    CHECK_OK(px_relay_entry_parse(px_buf_slice(&line), &e, &error));
+    CHECK_INT(e.addr_count, PX_RELAY_ADDRS_MAX);
+    CHECK_OK(px_buf_put_cstr(&line, " addr=10.0.1.1:1"));
+    CHECK_ERR(px_relay_entry_parse(px_buf_slice(&line), &e, &error), PX_EPARSE);
+    px_buf_deinit(&line);
+}
+
+TEST(names_are_used_once_and_edits_keep_the_other_lines)
+{
+    static struct px_relay_list l;
+    struct px_buf text, out;
+    px_buf_init(&text, 65536);
+    px_buf_init(&out, 65536);
+    CHECK_OK(px_buf_put_cstr(&text, "# mine\njunk\n"));
+    put_relay(&text, 1);
+    put_relay(&text, 2);
+    px_relay_list_parse(px_buf_slice(&text), &l);
+    CHECK(l.count == 2 && l.error_count == 1);
+    CHECK(px_relay_list_find(&l, PX_SLICE_LIT("r2")) == &l.entries[1]);
+    CHECK(px_relay_list_find(&l, PX_SLICE_LIT("10.0.0.1:1")) == &l.entries[0]);
+    CHECK(px_relay_list_find(&l, PX_SLICE_LIT("")) == NULL);
+    struct px_relay_entry e = l.entries[0];
+    snprintf(e.name, sizeof(e.name), "r2");
+    CHECK_ERR(px_relay_text_set(px_buf_slice(&text), &e, &out), PX_EEXIST);
+    snprintf(e.name, sizeof(e.name), "x\nevil");
+    CHECK_ERR(px_relay_text_set(px_buf_slice(&text), &e, &out), PX_EPARSE);
+    CHECK_INT(out.len, 0);
+    CHECK_OK(px_relay_text_remove(px_buf_slice(&text), &l.entries[0].id, &out));
+    CHECK(px_slice_starts(px_buf_slice(&out), PX_SLICE_LIT("# mine\njunk\n" PX_RELAY_URL)));
+    CHECK_ERR(px_relay_text_remove(px_slice(NULL, 0), &l.entries[0].id, &out), PX_ENOENT);
+    px_buf_deinit(&text);
+    px_buf_deinit(&out);
+}
