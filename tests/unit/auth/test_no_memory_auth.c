@@ -1,10 +1,11 @@
-/* Invites, pairing, names and the allowlist while one allocation of ours after the other fails:
- * every call says so, leaves no trace and works the next time. */
+/* Invites, pairing, rotation, names and the allowlist while one allocation of ours after the other
+ * fails: every call says so, leaves no trace and works the next time. */
 #include "auth/names.h"
 #include "auth/nix_key.h"
 #include "auth/noise.h"
 #include "auth/pairing_invite.h"
 #include "auth/pairing_message.h"
+#include "auth/rotation_book.h"
 #include "tests/no_memory.h"
 
 #define NIX_KEY "bob-peerix-1:7ksZ3SJGjfwKcKwJZFd5eTxcVmEtxELVhAGQ1NnBnhs="
@@ -213,6 +214,58 @@ static void edit_allowlist(void)
 TEST(the_allowlist_survives_any_lack_of_memory)
 {
     sweep(edit_allowlist, 4);
+}
+
+/* --- rotation --- */
+
+static void move_lines(bool names)
+{
+    const struct px_rotation_move m = {.old_id = {.key = {3, 1}}, .new_id = {.key = {200, 1}}};
+    struct px_buf text, out;
+    int err;
+    px_buf_init(&text, 65536);
+    px_buf_init(&out, 65536);
+    CHECK_OK(px_buf_put_cstr(&out, "# before\n"));
+    size_t before = out.len;
+    for (unsigned i = 0; i < 10; i++)
+        (names ? add_line : add_entry)(&text, i);
+    ARMED(err = names ? px_rotation_move_names(px_buf_slice(&text), &m, &out)
+                      : px_rotation_move_entry(px_buf_slice(&text), &m, &out));
+    CHECK_SWEPT(err);
+    CHECK(err == 0 ? out.len > before + text.len / 2 : out.len == before);
+    px_buf_deinit(&text);
+    px_buf_deinit(&out);
+}
+
+static void rotate(void)
+{
+    static struct px_rotation_message back;
+    struct px_rotation_message m = {.type = PX_ROTATION_MSG_ROTATE};
+    struct px_test_rng seed;
+    const struct px_rng rng = px_test_rng(&seed, 3);
+    struct px_identity old_identity, new_identity;
+    struct px_buf out;
+    int err;
+    px_identity_generate(&rng, &old_identity);
+    px_identity_generate(&rng, &new_identity);
+    px_buf_init(&out, PX_ROTATION_MESSAGE_MAX);
+    ARMED(err = px_rotation_make(&old_identity, &new_identity, "default", &m.record));
+    CHECK_SWEPT(err);
+    if (err == 0)
+        ARMED(err = px_rotation_message_put(&m, &out));
+    CHECK_SWEPT(err);
+    if (err == 0)
+        ARMED(err = px_rotation_message_get(px_buf_slice(&out), &back));
+    CHECK_SWEPT(err);
+    px_buf_deinit(&out);
+    move_lines(false);
+    move_lines(true);
+}
+
+TEST(rotation_survives_any_lack_of_memory)
+{
+    CHECK_OK(px_crypto_init());
+    sweep(rotate, 5);
 }
 
 /* --- keys of nix and of peers --- */

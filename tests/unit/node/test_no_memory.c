@@ -465,6 +465,7 @@ static void m_live(struct px_peer_manager *manager, const struct px_authorized_k
 {
     static const struct px_guest_ops calls = {m_call_up, m_told, m_told};
     static const char *const addrs[] = {"10.0.0.3:1", "10.0.0.4:1"};
+    static const char relays[1][PX_AUTH_ADDR_MAX] = {PX_RELAY_ROUTE "one"};
     const struct px_peer_id *listed = &px_authorized_keys_at(keys, 0)->id;
     struct px_peer_id stranger = {.key = {9}}, came = {.key = {8}};
     struct px_addr addr;
@@ -481,6 +482,7 @@ static void m_live(struct px_peer_manager *manager, const struct px_authorized_k
     m_run(manager, PX_SEC);
     m_up_and_down(manager, &addr);
     ARMED(px_peer_manager_up(manager, (struct px_link *)(void *)&m, &came, &addr, false, m.now));
+    ARMED(px_peer_manager_relays(manager, relays, 1, m.now));
     ARMED(px_peer_manager_network_changed(manager, m.now));
     ARMED(px_peer_manager_reload(manager, keys, m.now));
     m_run(manager, 10 * PX_SEC);

@@ -262,6 +262,7 @@ static struct px_addr numbered(unsigned i)
 static void learn_addresses(void)
 {
     static const char texts[2][PX_AUTH_ADDR_MAX] = {"10.1.0.1:1", "host.example:2"};
+    static const char relays[2][PX_AUTH_ADDR_MAX] = {PX_RELAY_ROUTE "one", PX_RELAY_ROUTE "two"};
     struct px_peer_addrs a = {0};
     bool changed, new;
     int err;
@@ -276,6 +277,8 @@ static void learn_addresses(void)
         CHECK_SWEPT(err);
     }
     ARMED(err = px_peer_addrs_give(&a, "other.example:3"));
+    CHECK_SWEPT(err);
+    ARMED(err = px_peer_addrs_set_relays(&a, relays, 2, &changed));
     CHECK_SWEPT(err);
     px_peer_addrs_sort(&a);
     px_peer_addrs_take_back(&a);
