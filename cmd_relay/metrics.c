@@ -62,6 +62,8 @@ static void put_nodes(struct px_metrics *m, const struct px_relay_server_stats *
         "Of them, too many in too short a time.", s->rate_limited);
     put(m, "peerix_relay_malformed_frames_total", PX_METRIC_COUNTER,
         "Control frames that made no sense; each ended its link.", s->malformed);
+    put(m, "peerix_relay_unheard_packets_total", PX_METRIC_COUNTER,
+        "First packets of sources that were refused too often.", s->unheard);
     put(m, "peerix_relay_probes_total", PX_METRIC_COUNTER, "Dial-backs sent.", s->probes);
 }
 
