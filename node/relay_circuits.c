@@ -96,10 +96,13 @@ static int on_call(void *ctx, const struct px_peer_id *id, const char *label, bo
     return 0;
 }
 
-/* A circuit in the place of one that ended under a link. */
+/* A circuit in the place of one that ended, or may have, under a link; unless one is under way. */
 static void renew(struct px_relays *set, const struct px_peer_id *peer,
                   const struct px_addr *replaces, px_nsec at)
 {
+    PX_LIST_EACH(it, &set->circuits)
+        if (px_addr_eq(&from_node(it)->replaces, replaces))
+            return;
     struct px_circuit *c = set->closing ? NULL : circuit_new(set, peer);
     if (c == NULL)
         return;
@@ -161,6 +164,11 @@ void px_circuit_on_ring(void *ctx, struct px_relay_leg *leg, const struct px_pee
         c->relay = r;
         c->leg = leg;
         px_relay_leg_set_user(leg, c);
+    } else {
+        char peer[PX_PEER_ID_TEXT_MAX];
+        px_log_event(r->set->config.log, PX_LOG_DEBUG, "circuit.declined",
+                     PX_F_STR("relay", r->label),
+                     PX_F_STR("peer", px_peer_id_format(caller, peer)));
     }
     px_relay_leg_answer(leg, c != NULL, px_now_io());
 }
@@ -193,9 +201,21 @@ void px_circuit_on_ended(void *ctx, struct px_relay_leg *leg, enum px_relay_stat
         if (c->caller && px_peers_link_on(set->config.peers, &c->peer, &c->addr))
             renew(set, &c->peer, &c->addr, now);
     } else if (is_renewal(c)) {
-        renew(set, &c->peer, &c->replaces, now + RENEW_PAUSE);
+        const struct px_addr replaces = c->replaces;
+        c->replaces = (struct px_addr){0};
+        renew(set, &c->peer, &replaces, now + RENEW_PAUSE);
     }
     circuit_free(c);
+}
+
+void px_circuits_doubt(struct px_relays *set, const struct px_relay *r, px_nsec now)
+{
+    PX_LIST_EACH(it, &set->circuits) {
+        struct px_circuit *c = from_node(it);
+        if (c->relay == r && c->state == PX_CIRCUIT_OPEN && c->caller &&
+            px_peers_link_on(set->config.peers, &c->peer, &c->addr))
+            renew(set, &c->peer, &c->addr, now);
+    }
 }
 
 /* ---- packets ---- */
@@ -331,6 +351,13 @@ static void prefer(struct px_circuit *c, px_nsec now)
     c->prefer_at = ++c->preferred < PREFER_MAX ? now + PREFER_GAP : PX_NEVER;
     if (px_peers_link_on(c->set->config.peers, &c->peer, &c->addr))
         c->prefer_at = PX_NEVER;
+    if (c->prefer_at != PX_NEVER || !is_renewal(c))
+        return;
+    const struct px_addr replaces = c->replaces; /* done, or in vain */
+    c->replaces = (struct px_addr){0};
+    if (px_peers_link_on(c->set->config.peers, &c->peer, &replaces) &&
+        find(c->set, &replaces) == NULL)
+        renew(c->set, &c->peer, &replaces, now + RENEW_PAUSE);
 }
 
 static void run_open(struct px_circuit *c, px_nsec now)

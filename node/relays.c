@@ -206,6 +206,8 @@ static void on_down(void *ctx, int err)
         r->plan.due = r->away_until;
     set_state(r, PX_RELAY_WAITING);
     px_relays_tell_usable(r->set);
+    if (was_up)
+        px_circuits_doubt(r->set, r, now);
 }
 
 static void on_moved(void *ctx)

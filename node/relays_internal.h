@@ -93,6 +93,8 @@ void px_circuit_on_ring(void *ctx, struct px_relay_leg *leg, const struct px_pee
 void px_circuit_on_open(void *ctx, struct px_relay_leg *leg);
 void px_circuit_on_data(void *ctx, struct px_relay_leg *leg, struct px_slice payload);
 void px_circuit_on_ended(void *ctx, struct px_relay_leg *leg, enum px_relay_status why);
+/* The control connection is gone, perhaps the relay is: its circuits get replacements. */
+void px_circuits_doubt(struct px_relays *set, const struct px_relay *r, px_nsec now);
 void px_circuits_run(struct px_relays *set, px_nsec now);
 px_nsec px_circuits_deadline(const struct px_relays *set);
 size_t px_circuits_of(const struct px_relays *set, const struct px_relay *r);
