@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 #include "auth/file_io.h"
+#include "node/control_request.h"
+#include "node/http_server.h"
 #include "tests/test.h"
 
 #define PATIENCE_MS 5000
@@ -327,6 +329,24 @@ TEST(unknown_paths_and_methods_are_told_apart)
     CHECK_INT(ask("GET", "/v1/echo"), 404);
     CHECK_INT(ask("GET", "/v1/echo/%zz"), 400);
     check_error("EPARSE");
+    finish();
+}
+
+TEST(a_target_that_is_too_long_is_refused)
+{
+    static const size_t lens[] = {PX_CONTROL_TARGET_MAX + 1, PX_HTTP_RAW_TARGET_MAX,
+                                  PX_HTTP_RAW_TARGET_MAX + 1};
+    char target[PX_HTTP_RAW_TARGET_MAX + 2];
+    start();
+    for (size_t i = 0; i < PX_ARRAY_LEN(lens); i++) {
+        memset(target, 'a', lens[i]);
+        memcpy(target, "/v1/echo/", 9);
+        target[lens[i]] = '\0';
+        CHECK_INT(ask("GET", target), 414);
+        check_error("ELIMIT");
+    }
+    target[PX_CONTROL_TARGET_MAX] = '\0';
+    CHECK_INT(ask("GET", target), 200);
     finish();
 }
 
