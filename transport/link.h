@@ -18,7 +18,7 @@ struct px_link; /* an authenticated link, or one being dialled */
 #define PX_LINK_HANDSHAKE_TIME (5 * PX_SEC) /* from first packet to accepted */
 #define PX_LINK_PARKED_MAX     (64u * 1024) /* bytes of streams before message 3 is verified */
 #define PX_LINK_PARKED_STREAMS 32
-#define PX_LINK_HALF_OPEN_MAX  256  /* incoming links before Noise is done: then BUSY */
+#define PX_LINK_HALF_OPEN_MAX  256  /* incoming links before Noise is done: then one gets BUSY */
 #define PX_LINK_HALF_OPEN_HARD 320  /* then refused without a word of ours */
 #define PX_LINK_CONTROL_MAX    4096 /* bytes of stream 0 held while we decide */
 

@@ -308,11 +308,32 @@ void px_overlay_writable(struct px_overlay *o)
     px_quic_writable(o->quic);
 }
 
+/* Has it shown that it knows whom it dials? Only who has may hold its place. */
+static bool is_silent(const struct px_link *l)
+{
+    if (l->ours || l->busy || (l->state != PX_LINK_TLS && l->state != PX_LINK_NOISE))
+        return false;
+    return l->handshake == NULL || px_link_handshake_state(l->handshake) <= PX_HANDSHAKE_WAIT_1;
+}
+
+/* SPEC handshake §7: connections that say nothing cost a stranger nearly nothing. */
+static void make_way(struct px_overlay *o)
+{
+    PX_LIST_EACH(it, &o->timed) { /* oldest first */
+        if (!is_silent(from_timed(it)))
+            continue;
+        px_link_fail(from_timed(it), PX_EBUSY, PX_CLOSE_BUSY);
+        return;
+    }
+}
+
 static int on_accept(void *ctx, struct px_quic_conn *c, const struct px_quic_conn_ops **ret_ops,
                      void **ret_ctx)
 {
     struct px_overlay *o = ctx;
     struct px_path path;
+    if (o->half_open >= PX_LINK_HALF_OPEN_MAX)
+        make_way(o);
     bool busy = o->half_open >= PX_LINK_HALF_OPEN_MAX;
     if (o->half_open >= PX_LINK_HALF_OPEN_HARD)
         return PX_EBUSY;

@@ -550,17 +550,76 @@ TEST(our_own_identity_from_outside_is_refused)
     eager_deinit(&e);
 }
 
+/* Shows that it knows b, and then says no more. */
+static void knock(struct world *w, struct raw_conn *c)
+{
+    static const uint8_t boot_id[PX_BOOT_ID_LEN];
+    uint8_t exporter[PX_QUIC_EXPORTER_LEN];
+    struct px_x25519_secret secret = {{1}};
+    struct px_test_rng seed;
+    struct px_link_handshake *h;
+    struct px_buf out;
+    CHECK_OK(px_quic_conn_exporter(c->conn, exporter));
+    const struct px_link_handshake_config config = {
+        .role = PX_NOISE_INITIATOR,
+        .identity = &w->a.identity,
+        .target = w->b.identity.id,
+        .network = PX_SLICE_LIT("default"),
+        .exporter = exporter,
+        .boot_id = boot_id,
+        .noise_static = &secret,
+        .rng = px_test_rng(&seed, 3),
+    };
+    px_buf_init(&out, 4096);
+    CHECK_OK(px_link_handshake_new(&config, &out, &h));
+    raw_write(c, 0, px_buf_slice(&out), false);
+    px_buf_deinit(&out);
+    px_link_handshake_free(h);
+}
+
+static void dial_some(struct world *w, struct raw *crowd, int count)
+{
+    for (int i = 0; i < count; i++) {
+        raw_dial(crowd, w->b.number);
+        world_run(w, 4 * PX_MSEC);
+    }
+    world_run(w, 100 * PX_MSEC);
+}
+
+static void crowd_in(struct world *w, struct raw *crowd, int knocking, int silent)
+{
+    dial_some(w, crowd, knocking);
+    for (int i = 0; i < knocking; i++)
+        knock(w, crowd->conns[i]);
+    dial_some(w, crowd, silent);
+}
+
+/* Anybody can open connections; only who knows b can hold them. */
+TEST(connections_that_say_nothing_make_way)
+{
+    struct world w;
+    static struct raw crowd; /* large */
+    world_start(&w, 542, &sim_calm);
+    raw_init(&crowd, w.net, 3, 81);
+    crowd_in(&w, &crowd, 1, PX_LINK_HALF_OPEN_MAX - 1);
+    CHECK_INT(w.b.refused_count, 0);
+    world_connect(&w);
+    CHECK_INT(w.b.refused_count, 1);
+    CHECK_ERR(w.b.refused_err, PX_EBUSY);
+    CHECK(!crowd.conns[0]->closed);
+    CHECK(crowd.conns[1]->closed); /* the oldest but for the one that spoke */
+    CHECK(!crowd.conns[2]->closed);
+    raw_deinit(&crowd);
+    world_deinit(&w);
+}
+
 TEST(too_many_half_open_connections_get_busy)
 {
     struct world w;
     static struct raw crowd; /* large */
     world_start(&w, 540, &sim_calm);
     raw_init(&crowd, w.net, 3, 79);
-    for (int i = 0; i < PX_LINK_HALF_OPEN_MAX; i++) {
-        raw_dial(&crowd, w.b.number);
-        world_run(&w, 4 * PX_MSEC);
-    }
-    world_run(&w, 100 * PX_MSEC);
+    crowd_in(&w, &crowd, PX_LINK_HALF_OPEN_MAX, 0);
     CHECK_INT(w.b.refused_count, 0);
     CHECK_OK(host_dial(&w.a, &w.b));
     CHECK(world_run_until(&w, a_down_and_b_refused, PX_SEC));
@@ -582,11 +641,7 @@ TEST(beyond_the_hard_limit_nothing_is_kept_of_a_newcomer)
     static struct raw crowd; /* large */
     world_start(&w, 541, &sim_calm);
     raw_init(&crowd, w.net, 3, 80);
-    for (int i = 0; i < PX_LINK_HALF_OPEN_HARD; i++) {
-        raw_dial(&crowd, w.b.number);
-        world_run(&w, 4 * PX_MSEC);
-    }
-    world_run(&w, 100 * PX_MSEC);
+    crowd_in(&w, &crowd, PX_LINK_HALF_OPEN_MAX, PX_LINK_HALF_OPEN_HARD - PX_LINK_HALF_OPEN_MAX);
     CHECK_OK(host_dial(&w.a, &w.b));
     CHECK(world_run_until(&w, a_down, PX_SEC));
     CHECK_INT(w.b.refused_count, 0); /* b does not even speak of it */
