@@ -25,6 +25,7 @@ bool px_addr_dialable(const struct px_addr *a)
     switch ((enum px_addr_family)a->family) {
     case PX_ADDR_NONE:
     case PX_ADDR_CIRCUIT:
+    case PX_ADDR_PIPE:
         return false;
     case PX_ADDR_IP4:
         return a->ip[0] != 0 && (a->ip[0] & 0xf0) != 0xe0 && memcmp(a->ip, broadcast, 4) != 0;

@@ -86,18 +86,33 @@ int px_addr_parse(struct px_slice text, struct px_addr *ret)
     return err;
 }
 
-void px_addr_circuit(uint64_t number, struct px_addr *ret)
+static void put_number(enum px_addr_family family, uint64_t number, struct px_addr *ret)
 {
     memset(ret, 0, sizeof(*ret));
-    ret->family = PX_ADDR_CIRCUIT;
+    ret->family = (uint8_t)family;
     memcpy(ret->ip, &number, sizeof(number));
 }
 
-static uint64_t circuit_number(const struct px_addr *a)
+static uint64_t number_of(const struct px_addr *a)
 {
     uint64_t number;
     memcpy(&number, a->ip, sizeof(number));
     return number;
+}
+
+void px_addr_circuit(uint64_t number, struct px_addr *ret)
+{
+    put_number(PX_ADDR_CIRCUIT, number, ret);
+}
+
+void px_addr_pipe(uint64_t number, struct px_addr *ret)
+{
+    put_number(PX_ADDR_PIPE, number, ret);
+}
+
+uint64_t px_addr_pipe_number(const struct px_addr *a)
+{
+    return px_addr_is_pipe(a) ? number_of(a) : 0;
 }
 
 const char *px_addr_format(const struct px_addr *a, char out[PX_ADDR_TEXT_MAX])
@@ -117,7 +132,10 @@ const char *px_addr_format(const struct px_addr *a, char out[PX_ADDR_TEXT_MAX])
         snprintf(out, PX_ADDR_TEXT_MAX, "[%s%s]:%u", ip, scope, a->port);
         return out;
     case PX_ADDR_CIRCUIT:
-        snprintf(out, PX_ADDR_TEXT_MAX, "circuit:%" PRIu64, circuit_number(a));
+        snprintf(out, PX_ADDR_TEXT_MAX, "circuit:%" PRIu64, number_of(a));
+        return out;
+    case PX_ADDR_PIPE:
+        snprintf(out, PX_ADDR_TEXT_MAX, "pipe:%" PRIu64, number_of(a));
         return out;
     }
     memcpy(out, "-", sizeof("-"));
@@ -135,6 +153,7 @@ bool px_addr_is_loopback(const struct px_addr *a)
     case PX_ADDR_IP6:
         return memcmp(a->ip, one, sizeof(one)) == 0;
     case PX_ADDR_CIRCUIT:
+    case PX_ADDR_PIPE:
         return false;
     }
     return false;

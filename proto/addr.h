@@ -10,6 +10,8 @@ enum px_addr_family {
     PX_ADDR_IP6,
     PX_ADDR_CIRCUIT, /* no socket address: an open circuit through a relay (docs/spec/paths.md §9),
                         by a number that this process gives once; never parsed, never sent */
+    PX_ADDR_PIPE, /* neither: a TLS pipe to or from a relay (docs/spec/relay-tls.md), the same way
+                   */
 };
 
 /* All-zero is "no address". Always zero it before filling, so that values compare by memcmp. */
@@ -42,8 +44,8 @@ static inline bool px_path_eq(const struct px_path *a, const struct px_path *b)
 /* Parses "1.2.3.4:567", "[2001:db8::1]:567", "[fe80::1%3]:567" (numeric scope). No names, no
  * default port. IPv4-mapped IPv6 becomes IPv4. PX_EPARSE otherwise. */
 PX_MUST_CHECK int px_addr_parse(struct px_slice text, struct px_addr *ret);
-/* Writes the same form, NUL-terminated; "-" for no address, "circuit:3" for a circuit, which
- * nothing parses. Returns out. */
+/* Writes the same form, NUL-terminated; "-" for no address, "circuit:3" and "pipe:3", which nothing
+ * parses. Returns out. */
 const char *px_addr_format(const struct px_addr *a, char out[PX_ADDR_TEXT_MAX]);
 bool px_addr_is_loopback(const struct px_addr *a);
 
@@ -52,6 +54,19 @@ void px_addr_circuit(uint64_t number, struct px_addr *ret);
 static inline bool px_addr_is_circuit(const struct px_addr *a)
 {
     return a->family == PX_ADDR_CIRCUIT;
+}
+
+/* The address of a pipe, the same way; and the number of one, 0 of any other address. */
+void px_addr_pipe(uint64_t number, struct px_addr *ret);
+uint64_t px_addr_pipe_number(const struct px_addr *a);
+static inline bool px_addr_is_pipe(const struct px_addr *a)
+{
+    return a->family == PX_ADDR_PIPE;
+}
+/* No socket sends there. */
+static inline bool px_addr_is_virtual(const struct px_addr *a)
+{
+    return px_addr_is_circuit(a) || px_addr_is_pipe(a);
 }
 
 /* Splits "host:port" where host may be a name, an IPv4 or a bracketed IPv6 address: host without

@@ -241,10 +241,10 @@ static bool is_current(struct px_link_path *p, const struct px_path *path)
     return px_path_eq(&current, path);
 }
 
-/* SPEC paths §9: who comes through a circuit was seen nowhere. */
+/* SPEC paths §9: who comes through a circuit was seen nowhere, nor who comes through a pipe. */
 static struct px_addr observed_on(const struct px_path *path)
 {
-    return px_addr_is_circuit(&path->remote) ? (struct px_addr){0} : path->remote;
+    return px_addr_is_virtual(&path->remote) ? (struct px_addr){0} : path->remote;
 }
 
 static void answer(struct px_link_path *p, const struct px_path *path,

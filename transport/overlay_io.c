@@ -33,6 +33,9 @@ struct px_overlay_io {
     int (*carry)(void *ctx, const struct px_path *path, unsigned ecn, struct px_slice data,
                  size_t segment);
     void *carry_ctx;
+    int (*pipe)(void *ctx, const struct px_path *path, unsigned ecn, struct px_slice data,
+                size_t segment);
+    void *pipe_ctx;
 };
 
 px_nsec px_now_io(void)
@@ -117,9 +120,19 @@ static int send_filtered(void *ctx, const struct px_path *path, unsigned ecn, st
     struct px_overlay_io *io = ctx;
     if (px_addr_is_circuit(&path->remote))
         return io->carry != NULL ? io->carry(io->carry_ctx, path, ecn, data, segment) : 0;
+    if (px_addr_is_pipe(&path->remote))
+        return io->pipe != NULL ? io->pipe(io->pipe_ctx, path, ecn, data, segment) : 0;
     if (!may_pass(io, &path->remote))
         return 0;
     return px_udp_send(io->udp, path, ecn, data, segment);
+}
+
+int px_overlay_io_send(struct px_overlay_io *io, const struct px_path *path, unsigned ecn,
+                       struct px_slice data, size_t segment)
+{
+    if (px_addr_is_pipe(&path->remote))
+        return io->pipe != NULL ? io->pipe(io->pipe_ctx, path, ecn, data, segment) : PX_EADDR;
+    return io->udp != NULL ? px_udp_send(io->udp, path, ecn, data, segment) : PX_ECLOSED;
 }
 
 void px_overlay_io_set_filter(struct px_overlay_io *io,
@@ -255,6 +268,15 @@ void px_overlay_io_set_carrier(struct px_overlay_io *io,
     io->carry_ctx = ctx;
 }
 
+void px_overlay_io_set_pipes(struct px_overlay_io *io,
+                             int (*send)(void *ctx, const struct px_path *path, unsigned ecn,
+                                         struct px_slice data, size_t segment),
+                             void *ctx)
+{
+    io->pipe = send;
+    io->pipe_ctx = ctx;
+}
+
 /* A socket on an IPv6 wildcard sees IPv4 peers as IPv4: the local address of the path is of the
  * remote's family, unspecified, with our port. */
 static void path_to(const struct px_overlay_io *io, const struct px_addr *remote,
@@ -281,6 +303,22 @@ void px_overlay_io_carried(struct px_overlay_io *io, const struct px_addr *circu
         io->batch_now = px_now_io();
     path_to(io, circuit, &path); /* the same one px_overlay_io_dial makes */
     px_overlay_input(io->overlay, &path, ecn, datagram, io->batch_now);
+}
+
+void px_overlay_io_received(struct px_overlay_io *io, const struct px_addr *remote, uint8_t *data,
+                            size_t len)
+{
+    struct px_path path;
+    if (io->overlay == NULL)
+        return;
+    path_to(io, remote, &path);
+    if (on_batch(io, &path, 0, data, len, len) == 0)
+        px_overlay_io_carried(io, remote, 0, px_slice(data, len));
+}
+
+void px_overlay_io_received_all(struct px_overlay_io *io)
+{
+    on_batch_end(io);
 }
 
 int px_overlay_io_dial(struct px_overlay_io *io, const struct px_peer_id *id,

@@ -33,6 +33,19 @@ void px_overlay_io_set_carrier(struct px_overlay_io *io,
 /* The carrier's other direction: a datagram that came through a circuit. Inside `batch` only. */
 void px_overlay_io_carried(struct px_overlay_io *io, const struct px_addr *circuit, unsigned ecn,
                            struct px_slice datagram);
+/* The same for what goes to pipes (PX_ADDR_PIPE). */
+void px_overlay_io_set_pipes(struct px_overlay_io *io,
+                             int (*send)(void *ctx, const struct px_path *path, unsigned ecn,
+                                         struct px_slice data, size_t segment),
+                             void *ctx);
+/* A datagram that came from `remote`, a pipe, as if the socket had received it: `batch` may change
+ * it. px_overlay_io_received_all after each batch of them. */
+void px_overlay_io_received(struct px_overlay_io *io, const struct px_addr *remote, uint8_t *data,
+                            size_t len);
+void px_overlay_io_received_all(struct px_overlay_io *io);
+/* px_udp_send, or through the pipe that the path leads to. */
+PX_MUST_CHECK int px_overlay_io_send(struct px_overlay_io *io, const struct px_path *path,
+                                     unsigned ecn, struct px_slice data, size_t segment);
 /* px_overlay_dial to a remote address from our socket. */
 PX_MUST_CHECK int px_overlay_io_dial(struct px_overlay_io *io, const struct px_peer_id *id,
                                      const struct px_addr *remote, void *user,

@@ -148,14 +148,15 @@ static void send_refusal(struct px_quic *q, const struct px_path *path, const ng
                                                         0));
 }
 
-/* What a Retry token is bound to. A circuit has no socket address; a token must not be good on
- * another one all the same. */
+/* What a Retry token is bound to. Circuits and pipes have no socket address; a token must not be
+ * good on another one all the same. */
 static socklen_t token_address(const struct px_addr *a, union px_sockaddr *ret)
 {
-    if (!px_addr_is_circuit(a))
+    if (!px_addr_is_virtual(a))
         return px_sockaddr_from_addr(a, ret);
     memset(ret, 0, sizeof(*ret));
     ret->in6.sin6_family = AF_INET6;
+    ret->in6.sin6_port = a->family;
     memcpy(&ret->in6.sin6_addr, a->ip, sizeof(ret->in6.sin6_addr));
     return sizeof(ret->in6);
 }

@@ -474,7 +474,7 @@ int px_udp_send(void *udp, const struct px_path *path, unsigned ecn, struct px_s
         return PX_ECLOSED;
     if (u->rest_len > 0)
         return PX_EAGAIN;
-    if (px_addr_is_circuit(&path->remote) || (!u->in6 && path->remote.family != PX_ADDR_IP4))
+    if (px_addr_is_virtual(&path->remote) || (!u->in6 && path->remote.family != PX_ADDR_IP4))
         return PX_EADDR;
     if (!u->stats.gso && data.len > segment)
         return send_without_gso(u, path, ecn, data, segment);

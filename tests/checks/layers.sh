@@ -36,7 +36,7 @@ strays=$(
     home 'sodium' '^auth/crypto'
     home 'ngtcp2/' '^transport/quic'
     home 'nghttp3/' '^node/h3'
-    home 'gnutls/' '^transport/quic|^node/nix/nar_hash'
+    home 'gnutls/' '^transport/quic|^transport/tls_pipe|^node/nix/nar_hash'
     home 'sqlite3' '^node/sqlite_db'
     home 'cbor' '^proto/cbor'
     home 'microhttpd' '^node/http_server'

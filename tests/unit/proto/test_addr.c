@@ -157,3 +157,19 @@ TEST(a_host_name_has_at_most_253_bytes)
     memcpy(text + 253, "a:80", 4);
     CHECK_ERR(px_hostport_split(px_slice(text, 257), &host, &port), PX_EPARSE);
 }
+
+TEST(circuits_and_pipes_are_numbers_that_nothing_parses)
+{
+    struct px_addr circuit, pipe, parsed;
+    char text[PX_ADDR_TEXT_MAX];
+    px_addr_circuit(7, &circuit);
+    px_addr_pipe(7, &pipe);
+    CHECK(!px_addr_eq(&circuit, &pipe));
+    CHECK(px_addr_is_virtual(&circuit) && px_addr_is_virtual(&pipe));
+    CHECK(px_addr_is_pipe(&pipe) && !px_addr_is_pipe(&circuit));
+    CHECK_INT(px_addr_pipe_number(&pipe), 7);
+    CHECK_INT(px_addr_pipe_number(&circuit), 0);
+    CHECK_STR(px_addr_format(&circuit, text), "circuit:7");
+    CHECK_STR(px_addr_format(&pipe, text), "pipe:7");
+    CHECK_ERR(px_addr_parse(px_slice_cstr(text), &parsed), PX_EPARSE);
+}
