@@ -50,6 +50,8 @@ const struct px_command px_commands[] = {
      .summary = "print the version"},
     {.name = "help", .operands = "[COMMAND]", .operands_max = 2, .run = px_cmd_help,
      .summary = "explain a command"},
+    {.name = "man", .operands = "", .hidden = true, .run = px_relay_cmd_man,
+     .summary = "print the manual page as groff"},
 };
 /* clang-format on */
 const size_t px_command_count = PX_ARRAY_LEN(px_commands);
