@@ -90,6 +90,12 @@ void px_dial_plan_hurry(struct px_dial_plan *p, const struct px_rng *rng, px_nse
         p->due = PX_MIN(p->due, due);
 }
 
+void px_dial_plan_put_off(struct px_dial_plan *p, const struct px_rng *rng, px_nsec now)
+{
+    set_state(p, PX_DIAL_WAITING);
+    p->due = now + jittered(PX_DIAL_PUT_OFF, rng);
+}
+
 void px_dial_plan_soon(struct px_dial_plan *p, px_nsec now)
 {
     p->rounds = 0;

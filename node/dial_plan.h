@@ -13,6 +13,7 @@
 #define PX_DIAL_SPREAD (100 * PX_MSEC)
 /* However often a peer is announced: its rounds begin at least so far apart. */
 #define PX_DIAL_HURRY_PAUSE (2 * PX_SEC)
+#define PX_DIAL_PUT_OFF     (1 * PX_SEC)
 
 enum px_dial_state {
     PX_DIAL_WAITING, /* next round at `due` */
@@ -49,6 +50,8 @@ void px_dial_plan_ended(struct px_dial_plan *p, bool orderly, px_nsec max_pause,
 void px_dial_plan_reset(struct px_dial_plan *p, const struct px_rng *rng, px_nsec now);
 /* The peer was announced: it is up, so dials soon, but not more often than PX_DIAL_HURRY_PAUSE. */
 void px_dial_plan_hurry(struct px_dial_plan *p, const struct px_rng *rng, px_nsec now);
+/* It is due, but too many others are being dialled: waits up to PX_DIAL_PUT_OFF. */
+void px_dial_plan_put_off(struct px_dial_plan *p, const struct px_rng *rng, px_nsec now);
 /* Dials at once, also when held. */
 void px_dial_plan_soon(struct px_dial_plan *p, px_nsec now);
 void px_dial_plan_hold(struct px_dial_plan *p);

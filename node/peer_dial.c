@@ -52,6 +52,7 @@ void px_peer_start_round(struct px_peer *p, px_nsec now)
         px_peer_tell_failed(p, PX_ENOMEM);
         return;
     }
+    p->manager->rounds++;
     p->race_number++;
     px_dial_race_init(p->race, now);
     px_peer_enter_all(p);
@@ -111,6 +112,7 @@ void px_peer_end_round(struct px_peer *p, const struct px_link *winner)
     if (race == NULL)
         return;
     p->race = NULL;
+    p->manager->rounds--;
     for (size_t i = 0; i < race->count; i++) {
         struct px_runner *r = &race->runners[i];
         if (r->state == PX_RUNNER_RUNNING && r->link != winner)

@@ -124,6 +124,13 @@ static void learn_addr(struct px_peer *p, const struct px_addr *addr, bool prove
         c->ops->good(c->ctx, p, addr);
 }
 
+/* After a cut, or at the start, thousands may be due: each dial is a socket's worth of memory, and
+ * nobody could come in. Whoever is waited for does not queue. */
+static bool has_turn(const struct px_peer *p)
+{
+    return p->manager->rounds < PX_ROUNDS_MAX || p->call != NULL || !px_list_empty(&p->waiters);
+}
+
 /* What is due for one peer. */
 static void work(struct px_peer *p, px_nsec now)
 {
@@ -134,7 +141,9 @@ static void work(struct px_peer *p, px_nsec now)
         learn_addr(p, &p->remote, true, now);
     if (px_peer_wants_dial(p) && p->plan.state == PX_DIAL_WAITING) {
         px_peer_addrs_expire(&p->addrs, now);
-        if (p->addrs.count > 0 && px_dial_plan_due(&p->plan, now))
+        if (p->addrs.count > 0 && p->plan.due <= now && !has_turn(p))
+            px_dial_plan_put_off(&p->plan, &p->manager->config.rng, now);
+        else if (p->addrs.count > 0 && px_dial_plan_due(&p->plan, now))
             px_peer_start_round(p, now);
     }
     if (p->race != NULL)

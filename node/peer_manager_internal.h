@@ -26,6 +26,7 @@ struct px_peer_manager {
     struct px_heap timers;
     struct px_list calls;
     size_t call_count;
+    size_t rounds; /* under way */
     size_t guests; /* links of peers that are not listed */
     bool stopping;
     char relays[PX_ADDRS_RELAYS_MAX][PX_AUTH_ADDR_MAX]; /* ways through relays */

@@ -876,6 +876,46 @@ TEST(connected_peers_cost_one_timer_a_day)
     world_free(w);
 }
 
+static void note_undialled(void *ctx, struct px_peer *p)
+{
+    if (p->race == NULL)
+        *(struct px_peer_id *)ctx = p->id;
+}
+
+TEST(so_many_peers_are_dialled_at_once_and_the_others_in_their_turn)
+{
+    struct world *w = world_new(24);
+    struct px_authorized_keys *keys;
+    struct px_peer_id id = {{0}};
+    struct px_buf text;
+    char peer[PX_PEER_ID_TEXT_MAX];
+    const size_t count = PX_ROUNDS_MAX + 50;
+    px_buf_init(&text, 1u << 20);
+    for (size_t i = 1; i <= count; i++) {
+        id.key[0] = (uint8_t)i;
+        id.key[1] = (uint8_t)(i >> 8);
+        px_buf_printf(&text, "%s addr=10.0.0.1:1\n", px_peer_id_format(&id, peer));
+    }
+    CHECK_OK(px_authorized_keys_parse(px_buf_slice(&text), &keys));
+    px_peer_manager_reload(w->m, keys, w->now);
+    px_authorized_keys_free(keys);
+    px_buf_deinit(&text);
+    run(w, 0);
+    CHECK_INT(w->dial_count, PX_ROUNDS_MAX);
+    px_peer_manager_network_changed(w->m, w->now);
+    run(w, PX_DIAL_PUT_OFF);
+    CHECK_INT(w->dial_count, PX_ROUNDS_MAX);
+    px_peer_manager_each(w->m, note_undialled, &id);
+    CHECK_OK(px_peer_manager_connect(w->m, &id, NULL, on_done, w, w->now)); /* somebody waits */
+    run(w, 0);
+    CHECK_INT(w->dial_count, PX_ROUNDS_MAX + 1);
+    for (size_t i = 0; i < 50; i++)
+        up(w, &w->dials[i]);
+    run(w, PX_DIAL_PUT_OFF);
+    CHECK_INT(w->dial_count, count);
+    world_free(w);
+}
+
 TEST(the_address_book_comes_before_what_was_never_good)
 {
     struct world *w = world_new(23);
