@@ -179,7 +179,8 @@ TEST(pairs_beyond_the_table_are_not_counted)
 /* --- a client --- */
 
 static struct {
-    unsigned rings, declines, connects, replies;
+    unsigned rings, declines, connects, replies, answers;
+    struct px_relay_leg *ringing;
 } heard;
 
 static void on_send(void *ctx, struct px_slice frame)
@@ -193,7 +194,10 @@ static void on_send(void *ctx, struct px_slice frame)
 
 static void on_packet(void *ctx, struct px_slice packet)
 {
-    (void)ctx, (void)packet;
+    struct px_relay_packet p;
+    (void)ctx;
+    CHECK_OK(px_relay_packet_parse(packet, &p));
+    heard.answers += p.type == PX_RELAY_ANSWER;
 }
 
 static void on_reserved(void *ctx, enum px_relay_status status, enum px_relay_class class)
@@ -203,8 +207,9 @@ static void on_reserved(void *ctx, enum px_relay_status status, enum px_relay_cl
 
 static void on_ring(void *ctx, struct px_relay_leg *leg, const struct px_peer_id *caller)
 {
-    (void)ctx, (void)leg, (void)caller;
+    (void)ctx, (void)caller;
     heard.rings++;
+    heard.ringing = leg;
 }
 
 static void on_open(void *ctx, struct px_relay_leg *leg)
@@ -304,5 +309,33 @@ TEST(a_client_has_so_many_legs_and_declines_calls_beyond_them)
     CHECK_INT(px_relay_client_legs(c), 0);
     CHECK_OK(px_relay_client_call(c, &somebody, NULL, 20 * PX_SEC, &l));
     CHECK_INT(heard.connects, 1);
+    px_relay_client_free(c);
+}
+
+static void challenge(struct px_relay_client *c, uint8_t n, px_nsec now)
+{
+    const uint8_t binding[PX_RELAY_CLIENT_BINDING_LEN] = {0};
+    const struct px_relay_leg_id leg = {{1}}; /* as ring(c, 1) told it */
+    const struct px_relay_nonce nonce = {{n}};
+    struct px_relay_leg_key key;
+    uint8_t packet[PX_RELAY_BIND_LEN];
+    px_relay_leg_key(px_slice(binding, sizeof(binding)), &leg, &key);
+    px_relay_bind_put(packet, PX_RELAY_CHALLENGE, &leg, &nonce, &key);
+    CHECK(px_relay_client_packet(c, px_slice(packet, sizeof(packet)), now));
+}
+
+TEST(a_leg_answers_so_many_challenges_a_second)
+{
+    struct px_relay_client *c = client_up();
+    ring(c, 1);
+    challenge(c, 1, PX_SEC);
+    CHECK_INT(heard.answers, 0); /* nobody took the call yet */
+    px_relay_leg_answer(heard.ringing, true, PX_SEC);
+    for (uint8_t n = 0; n < 10 * PX_RELAY_ANSWERS; n++)
+        challenge(c, n, PX_SEC);
+    CHECK_INT(heard.answers, PX_RELAY_ANSWERS);
+    for (uint8_t n = 0; n < 10 * PX_RELAY_ANSWERS; n++)
+        challenge(c, n, 2 * PX_SEC);
+    CHECK_INT(heard.answers, 2 * PX_RELAY_ANSWERS);
     px_relay_client_free(c);
 }
