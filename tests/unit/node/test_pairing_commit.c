@@ -231,7 +231,7 @@ TEST(a_key_counts_only_while_its_peer_is_listed)
 
 TEST(setting_a_key_replaces_the_peers_line_and_keeps_the_others)
 {
-    static const char *const bad[] = {"", "x", KEY " ", KEY "\n" KEY2, "x:AAAA", "#" KEY};
+    static const char *const bad[] = {"", "x", (KEY " "), (KEY "\n" KEY2), "x:AAAA", ("#" KEY)};
     struct px_peer_id a;
     struct px_buf out;
     CHECK_OK(px_crypto_init());
