@@ -650,3 +650,62 @@ TEST(beyond_the_hard_limit_nothing_is_kept_of_a_newcomer)
     raw_deinit(&crowd);
     world_deinit(&w);
 }
+
+/* ---- datagrams that wait for the next turn of the loop ---- */
+
+static void lazy_input(void *ctx, const struct px_path *path, unsigned ecn, struct px_slice d,
+                       px_nsec now)
+{
+    px_overlay_input(((struct host *)ctx)->overlay, path, ecn, d, now);
+}
+
+static void lazy_run(void *ctx, px_nsec now)
+{
+    (void)ctx, (void)now;
+}
+
+static px_nsec lazy_deadline(void *ctx)
+{
+    (void)ctx;
+    return PX_NEVER;
+}
+
+static void busy_run(void *ctx, px_nsec now)
+{
+    px_overlay_run(((struct host *)ctx)->overlay, now);
+}
+
+static px_nsec busy_deadline(void *ctx)
+{
+    return px_overlay_deadline(((struct host *)ctx)->overlay);
+}
+
+TEST(frames_before_the_verdict_are_held_up_to_a_limit)
+{
+    static const struct sim_node_ops lazy = {lazy_input, lazy_run, lazy_deadline},
+                                     busy = {lazy_input, busy_run, busy_deadline};
+    static const uint8_t unknown[] = {0, 4, 0xa1, 0, 0x18, 99}; /* a frame of a later version */
+    for (int over = 0; over < 2; over++) {
+        uint8_t frames[PX_LINK_CONTROL_MAX + sizeof(unknown)];
+        size_t len = 0;
+        struct eager e;
+        eager_start(&e, 5200 + (uint64_t)over);
+        while (len + sizeof(unknown) <= PX_LINK_CONTROL_MAX ||
+               (over && len <= PX_LINK_CONTROL_MAX)) {
+            memcpy(frames + len, unknown, sizeof(unknown));
+            len += sizeof(unknown);
+        }
+        sim_node_set_owner(e.w.b.node, &lazy, &e.w.b);
+        eager_send_message_3(&e);
+        raw_write(e.c, 0, px_slice(frames, len), false);
+        world_run(&e.w, 20 * PX_MSEC);
+        CHECK_INT(e.w.b.up_count + e.w.b.refused_count, 0);
+        sim_node_set_owner(e.w.b.node, &busy, &e.w.b);
+        world_run(&e.w, PX_SEC);
+        CHECK_INT(e.w.b.up_count, !over);
+        CHECK_INT(e.c->closed, over);
+        if (over)
+            CHECK_INT(e.c->code, PX_CLOSE_OVERRUN);
+        eager_deinit(&e);
+    }
+}
