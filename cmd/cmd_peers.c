@@ -15,7 +15,8 @@ static const char *state_color(const char *state)
     struct px_cli_style style = px_cli_style(stdout);
     if (strcmp(state, "connected") == 0)
         return style.green;
-    return strcmp(state, "connecting") == 0 ? style.yellow : style.dim;
+    return strcmp(state, "connecting") == 0 || strcmp(state, "guest") == 0 ? style.yellow
+                                                                           : style.dim;
 }
 
 static const char *short_time(const json_t *o, const char *path, char out[PX_UNITS_MAX])

@@ -95,10 +95,15 @@ json_t *px_control_error_json(int err)
     return err == 0 ? json_null() : json_string(px_errname(err));
 }
 
+static bool has_link(const struct px_peer_info *i)
+{
+    return i->state == PX_PEER_CONNECTED || i->state == PX_PEER_GUEST;
+}
+
 static json_t *connection_json(const struct px_peer_info *i)
 {
     char local[PX_ADDR_TEXT_MAX], remote[PX_ADDR_TEXT_MAX];
-    if (i->state != PX_PEER_CONNECTED)
+    if (!has_link(i))
         return json_null();
     return json_pack(
         "{s:s, s:s?, s:s, s:s, s:b, s:o, s:o, s:I, s:I, s:I, s:I}", "path",
@@ -127,7 +132,7 @@ static json_t *addresses_json(const struct px_peer_info *i)
 
 json_t *px_control_peer_json(const struct px_peer_info *i)
 {
-    bool connected = i->state == PX_PEER_CONNECTED;
+    bool connected = has_link(i);
     return json_pack("{s:o, s:s, s:b, s:o, s:s, s:s?, s:o, s:o, s:I, s:o, s:o}", "peer",
                      px_control_id_json(&i->id), "name", i->name, "listed", i->listed, "grants",
                      px_control_grants_json(i->grants), "state", px_peer_state_name(i->state),

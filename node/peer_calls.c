@@ -13,6 +13,8 @@ const char *px_peer_state_name(enum px_peer_state s)
         return "waiting";
     case PX_PEER_CONNECTING:
         return "connecting";
+    case PX_PEER_GUEST:
+        return "guest";
     case PX_PEER_CONNECTED:
         return "connected";
     case PX_PEER_HELD:
@@ -28,9 +30,16 @@ static bool is_up(const struct px_peer *p)
     return p->link != NULL && !p->closing;
 }
 
+/* A guest's link is not what px_peer_manager_connect is about. */
+static bool is_connected(const struct px_peer *p)
+{
+    return is_up(p) && !p->guest;
+}
+
 bool px_peer_owes_news(const struct px_peer *p)
 {
-    return is_up(p) && (!px_list_empty(&p->waiters) || (p->call != NULL && !p->call->handed_out));
+    return (is_connected(p) && !px_list_empty(&p->waiters)) ||
+           (is_up(p) && p->call != NULL && !p->call->handed_out);
 }
 
 /* Each may ask for something new meanwhile, which is not told in this go. */
@@ -68,7 +77,8 @@ void px_peer_tell_up(struct px_peer *p)
         call->handed_out = true;
         call->ops.up(call->ctx, p->link);
     }
-    tell_waiters(p, 0);
+    if (is_connected(p))
+        tell_waiters(p, 0);
 }
 
 /* Forgets the call first: its owner may make another. */
@@ -96,6 +106,13 @@ void px_peer_tell_down(struct px_peer *p, int err)
 }
 
 /* ---- connect and hang up ---- */
+
+/* The link of before its listing makes way for that of a listed peer, unless it is in use. */
+static void renew_soon(struct px_peer *p, px_nsec now)
+{
+    if (p->listed && p->guest && p->call == NULL)
+        p->guest_until = PX_MIN(p->guest_until, now + PX_GUEST_GRACE);
+}
 
 static size_t count_waiters(const struct px_peer *p)
 {
@@ -139,13 +156,24 @@ int px_peer_manager_connect(struct px_peer_manager *m, const struct px_peer_id *
         return PX_ENOMEM;
     *w = (struct px_peer_waiter){.done = done, .ctx = ctx};
     px_list_push_back(&p->waiters, &w->node);
-    if (is_up(p))
+    if (is_connected(p))
         px_peer_addrs_take_back(&p->addrs);
     else
         dial_soon(p, now);
+    renew_soon(p, now);
     p->held = false;
     px_peer_schedule(p);
     return 0;
+}
+
+void px_peer_manager_renew(struct px_peer_manager *m, const struct px_peer_id *id)
+{
+    struct px_peer *p = px_peer_manager_find(m, id);
+    if (p == NULL || p->link == NULL)
+        return;
+    p->redial = true;
+    px_peer_close_link(p, PX_CLOSE_NONE);
+    px_peer_schedule(p);
 }
 
 int px_peer_manager_disconnect(struct px_peer_manager *m, const struct px_peer_id *id, px_nsec now)
@@ -227,9 +255,8 @@ void px_peer_manager_end_guest(struct px_peer_manager *m, void *ctx, px_nsec now
             continue;
         forget_call(call);
         if (p->listed) {
-            /* a link of before its listing is renewed by the one who dialled it */
-            if (p->guest && p->ours)
-                p->guest_until = PX_MIN(p->guest_until, now + PX_GUEST_GRACE);
+            if (p->ours) /* who dialled it knows the way */
+                renew_soon(p, now);
         } else {
             px_peer_end_round(p, NULL);
             px_peer_close_link(p, PX_CLOSE_NONE);
@@ -243,7 +270,7 @@ void px_peer_manager_end_guest(struct px_peer_manager *m, void *ctx, px_nsec now
 static enum px_peer_state state_of(const struct px_peer *p)
 {
     if (p->link != NULL)
-        return PX_PEER_CONNECTED;
+        return p->guest ? PX_PEER_GUEST : PX_PEER_CONNECTED;
     if (p->race != NULL)
         return PX_PEER_CONNECTING;
     if (p->held)

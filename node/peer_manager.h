@@ -154,6 +154,7 @@ PX_MUST_CHECK int px_peer_manager_connect(struct px_peer_manager *m, const struc
                                           void *ctx, px_nsec now);
 PX_MUST_CHECK int px_peer_manager_disconnect(struct px_peer_manager *m, const struct px_peer_id *id,
                                              px_nsec now);
+void px_peer_manager_renew(struct px_peer_manager *m, const struct px_peer_id *id);
 /* PX_ESELF, PX_EBUSY (this peer is dialled so already), PX_ELIMIT, PX_EADDR (none of them is of
  * use), PX_ENOMEM. The ops are never called from inside. */
 PX_MUST_CHECK int px_peer_manager_dial_guest(struct px_peer_manager *m, const struct px_peer_id *id,

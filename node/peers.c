@@ -98,6 +98,8 @@ static void on_connected(void *ctx, struct px_peer *p)
     }
     p->user = s;
     px_peer_log_connected(set, p);
+    if (s != NULL && set->config.peer_up != NULL)
+        set->config.peer_up(set->config.ctx, &p->id);
 }
 
 static void on_disconnected(void *ctx, struct px_peer *p, int err, bool by_peer)
@@ -365,6 +367,18 @@ int px_peers_disconnect(struct px_peers *set, const struct px_peer_id *id)
     int err = px_peer_manager_disconnect(set->manager, id, px_now_io());
     px_peers_rearm(set);
     return err;
+}
+
+void px_peers_renew(struct px_peers *set, const struct px_peer_id *id)
+{
+    px_peer_manager_renew(set->manager, id);
+    px_peers_rearm(set);
+}
+
+bool px_peers_is_member(struct px_peers *set, const struct px_peer_id *id)
+{
+    const struct px_peer *p = px_peer_manager_find(set->manager, id);
+    return p != NULL && p->user != NULL;
 }
 
 int px_peers_dial_guest(struct px_peers *set, const struct px_peer_id *id, const char *const *addrs,

@@ -47,6 +47,8 @@ struct px_peers_config {
     /* May this peer connect although it is not listed? It then reaches handlers with `guests` only.
      * NULL: never. */
     bool (*guest)(void *ctx, const struct px_peer_id *id);
+    /* A listed peer is connected, with HTTP/3. NULL: nobody asks. */
+    void (*peer_up)(void *ctx, const struct px_peer_id *id);
     /* A connected peer is going: nothing of it may be used after this returns. */
     void (*peer_gone)(void *ctx, struct px_cache_peer *peer);
     /* A connected peer whose `get` said PX_EAGAIN may be asked again. */
@@ -81,6 +83,7 @@ enum px_peer_state {
     PX_PEER_OFFLINE, /* no address to dial; it may still come to us */
     PX_PEER_WAITING, /* next dial in `next_dial` */
     PX_PEER_CONNECTING,
+    PX_PEER_GUEST, /* linked, but not as a listed peer: nothing is fetched or served */
     PX_PEER_CONNECTED,
     PX_PEER_HELD, /* hung up by px_peers_disconnect */
 };
@@ -105,7 +108,7 @@ struct px_peer_info {
     bool listed;
     uint32_t grants;
     enum px_peer_state state;
-    /* while connected */
+    /* while connected or guest */
     struct px_link *link;
     const char *agent;
     struct px_path path;
@@ -130,6 +133,10 @@ PX_MUST_CHECK int px_peers_info(struct px_peers *p, const struct px_peer_id *id,
  * when the peer is connected. PX_ENOENT, PX_EOFFLINE (no address known), PX_EADDR. */
 PX_MUST_CHECK int px_peers_connect(struct px_peers *p, const struct px_peer_id *id,
                                    const char *addr, void (*done)(void *ctx, int err), void *ctx);
+/* Ends the link, if there is one, and dials anew at once: it seems dead, or is that of a guest. */
+void px_peers_renew(struct px_peers *p, const struct px_peer_id *id);
+/* Connected as a listed peer, with HTTP/3. */
+bool px_peers_is_member(struct px_peers *p, const struct px_peer_id *id);
 /* Hangs up and does not dial again until px_peers_connect, a changed entry or a restart; the peer
  * may still come. PX_ENOENT. */
 PX_MUST_CHECK int px_peers_disconnect(struct px_peers *p, const struct px_peer_id *id);

@@ -8,7 +8,8 @@ static size_t connected;
 
 const char *px_peer_state_name(enum px_peer_state s)
 {
-    static const char *const names[] = {"offline", "waiting", "connecting", "connected", "held"};
+    static const char *const names[] = {"offline", "waiting",   "connecting",
+                                        "guest",   "connected", "held"};
     return names[s];
 }
 

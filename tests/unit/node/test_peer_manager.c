@@ -837,6 +837,53 @@ TEST(a_guest_that_becomes_listed_stays_and_its_dialler_renews_the_link)
     world_free(w);
 }
 
+TEST(who_waits_for_a_connection_waits_for_one_of_a_listed_peer)
+{
+    struct world *w = world_new(23);
+    struct px_peer_id id = id_of(1);
+    CHECK_OK(px_peer_manager_dial_guest(w->m, &id, call_addrs, 1, &call_ops, w, w->now));
+    run(w, 0);
+    up(w, last(w));
+    list(w, 1, "");
+    CHECK_INT(info_of(w, 1).state, PX_PEER_GUEST);
+    CHECK_OK(px_peer_manager_connect(w->m, &id, NULL, on_done, w, w->now));
+    run(w, 2 * PX_SEC);
+    CHECK_INT(w->done_count, 0);
+    CHECK(!w->dials[0].closed); /* in use */
+    px_peer_manager_end_guest(w->m, w, w->now);
+    run(w, PX_GUEST_GRACE);
+    CHECK(w->dials[0].closed);
+    down(w, &w->dials[0], PX_ECLOSED, false);
+    run(w, 0);
+    CHECK_INT(w->done_count, 0);
+    up(w, last(w));
+    CHECK_INT(w->done_count, 1);
+    CHECK_OK(w->done_err);
+    CHECK_INT(info_of(w, 1).state, PX_PEER_CONNECTED);
+    world_free(w);
+}
+
+TEST(a_link_is_renewed_at_once_when_told_to)
+{
+    struct world *w = world_new(24);
+    struct px_peer_id id = id_of(1);
+    px_peer_manager_renew(w->m, &id); /* nobody */
+    list(w, 1, "addr=10.0.0.1:1");
+    run(w, 0);
+    px_peer_manager_renew(w->m, &id); /* no link yet */
+    CHECK(!last(w)->closed);
+    up(w, last(w));
+    px_peer_manager_renew(w->m, &id);
+    CHECK(w->dials[0].closed);
+    CHECK_INT(w->dials[0].code, PX_CLOSE_NONE);
+    down(w, &w->dials[0], PX_ECLOSED, false);
+    run(w, 0);
+    CHECK_INT(w->dial_count, 2);
+    up(w, last(w));
+    CHECK_INT(info_of(w, 1).state, PX_PEER_CONNECTED);
+    world_free(w);
+}
+
 TEST(a_listed_peers_link_is_handed_out_to_a_guest_dial_and_stays)
 {
     struct world *w = world_new(21);
