@@ -164,6 +164,9 @@ void px_pairing_next_steps(const struct px_cli *cli, const json_t *paired)
 {
     struct px_cli_style style = px_cli_style(stdout);
     (void)fflush(stdout); /* the warnings are about the peer named there */
+    if (json_is_false(px_json_at(paired, "connected")))
+        px_cli_warn(cli, "the new connection to it is not up yet; `peerix peers` shows when it is, "
+                         "and until then nix finds nothing there");
     if (px_json_true(paired, "renamed"))
         px_cli_warn(cli, "another peer has that name, so it is called '%s' here",
                     px_json_text(paired, "name"));

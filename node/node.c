@@ -290,6 +290,13 @@ static bool on_guest(void *ctx, const struct px_peer_id *id)
     return n->pairings != NULL && px_pairings_guest(n->pairings, id);
 }
 
+static void on_peer_up(void *ctx, const struct px_peer_id *id)
+{
+    const struct node *n = ctx;
+    if (n->pairings != NULL)
+        px_pairings_peer_up(n->pairings, id);
+}
+
 /* Neither is needed to serve or to fetch: without them the node goes on. */
 static int start_state_db(struct node *n)
 {
@@ -331,6 +338,7 @@ static int start_peers(struct node *n)
         .monitor = n->monitor,
         .state = n->state,
         .guest = on_guest,
+        .peer_up = on_peer_up,
         .peer_gone = on_peer_gone,
         .peer_ready = on_peer_ready,
         .ctx = n,

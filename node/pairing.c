@@ -94,6 +94,8 @@ int px_pairings_commit(struct px_pairings *p, const struct px_peer_id *peer, con
         .own_key = p->config.own_key,
     };
     int err = px_pairing_commit(&c, ret);
+    int loaded = err == 0 ? px_allowlist_reload(p->config.allowlist) : 0;
+    (void)loaded; /* it has been logged, and a watch looks at the file as well */
     if (err == 0)
         px_log_event(p->config.log, PX_LOG_INFO, "pairing.paired",
                      PX_F_STR("peer", px_peer_id_format(peer, id)), PX_F_STR("name", ret->name));
@@ -182,6 +184,44 @@ int px_pairings_invite(struct px_pairings *p, const struct px_pairing_wish *wish
     return err;
 }
 
+/* ---- from a guest to a member ---- */
+
+bool px_pairings_is_settling(const struct px_pairings *p, const struct px_pairing_invite *i)
+{
+    return p->last.settling > 0 && memcmp(p->last.id, i->id, sizeof(i->id)) == 0;
+}
+
+static void settled(struct px_pairings *p)
+{
+    if (p->last.settling == 0)
+        return;
+    p->last.settling = 0;
+    p->last.connected = px_peers_is_member(p->config.peers, &p->last.joiner);
+    const struct px_pairing_invite *i = px_pairings_find(p, p->last.id);
+    if (i != NULL)
+        px_pairing_watchers_tell(p, i);
+}
+
+void px_pairings_used(struct px_pairings *p, const struct px_pairing_invite *i,
+                      const struct px_pairing_card *card, const struct px_pairing_written *written)
+{
+    settled(p); /* one waits at a time */
+    memcpy(p->last.id, i->id, sizeof(i->id));
+    memcpy(p->last.nix_key, card->nix_key, sizeof(card->nix_key));
+    p->last.written = *written;
+    p->last.joiner = i->joiner;
+    p->last.settling = PX_PAIRING_SETTLE_TICKS;
+    (void)px_pairings_changed(p, i); /* logged; the list says it already */
+}
+
+void px_pairings_peer_up(void *pairings, const struct px_peer_id *id)
+{
+    struct px_pairings *p = pairings;
+    if (px_peer_id_eq(&p->last.joiner, id))
+        settled(p);
+    px_pairing_go_peer_up(p, id);
+}
+
 int px_pairings_withdraw(struct px_pairings *p, struct px_pairing_invite *i)
 {
     int err = px_pairing_invite_withdraw(i, px_pairing_now());
@@ -213,6 +253,10 @@ static void on_tick(uv_timer_t *t)
 {
     struct px_pairings *p = t->data;
     tick_invites(p);
+    if (p->last.settling == 1)
+        settled(p);
+    else if (p->last.settling > 0)
+        p->last.settling--;
     px_pairing_go_tick(p);
     if (p->ticks % TICKS_PER_SEC == 0 && p->wrong > 0)
         p->wrong--;

@@ -46,9 +46,10 @@ json_t *px_pairing_invite_json(struct px_pairings *p, const struct px_pairing_in
     if (i->state == PX_INVITE_PENDING || i->state == PX_INVITE_USED)
         (void)json_object_set_new(o, "peer", json_string(px_peer_id_format(&i->joiner, peer)));
     if (i->state == PX_INVITE_USED && memcmp(p->last.id, i->id, sizeof(i->id)) == 0)
-        (void)json_object_update_new(
-            o, json_pack("{s:b, s:b, s:s}", "renamed", p->last.written.renamed, "key_name_taken",
-                         p->last.written.key_name_taken, "nix_key", p->last.nix_key));
+        (void)json_object_update_new(o, json_pack("{s:b, s:b, s:s, s:b}", "renamed",
+                                                  p->last.written.renamed, "key_name_taken",
+                                                  p->last.written.key_name_taken, "nix_key",
+                                                  p->last.nix_key, "connected", p->last.connected));
     if (g != NULL)
         (void)json_object_set_new(o, "sas", json_string(px_pairing_sas(&g->core, sas)));
     return o;
@@ -314,6 +315,8 @@ static void handle_wait(void *ctx, struct px_control_call *call)
 void px_pairing_watchers_tell(struct px_pairings *p, const struct px_pairing_invite *i)
 {
     struct px_pairing_watcher *next;
+    if (px_pairings_is_settling(p, i))
+        return;
     for (struct px_pairing_watcher *w = p->watchers; w != NULL; w = next) {
         next = w->next;
         if (memcmp(w->id, i->id, PX_INVITE_ID_LEN) != 0)
@@ -357,16 +360,17 @@ static void end_call(struct px_pairing_going *g)
     g->call = NULL;
 }
 
-void px_pairing_say_paired(struct px_pairing_going *g, const struct px_pairing_written *w)
+void px_pairing_say_paired(struct px_pairing_going *g, bool connected)
 {
     char id[PX_PEER_ID_TEXT_MAX];
-    px_pairing_say(g, "paired",
-                   json_pack("{s:s, s:s, s:b, s:b, s:o, s:o, s:s, s:b}", "peer",
-                             px_peer_id_format(&g->join.inviter, id), "name", w->name, "renamed",
-                             w->renamed, "known", w->known, "grants",
-                             px_control_grants_json(w->grants), "granted",
-                             px_control_grants_json(g->join.card.grants), "nix_key",
-                             g->join.card.nix_key, "key_name_taken", w->key_name_taken));
+    const struct px_pairing_written *w = &g->written;
+    px_pairing_say(
+        g, "paired",
+        json_pack("{s:s, s:s, s:b, s:b, s:o, s:o, s:s, s:b, s:b}", "peer",
+                  px_peer_id_format(&g->join.inviter, id), "name", w->name, "renamed", w->renamed,
+                  "known", w->known, "grants", px_control_grants_json(w->grants), "granted",
+                  px_control_grants_json(g->join.card.grants), "nix_key", g->join.card.nix_key,
+                  "key_name_taken", w->key_name_taken, "connected", connected));
     end_call(g);
 }
 

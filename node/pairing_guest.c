@@ -151,10 +151,7 @@ static void promote(struct px_pairing_guest *g)
         return;
     }
     snprintf(i->name, sizeof(i->name), "%s", written.name);
-    memcpy(g->p->last.id, i->id, sizeof(i->id));
-    memcpy(g->p->last.nix_key, g->card.nix_key, sizeof(g->card.nix_key));
-    g->p->last.written = written;
-    (void)px_pairings_changed(g->p, i); /* logged; the list says it already */
+    px_pairings_used(g->p, i, &g->card, &written);
     px_fault_point("inviter-used");
     send_done(g);
 }

@@ -29,12 +29,15 @@ struct px_pairing_going {
     struct px_pairing_wire wire;
     struct px_control_call *call; /* who waits for it; NULL: nobody (any more) */
     char seen[PX_AUTH_ADDR_MAX];
+    bool probing;          /* a link of before is asked whether it lives */
     bool dialled;          /* ops are with the peers */
     bool wire_open;        /* `ended` is still to come */
     bool verify, approved; /* as above */
     bool over;             /* the caller was told */
-    bool paired;           /* it went well */
     int linger;            /* ticks until the link is handed back */
+    /* it went well: ticks until that is told at the latest */
+    int settling;
+    struct px_pairing_written written;
 };
 
 struct px_pairing_watcher {
@@ -55,6 +58,9 @@ struct px_pairings {
         uint8_t id[PX_INVITE_ID_LEN];
         char nix_key[PX_PAIRING_KEY_MAX];
         struct px_pairing_written written;
+        struct px_peer_id joiner;
+        int settling; /* as above */
+        bool connected;
     } last;
     uv_timer_t tick;
     unsigned ticks; /* since the last look at stored joins */
@@ -63,6 +69,9 @@ struct px_pairings {
     void (*done)(void *ctx);
     void *done_ctx;
 };
+
+/* In ticks of 250 ms: a new member's link is waited for before people are told `paired`. */
+#define PX_PAIRING_SETTLE_TICKS 12
 
 /* pairing.c */
 int64_t px_pairing_now(void); /* wall seconds */
@@ -94,6 +103,11 @@ PX_MUST_CHECK int px_pairings_commit(struct px_pairings *p, const struct px_peer
                                      const char *name, const struct px_pairing_card *card,
                                      const char *seen, uint32_t grants,
                                      struct px_pairing_written *ret);
+/* The invite is used; those who wait for it are told when the joiner's link is up, or soon. */
+void px_pairings_used(struct px_pairings *p, const struct px_pairing_invite *i,
+                      const struct px_pairing_card *card, const struct px_pairing_written *written);
+/* Is it the invite whose joiner is still waited for? */
+bool px_pairings_is_settling(const struct px_pairings *p, const struct px_pairing_invite *i);
 /* After each end of something: finishes px_pairings_close when nothing is left. */
 void px_pairings_check_closed(struct px_pairings *p);
 
@@ -116,6 +130,7 @@ PX_MUST_CHECK int px_pairing_go(struct px_pairings *p, const struct px_pairing_j
 PX_MUST_CHECK int px_pairing_go_answer(struct px_pairings *p, const uint8_t id[PX_INVITE_ID_LEN],
                                        bool yes);
 void px_pairing_go_tick(struct px_pairings *p);
+void px_pairing_go_peer_up(struct px_pairings *p, const struct px_peer_id *id);
 void px_pairing_go_abort(struct px_pairings *p);
 /* Tries stored joins that are not under way. */
 void px_pairing_go_resume(struct px_pairings *p);
@@ -127,7 +142,7 @@ void px_pairing_watchers_tell(struct px_pairings *p, const struct px_pairing_inv
 void px_pairing_watchers_abort(struct px_pairings *p);
 /* Progress and end of a join. */
 void px_pairing_say(struct px_pairing_going *g, const char *state, json_t *owned_more);
-void px_pairing_say_paired(struct px_pairing_going *g, const struct px_pairing_written *w);
+void px_pairing_say_paired(struct px_pairing_going *g, bool connected);
 void px_pairing_say_failed(struct px_pairing_going *g, int err);
 
 #endif

@@ -6,7 +6,7 @@
 #include "node/fault_point.h"
 #include "node/pairing_internal.h"
 
-enum { LINGER_TICKS = 8 }; /* for the allowlist to be read again */
+enum { LINGER_TICKS = 8 }; /* for a refusal to arrive */
 
 /* ---- ends ---- */
 
@@ -14,7 +14,7 @@ static void free_if_over(struct px_pairing_going *g)
 {
     struct px_pairings *p = g->p;
     struct px_pairing_going **at = &p->going;
-    if (!g->over || g->dialled || g->wire_open)
+    if (!g->over || g->dialled || g->wire_open || g->probing || g->settling > 0)
         return;
     while (*at != g)
         at = &(*at)->next;
@@ -27,9 +27,11 @@ static void free_if_over(struct px_pairing_going *g)
 
 static void hand_back(struct px_pairing_going *g)
 {
+    if (g->probing)
+        px_peers_ping_cancel(g->p->config.peers, g);
     if (g->dialled)
         px_peers_end_guest(g->p->config.peers, g);
-    g->dialled = false;
+    g->probing = g->dialled = false;
     free_if_over(g);
 }
 
@@ -145,24 +147,48 @@ static void on_welcome(struct px_pairing_going *g, struct px_slice body)
         fail(g, PX_EPAIR_REJECTED); /* nobody is there to compare */
 }
 
+/* g may be gone afterwards. */
+static void settled(struct px_pairing_going *g)
+{
+    g->settling = 0;
+    px_pairing_say_paired(g, px_peers_is_member(g->p->config.peers, &g->join.inviter));
+    free_if_over(g);
+}
+
+/* One of them at least had the other for a guest when the link was made: another one is made at
+ * once, and the people are told when it is there. */
+static void settle(struct px_pairing_going *g)
+{
+    g->over = true;
+    g->settling = PX_PAIRING_SETTLE_TICKS;
+    forget(g);
+    px_pairing_wire_end(&g->wire);
+    hand_back(g);
+    px_peers_renew(g->p->config.peers, &g->join.inviter);
+}
+
+void px_pairing_go_peer_up(struct px_pairings *p, const struct px_peer_id *id)
+{
+    struct px_pairing_going *next;
+    for (struct px_pairing_going *g = p->going; g != NULL; g = next) {
+        next = g->next;
+        if (g->settling > 0 && px_peer_id_eq(&g->join.inviter, id))
+            settled(g);
+    }
+}
+
 static void on_done(struct px_pairing_going *g, struct px_slice body)
 {
-    struct px_pairing_written written;
     int err = px_pairing_read_done(&g->core, body);
     px_fault_point("joiner-done");
     if (err == 0)
         err = px_pairings_commit(g->p, &g->join.inviter, g->join.name, &g->join.card, g->seen,
-                                 g->join.grants, &written);
+                                 g->join.grants, &g->written);
     px_fault_point("joiner-written");
-    if (err != 0) {
+    if (err != 0)
         fail(g, err);
-        return;
-    }
-    g->over = g->paired = true;
-    forget(g);
-    px_pairing_say_paired(g, &written);
-    px_pairing_wire_end(&g->wire);
-    g->linger = LINGER_TICKS; /* the link becomes that of a listed peer */
+    else
+        settle(g);
 }
 
 static void on_message(void *ctx, struct px_slice body)
@@ -267,15 +293,48 @@ static void make_way(struct px_pairings *p, const struct px_peer_id *inviter)
             continue;
         if (!g->over)
             fail(g, PX_ECANCELED);
-        else if (g->over && g->dialled)
+        else if (g->settling > 0)
+            settled(g);
+        else if (g->dialled)
             hand_back(g);
     }
+}
+
+static int dial(struct px_pairing_going *g)
+{
+    const char *addrs[PX_INVITE_ADDRS_MAX];
+    for (size_t i = 0; i < g->join.addr_count; i++)
+        addrs[i] = g->join.addrs[i];
+    int err = px_peers_dial_guest(g->p->config.peers, &g->join.inviter, addrs, g->join.addr_count,
+                                  &guest_ops, g);
+    g->dialled = err == 0;
+    return err;
+}
+
+static void on_probed(void *ctx, int err, px_nsec rtt)
+{
+    struct px_pairing_going *g = ctx;
+    (void)rtt;
+    g->probing = false;
+    if (err == PX_ETIMEDOUT)
+        px_peers_renew(g->p->config.peers, &g->join.inviter);
+    err = dial(g);
+    if (err != 0)
+        fail(g, err);
+}
+
+/* The other side may have begun anew, or be elsewhere, and its link of before not have noticed: it
+ * is asked before it is relied upon. */
+static int probe_or_dial(struct px_pairing_going *g)
+{
+    g->probing = px_peers_ping(g->p->config.peers, &g->join.inviter, PX_PAIRING_PROBE_TIME,
+                               on_probed, g) == 0;
+    return g->probing ? 0 : dial(g);
 }
 
 int px_pairing_go(struct px_pairings *p, const struct px_pairing_join *join, bool resumed,
                   struct px_control_call *call)
 {
-    const char *addrs[PX_INVITE_ADDRS_MAX];
     size_t count = 0;
     if (!resumed)
         make_way(p, &join->inviter);
@@ -289,16 +348,12 @@ int px_pairing_go(struct px_pairings *p, const struct px_pairing_join *join, boo
     g->p = p;
     memcpy(&g->join, join, sizeof(g->join));
     g->approved = resumed; /* it was confirmed already, or would not be stored */
-    for (size_t i = 0; i < join->addr_count; i++)
-        addrs[i] = g->join.addrs[i];
-    int err = px_peers_dial_guest(p->config.peers, &join->inviter, addrs, join->addr_count,
-                                  &guest_ops, g);
+    int err = probe_or_dial(g);
     if (err != 0) {
         px_wipe(&g->join, sizeof(g->join));
         free(g);
         return err;
     }
-    g->dialled = true;
     g->call = call;
     g->next = p->going;
     p->going = g;
@@ -336,9 +391,9 @@ void px_pairing_go_tick(struct px_pairings *p)
     struct px_pairing_going *next;
     for (struct px_pairing_going *g = p->going; g != NULL; g = next) {
         next = g->next;
-        bool listed = px_authorized_keys_find(px_allowlist_keys(p->config.allowlist),
-                                              &g->join.inviter) != NULL;
-        if (g->over && g->dialled && (--g->linger <= 0 || (listed && g->paired)))
+        if (g->settling > 0 && --g->settling == 0)
+            settled(g);
+        else if (g->over && g->dialled && --g->linger <= 0)
             hand_back(g);
     }
 }
@@ -348,7 +403,9 @@ void px_pairing_go_abort(struct px_pairings *p)
     struct px_pairing_going *next;
     for (struct px_pairing_going *g = p->going; g != NULL; g = next) {
         next = g->next;
-        if (g->over)
+        if (g->settling > 0)
+            settled(g);
+        else if (g->over)
             hand_back(g);
         else
             fail(g, PX_ECANCELED);

@@ -41,16 +41,27 @@ check "without a daemon: join says so" run 8 join b 0400E3GT-N3GHJMCM-9R7X34TC-N
 for n in a b c; do start $n || { not_ok "$n starts" "$T/$n.log"; finish; }; done
 
 # ---- the ordinary way ----
+one=$(build a "$HERE/big.nix" --argstr tag one --arg mib 1) || { not_ok "a builds"; finish; }
+two=$(build b "$HERE/big.nix" --argstr tag two --arg mib 1) || { not_ok "b builds"; finish; }
+# asks NAME PATH: nix would keep a 404 for an hour, so nothing may be asked a second time here
+asks() {
+    local http="${1}_http"
+    curl -s -o /dev/null --max-time 10 -w '%{http_code}\n' "${!http}/$(basename "$2" | cut -c -32).narinfo" >"$T/status"
+    echo "$1: $(cat "$T/status")"
+    grep -qx 200 "$T/status"
+}
+state_of() { "$PEERIX" peers --home "$T/$1/home" "$2" --json | jq -r .state; }
 code=$(invite a --name bob)
 check "a code is one line of dashed groups" grep -qxE '([0-9A-HJKMNP-TV-Z]{8}-)+[0-9A-HJKMNP-TV-Z]{2,8}' <<<"$code"
 check "join: paired" run 0 join b "$code" --name alice
-check "join prints the lines for nix.conf" grep -qxE 'extra-trusted-public-keys = a-1:[^ ]+' "$T/run.out"
+check "paired means that b can ask at once" asks b "$one"
+check "and a can ask b" asks a "$two"
+cp "$T/run.out" "$T/join.out"
+check "join prints the lines for nix.conf" grep -qxE 'extra-trusted-public-keys = a-1:[^ ]+' "$T/join.out"
 check "both lists have the other with its grants" eval 'grants a b && grants b a'
 check "with the names that were asked for" eval 'grep -q "name=bob " "$T/a/home/authorized_keys" && grep -q "name=alice " "$T/b/home/authorized_keys"'
 check "and with addresses" eval 'grep -q "addr=$b_overlay " "$T/a/home/authorized_keys" && grep -q "addr=$a_overlay " "$T/b/home/authorized_keys"'
 check "they are connected" eval 'until_true 10 connected a bob && until_true 10 connected b alice'
-one=$(build a "$HERE/big.nix" --argstr tag one --arg mib 1) || { not_ok "a builds"; finish; }
-two=$(build b "$HERE/big.nix" --argstr tag two --arg mib 1) || { not_ok "b builds"; finish; }
 conf() { "$PEERIX" nix-conf --home "$T/$1/home" | sed -n "s/^extra-$2 = //p"; }
 fetch() { in_store "$1" "$(conf "$1" substituters)" "$(conf "$1" trusted-public-keys)" nix-store -r "$2"; }
 check "real nix on b fetches what a built, by the lines of nix-conf" fetch b "$one"
@@ -62,6 +73,22 @@ check "Nix can import what was paired" eval 'jq -e ".peers[\"$(node_id a)\"].\"n
 
 # ---- codes that are no good ----
 check "the same node may join again" run 0 join b "$code"
+check "and can ask at once" asks b "$one"
+: >"$T/a/home/authorized_keys"
+until_true 5 eval '[ "$("$PEERIX" auth list --home "$T/a/home" --json | jq ".peers | length")" = 0 ]'
+again=$(invite a --name bob)
+check "a node that was removed on one side only may come again" run 0 join b "$again"
+check "and both can ask at once" eval 'asks b "$one" && asks a "$two"'
+killed a; : >"$T/a/home/authorized_keys"; start a
+again=$(invite a --name bob)
+check "over a link that is dead" run 0 join b "$again"
+check "and both can ask at once, once more" eval 'asks b "$one" && asks a "$two"'
+setsid "$PEERIX" invite --home "$T/a/home" --wait --name bob --json >"$T/inv.json" 2>/dev/null </dev/null & inv=$!; PIDS+=($inv)
+until_true 5 grep -q '"code"' "$T/inv.json"
+join b "$(jq -r 'select(.code) | .code' "$T/inv.json")" --json >"$T/join.json" 2>/dev/null
+check "the joiner is told that they are connected" eval 'jq -se ".[-1] | .state == \"paired\" and .connected" "$T/join.json"'
+wait $inv; check "the inviter is told when they are" eval 'test $? = 0 && jq -se ".[-1] | .state == \"used\" and .connected" "$T/inv.json"'
+check "and their state is that of peers" eval '[ "$(state_of a bob)" = connected ] && [ "$(state_of b alice)" = connected ]'
 check "reuse by another node is refused" run 24 join c "$code"
 check "and says so" says "another node has used the invite"
 check "that left nothing" eval 'nothing a c && nothing c a'

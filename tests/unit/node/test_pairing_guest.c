@@ -12,6 +12,8 @@ struct world {
     uv_loop_t loop;
     struct px_home home;
     struct px_identity self;
+    struct px_allowlist *allowlist;
+    int reloads;
     struct px_pairings *p;
     struct fake_net *nets[8]; /* a link for each joiner */
     size_t net_count;
@@ -141,6 +143,31 @@ void px_peers_end_guest(struct px_peers *p, void *ctx)
     (void)p, (void)ctx;
 }
 
+static bool is_member;
+
+bool px_peers_is_member(struct px_peers *p, const struct px_peer_id *id)
+{
+    (void)p, (void)id;
+    return is_member;
+}
+
+void px_peers_renew(struct px_peers *p, const struct px_peer_id *id)
+{
+    (void)p, (void)id;
+}
+
+int px_peers_ping(struct px_peers *p, const struct px_peer_id *id, px_nsec timeout,
+                  void (*done)(void *ctx, int err, px_nsec rtt), void *ctx)
+{
+    (void)p, (void)id, (void)timeout, (void)done, (void)ctx;
+    return PX_EOFFLINE;
+}
+
+void px_peers_ping_cancel(struct px_peers *p, void *ctx)
+{
+    (void)p, (void)ctx;
+}
+
 void px_peers_keep_guest(struct px_peers *p, const struct px_peer_id *id, px_nsec time)
 {
     (void)p, (void)id, (void)time;
@@ -155,8 +182,14 @@ static const struct px_stream_ops *route(void *ctx, int64_t id, uint8_t type, vo
     return px_pairing_guest_stream(j->w->p, &j->net.b, id, ret_ctx);
 }
 
+static void on_list_changed(void *ctx)
+{
+    ((struct world *)ctx)->reloads++;
+}
+
 static void world_init(struct world *w)
 {
+    char path[PX_HOME_FILE_MAX];
     memset(w, 0, sizeof(*w));
     CHECK_OK(px_crypto_init());
     CHECK_INT(uv_loop_init(&w->loop), 0);
@@ -164,8 +197,14 @@ static void world_init(struct world *w)
     CHECK(mkdtemp(w->home.config_dir) != NULL);
     px_identity_generate(&px_system_rng, &w->self);
     binding_seen_by_inviter = 7;
-    const struct px_pairings_config c = {
-        .loop = &w->loop, .home = &w->home, .identity = &w->self, .network = "default"};
+    is_member = false;
+    px_home_config_path(&w->home, "authorized_keys", path);
+    CHECK_OK(px_allowlist_new(&w->loop, path, NULL, on_list_changed, w, &w->allowlist));
+    const struct px_pairings_config c = {.loop = &w->loop,
+                                         .home = &w->home,
+                                         .identity = &w->self,
+                                         .network = "default",
+                                         .allowlist = w->allowlist};
     CHECK_OK(px_pairings_new(&c, &w->p));
 }
 
@@ -199,6 +238,7 @@ static void world_end(struct world *w)
     px_pairings_close(w->p, on_closed, &w->closed);
     turn(w);
     CHECK(w->closed);
+    px_allowlist_close(w->allowlist);
     CHECK_INT(w->net_count, 0);
     (void)uv_run(&w->loop, UV_RUN_DEFAULT);
     CHECK_INT(uv_loop_close(&w->loop), 0);
@@ -304,9 +344,40 @@ TEST(a_joiner_with_the_code_is_written_down_only_after_confirm)
     CHECK_INT(j.core.state, PX_PAIRING_DONE);
     CHECK_INT(w.invite->state, PX_INVITE_USED);
     CHECK(is_written(&w));
+    CHECK_INT(w.reloads, 1); /* at once: the joiner comes back before a watch would tell */
+    CHECK_INT(px_allowlist_grants(w.allowlist, &j.id), PX_GRANT_CACHE);
     leave(&w, &j);
     CHECK(w.p->guests == NULL);
     world_end(&w);
+}
+
+TEST(who_waits_for_an_invite_hears_of_its_use_once_the_joiner_is_a_peer)
+{
+    struct world w;
+    struct joiner j;
+    const struct px_peer_id other = {.key = {99}};
+    for (int late = 0; late < 2; late++) {
+        world_init(&w);
+        invite(&w, false);
+        come(&w, &j);
+        say_hello(&w, &j);
+        say_confirm(&w, &j);
+        CHECK_INT(w.invite->state, PX_INVITE_USED);
+        CHECK(px_pairings_is_settling(w.p, w.invite));
+        px_pairings_peer_up(w.p, &other);
+        CHECK(px_pairings_is_settling(w.p, w.invite));
+        is_member = late == 0;
+        if (late == 0)
+            px_pairings_peer_up(w.p, &j.id);
+        (void)uv_timer_set_repeat(&w.p->tick, 1);
+        (void)uv_timer_again(&w.p->tick);
+        while (late == 1 && px_pairings_is_settling(w.p, w.invite))
+            (void)uv_run(&w.loop, UV_RUN_ONCE);
+        CHECK(!px_pairings_is_settling(w.p, w.invite));
+        CHECK_INT(w.p->last.connected, late == 0);
+        leave(&w, &j);
+        world_end(&w);
+    }
 }
 
 /* Somebody in the middle ends both links: the proof was made for another one. */
