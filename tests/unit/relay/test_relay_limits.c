@@ -4,6 +4,7 @@
 #include "relay/accounts.h"
 #include "relay/admission.h"
 #include "relay/client.h"
+#include "relay/registry.h"
 #include "tests/test.h"
 
 static struct px_peer_id peer(unsigned n)
@@ -77,6 +78,52 @@ TEST(all_members_together_fill_no_more_than_the_table)
     CHECK_INT(px_admission_invites(a), 0);
     CHECK_INT(invite(a, members, 1, 60 * PX_SEC), PX_RELAY_OK);
     px_admission_free(a);
+}
+
+/* --- the registry --- */
+
+static void on_record(void *ctx, const struct px_registry_entry *e, bool gone)
+{
+    (void)ctx, (void)e, (void)gone;
+}
+
+static enum px_relay_status put_record(struct px_registry *r, const struct px_identity *node,
+                                       unsigned space)
+{
+    char name[16];
+    struct px_buf bytes;
+    px_nsec ttl;
+    snprintf(name, sizeof(name), "space-%u", space);
+    const struct px_record said = {.sequence = 1, .name_space = px_slice_cstr(name)};
+    px_buf_init(&bytes, PX_RELAY_RECORD_MAX);
+    CHECK_OK(px_record_sign(node, &said, &bytes));
+    enum px_relay_status status =
+        px_registry_register(r, &node->id, said.name_space, px_buf_slice(&bytes), 0, PX_SEC, &ttl);
+    px_buf_deinit(&bytes);
+    return status;
+}
+
+TEST(all_nodes_together_fill_no_more_than_the_registry)
+{
+    static struct px_test_rng seed;
+    const struct px_registry_config config = {.rng = px_test_rng(&seed, 1), .changed = on_record};
+    const unsigned nodes = PX_REGISTRY_RECORDS_MAX / PX_REGISTRY_PER_PEER;
+    struct px_registry *r;
+    struct px_identity node;
+    CHECK_OK(px_crypto_init());
+    CHECK_OK(px_registry_new(&config, &r));
+    for (unsigned n = 0; n < nodes; n++) {
+        px_identity_generate(&config.rng, &node);
+        for (unsigned s = 0; s < PX_REGISTRY_PER_PEER; s++)
+            CHECK_INT(put_record(r, &node, (n * PX_REGISTRY_PER_PEER + s) % 97), PX_RELAY_OK);
+        if (n == 0)
+            CHECK_INT(put_record(r, &node, 98), PX_RELAY_RESOURCE_LIMIT_EXCEEDED);
+    }
+    CHECK_INT(px_registry_count(r), PX_REGISTRY_RECORDS_MAX);
+    px_identity_generate(&config.rng, &node);
+    CHECK_INT(put_record(r, &node, 1), PX_RELAY_RESOURCE_LIMIT_EXCEEDED);
+    CHECK_INT(px_registry_count(r), PX_REGISTRY_RECORDS_MAX);
+    px_registry_free(r);
 }
 
 /* --- accounts --- */
