@@ -6,6 +6,7 @@
 # and defines:              usage; install_files (everything below the prefix); tell (after an install);
 #                           verify_running; removed_words; and, if it likes, own_option, prepare, configure
 # shellcheck disable=SC2034,SC2154 # these variables are the script's, or for it
+unset CDPATH GREP_OPTIONS TAR_OPTIONS "${!PEERIX_@}" # what the caller's shell has set must not lead elsewhere
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 umask 022
@@ -42,7 +43,8 @@ lib_options() {
         shift
     done
     case "$prefix" in /*) ;; *) fail "--prefix must begin with /" ;; esac
-    case "$prefix$root" in *[[:space:]\|\&\\]*) fail "blanks and |, &, \\ in paths are not supported" ;; esac
+    case "$prefix" in *[!A-Za-z0-9/._+-]*) fail "--prefix: letters, digits and /._+- alone, as it goes into unit files" ;; esac
+    case "$root" in *[[:space:]\|\&\\]*) fail "blanks and |, &, \\ in paths are not supported" ;; esac
     [ "$root" != / ] || root=''
     [ -z "$root" ] || { mkdir -p "$root" && root=$(realpath "$root"); }
     ! live || [ "$(id -u)" = 0 ] || fail "run as root, or with --root DIR"
@@ -54,7 +56,12 @@ lib_options() {
 }
 
 # ---- install ----
-note() { grep -qxF -- "$*" "$work/manifest" || printf '%s\n' "$*" >>"$work/manifest"; }
+# Kept as it goes, too: an uninstall finds what there is whenever this was killed.
+note() {
+    ! grep -qxF -- "$*" "$work/manifest" || return 0
+    printf '%s\n' "$*" >>"$work/manifest"
+    [ ! -f "$root$manifest" ] || printf '%s\n' "$*" >>"$root$manifest"
+}
 # Makes a directory and remembers those that were not there, outermost first; also those that another of our
 # programs made, for it may be gone first.
 make_dir() { # PATH
@@ -69,10 +76,10 @@ make_dir() { # PATH
 }
 put() { # MODE SOURCE PATH
     make_dir "$(dirname "$3")"
+    note "file $1 $(sha256sum "$2" | cut -d ' ' -f 1) $3"
     # a new file and a rename: a running program must not be written over
     install -m "$1" "$2" "$root$3.new"
     mv -f "$root$3.new" "$root$3"
-    note "file $1 $(sha256sum "$root$3" | cut -d ' ' -f 1) $3"
 }
 put_output() { # PATH COMMAND…: of the program
     "$binary" "${@:2}" >"$work/output"
@@ -142,7 +149,8 @@ do_install() {
     check_binary
     : >"$work/manifest"
     make_dir "$share"
-    # from here on an uninstall finds what there is, also after a failure half way
+    cat "$work/manifest" >>"$root$manifest"
+    # a failure half way leaves a manifest in order
     trap 'keep_manifest; rm -rf "$work"' EXIT
     install_files
     if live; then
@@ -247,7 +255,7 @@ do_uninstall() {
     rm -rf "$root$config" "$root$state"
     cp "$root$manifest" "$work/manifest"
     while read -r kind rest; do
-        if [ "$kind" = file ]; then rm -f "$root${rest##* }"; fi
+        if [ "$kind" = file ]; then rm -f "$root${rest##* }" "$root${rest##* }.new"; fi
     done <"$work/manifest"
     rm -f "$root$manifest"
     # innermost first; one that holds something else by now stays

@@ -46,6 +46,18 @@ check "uninstall" pack uninstall
 check "nothing is left, and nothing else is gone" bash -c "diff '$T/before' <(cd '$R' && find . -printf '%p %y %m %s\n' | sort)"
 check "uninstalling what is not there fails" bash -c "! '$install_sh' uninstall --root '$R' --prefix /usr 2>/dev/null"
 check "a path with blanks is refused" bash -c "! '$install_sh' install --root '$T/a b' --binary '$PEERIX' 2>/dev/null"
+check "nor a prefix that unit files would read as something else" bash -c "! '$install_sh' install --root '$T/odd' --prefix '/opt/100%x' --binary '$PEERIX' 2>/dev/null"
+# a program that kills who installs it, half way
+cat >"$T/killer" <<'SH'
+#!/bin/sh
+case $1 in man) kill -9 "$PPID" ;; esac
+SH
+chmod 755 "$T/killer"
+killed() { "$install_sh" install --root "$T/half" --prefix /opt/x --binary "$T/killer" >/dev/null 2>&1; [ $? = 137 ] && [ -e "$T/half/opt/x/bin/peerix" ]; }
+check "an install is killed half way" killed
+check "uninstall takes away what it had made" bash -c "'$install_sh' uninstall --root '$T/half' --prefix /opt/x --purge && [ -z \"\$(find '$T/half' -mindepth 1)\" ]"
+mkdir -p "$T/evil/deploy/systemd"
+check "CDPATH leads nowhere else" bash -c "cd '$(dirname "$install_sh")/..' && CDPATH='$T/evil' bash deploy/install.sh install --root '$T/cd' --prefix /usr --binary '$PEERIX'"
 
 # ---- for real ----
 # An overlay over / in a mount namespace: all that is written lands in $T/view/up. A network namespace gives us
