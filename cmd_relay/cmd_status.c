@@ -14,6 +14,9 @@ static void print_text(const json_t *s)
            px_units_long(up != PX_NEVER ? up : 0, uptime), px_json_count(s, "pid"));
     printf("url           %s\n", px_json_text(s, "url"));
     printf("listens at    %s\n", px_json_text(s, "listen"));
+    if (px_json_text(s, "tcp")[0] != '\0')
+        printf("and, by TCP   %s, %" PRIu64 " connections\n", px_json_text(s, "tcp"),
+               px_json_count(s, "pipes"));
     printf("admits        %" PRIu64 " members%s\n", px_json_count(s, "members"),
            json_is_true(px_json_at(s, "open")) ? ", and strangers: it is open" : "");
     printf("nodes         %" PRIu64 " connected, %" PRIu64 " reservations\n",

@@ -8,6 +8,7 @@
 struct px_relay_config {
     char *network;
     char *listen;      /* UDP address */
+    char *tcp;         /* TCP address of pipes; "" for none */
     char *public_addr; /* HOST:PORT of the URL that is printed; "": the bound address */
     char *asn_file;    /* "" for none */
     char *metrics;     /* loopback TCP address */

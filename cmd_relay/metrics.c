@@ -64,6 +64,12 @@ static void put_nodes(struct px_metrics *m, const struct px_relay_server_stats *
         "Control frames that made no sense; each ended its link.", s->malformed);
     put(m, "peerix_relay_unheard_packets_total", PX_METRIC_COUNTER,
         "First packets of sources that were refused too often.", s->unheard);
+    put(m, "peerix_relay_pipes", PX_METRIC_GAUGE, "TCP connections of nodes without UDP.",
+        s->pipes);
+    put(m, "peerix_relay_refused_pipes_total", PX_METRIC_COUNTER,
+        "TCP connections closed unheard, too many at a time of their source.", s->pipes_refused);
+    put(m, "peerix_relay_pipe_dropped_packets_total", PX_METRIC_COUNTER,
+        "Datagrams dropped before a TCP connection that was too slow for them.", s->pipes_dropped);
     put(m, "peerix_relay_probes_total", PX_METRIC_COUNTER, "Dial-backs sent.", s->probes);
 }
 

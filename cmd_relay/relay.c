@@ -119,6 +119,8 @@ static int start_server(struct relay *r)
     r->open = config->open;
     px_relay_config_limits(config, &c.limits);
     int err = px_addr_parse(px_slice_cstr(config->listen), &c.listen);
+    if (err == 0 && config->tcp[0] != '\0')
+        err = px_addr_parse(px_slice_cstr(config->tcp), &c.tcp);
     return err != 0 ? err : px_relay_server_io_new(&c, &r->server);
 }
 
@@ -152,19 +154,30 @@ static const char *url_of(const struct relay *r, char out[PX_RELAY_URL_MAX])
 
 /* ---- the control socket ---- */
 
+/* "" if nothing listens there. */
+static const char *tcp_of(const struct relay *r, char out[PX_ADDR_TEXT_MAX])
+{
+    const struct px_addr *tcp = px_relay_server_io_tcp(r->server);
+    out[0] = '\0';
+    return tcp != NULL ? px_addr_format(tcp, out) : out;
+}
+
 static json_t *status_json(const struct relay *r)
 {
     struct px_relay_server_stats s;
     struct px_udp_stats udp;
     char url[PX_RELAY_URL_MAX], id[PX_PEER_ID_TEXT_MAX], addr[PX_ADDR_TEXT_MAX];
+    char tcp[PX_ADDR_TEXT_MAX];
     px_relay_server_io_stats(r->server, &s, &udp);
 #define N(v) (json_int_t)(v)
     return json_pack(
-        "{s:s, s:s, s:s, s:s, s:I, s:f, s:b, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:{s:I, s:I, s:I, "
+        "{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:f, s:b, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:{s:I, "
+        "s:I, s:I, "
         "s:I, s:I, s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I}}",
         "state", r->stopping ? "stopping" : "running", "peer",
         px_peer_id_format(&r->identity.id, id), "url", url_of(r, url), "listen",
-        px_addr_format(px_relay_server_io_local(r->server), addr), "pid", N(getpid()), "uptime",
+        px_addr_format(px_relay_server_io_local(r->server), addr), "tcp", tcp_of(r, tcp), "pipes",
+        N(s.pipes), "pid", N(getpid()), "uptime",
         (double)(px_now_io() - r->started_at) / (double)PX_SEC, "open", r->open, "version",
         PX_VERSION, "nodes", N(s.nodes), "unknown", N(s.unknown), "reservations", N(s.reservations),
         "records", N(s.records), "invites", N(s.invites), "members",
@@ -343,10 +356,11 @@ static int start(struct relay *r, const char **ret_part)
 static void announce_ready(const struct relay *r)
 {
     char url[PX_RELAY_URL_MAX], id[PX_PEER_ID_TEXT_MAX], addr[PX_ADDR_TEXT_MAX],
-        metrics[PX_ADDR_TEXT_MAX];
+        metrics[PX_ADDR_TEXT_MAX], tcp[PX_ADDR_TEXT_MAX];
     px_log_event(r->log, PX_LOG_INFO, "ready",
                  PX_F_STR("peer", px_peer_id_format(&r->identity.id, id)),
                  PX_F_STR("listen", px_addr_format(px_relay_server_io_local(r->server), addr)),
+                 PX_F_STR("tcp", tcp_of(r, tcp)),
                  PX_F_STR("metrics", px_addr_format(px_relay_metrics_local(r->metrics), metrics)),
                  PX_F_STR("url", url_of(r, url)), PX_F_STR("version", PX_VERSION),
                  PX_F_U64("pid", (uint64_t)getpid()));

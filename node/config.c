@@ -56,6 +56,12 @@ static void describe_enum(const char *allowed, struct px_buf *out)
     }
 }
 
+/* What `allowed` says of a PX_OPT_ADDR. */
+static bool addr_allows(const struct px_option *o, const char *word)
+{
+    return o->allowed != NULL && strcmp(o->allowed, word) == 0;
+}
+
 const char *px_option_describe(const struct px_option *o, char out[PX_OPTION_TEXT_MAX])
 {
     unsigned long long min = o->min, max = o->max;
@@ -80,8 +86,9 @@ const char *px_option_describe(const struct px_option *o, char out[PX_OPTION_TEX
         snprintf(out, PX_OPTION_TEXT_MAX, "a duration of %llu..%llu ms", min, max);
         break;
     case PX_OPT_ADDR:
-        snprintf(out, PX_OPTION_TEXT_MAX, "a%s numeric address like \"%s\"",
-                 o->allowed != NULL ? " loopback" : "", o->value);
+        snprintf(out, PX_OPTION_TEXT_MAX, "a%s numeric address like \"%s\"%s",
+                 addr_allows(o, "loopback") ? " loopback" : "", o->value,
+                 addr_allows(o, "none") ? ", or nothing" : "");
         break;
     case PX_OPT_ENUM:
         px_buf_init(&words, PX_OPTION_TEXT_MAX - 1);
@@ -169,7 +176,9 @@ static int set_bool(struct px_config *c, const struct px_option *o, struct px_sl
 static int set_addr(struct px_config *c, const struct px_option *o, struct px_slice text)
 {
     struct px_addr a;
-    if (px_addr_parse(text, &a) != 0 || (o->allowed != NULL && !px_addr_is_loopback(&a)))
+    bool none = addr_allows(o, "none") && text.len == 0;
+    if (!none &&
+        (px_addr_parse(text, &a) != 0 || (addr_allows(o, "loopback") && !px_addr_is_loopback(&a))))
         return PX_EPARSE;
     return set_string(c, o, text);
 }

@@ -16,7 +16,7 @@ enum px_option_type {
     PX_OPT_BOOL,
     PX_OPT_UINT,
     PX_OPT_MSEC, /* a number of milliseconds, or with unit: 250ms, 5s, 2m, 1h */
-    PX_OPT_ADDR, /* IP:PORT; `allowed` "loopback": no other */
+    PX_OPT_ADDR, /* IP:PORT; `allowed` "loopback": no other; "none": or nothing */
     PX_OPT_ENUM, /* one of `allowed`, separated by | */
     PX_OPT_KEYS, /* a list of Nix public keys; file and flags append to the default */
     PX_OPT_HOSTS /* a list of HOST:PORT, at most `max` */

@@ -298,12 +298,14 @@ void px_relay_session_leave(struct px_relay_session *n, px_nsec now)
     free(n);
 }
 
-void px_relay_session_moved(struct px_relay_session *n, const struct px_addr *remote, px_nsec now)
+void px_relay_session_moved(struct px_relay_session *n, const struct px_addr *remote, bool udp,
+                            px_nsec now)
 {
     n->server->now = now;
-    if (px_addr_eq(&n->remote, remote))
+    if (n->udp == udp && px_addr_eq(&n->remote, remote))
         return;
     n->remote = *remote;
+    n->udp = udp;
     px_relay_tell_observed(n, 0);
 }
 

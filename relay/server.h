@@ -82,7 +82,10 @@ struct px_relay_server_stats {
     struct px_circuits_stats circuits;
     size_t nodes, unknown, limited, reservations, records, invites, watches;
     uint64_t requests, rate_limited, refused, malformed, probes;
-    uint64_t unheard; /* the shell's: first packets of sources that were refused too often */
+    /* the shell's */
+    uint64_t unheard; /* first packets of sources that were refused too often */
+    size_t pipes;     /* open ones, TLS or not yet */
+    uint64_t pipes_refused, pipes_dropped; /* connections; datagrams from the queues */
 };
 
 PX_MUST_CHECK int px_relay_server_new(const struct px_relay_server_config *config, px_nsec now,
@@ -94,7 +97,8 @@ void px_relay_server_free(struct px_relay_server *s);
 bool px_relay_server_hears(const struct px_relay_server *s, const struct px_peer_id *id,
                            px_nsec now);
 /* A node's link is up. `conn` is given to the ops; `binding` is its link's; `remote`
- * is where it comes from, `udp` tells whether relay packets go there. PX_ENOMEM. */
+ * is where it comes from, `udp` tells whether by UDP: otherwise its port means nothing. PX_ENOMEM.
+ */
 PX_MUST_CHECK int px_relay_server_join(struct px_relay_server *s, void *conn,
                                        const struct px_peer_id *id,
                                        const uint8_t binding[PX_CIRCUIT_BINDING_LEN],
@@ -106,7 +110,8 @@ void px_relay_session_ready(struct px_relay_session *n, px_nsec now);
 void px_relay_session_leave(struct px_relay_session *n, px_nsec now);
 /* One frame's body from the node. */
 void px_relay_session_input(struct px_relay_session *n, struct px_slice body, px_nsec now);
-void px_relay_session_moved(struct px_relay_session *n, const struct px_addr *remote, px_nsec now);
+void px_relay_session_moved(struct px_relay_session *n, const struct px_addr *remote, bool udp,
+                            px_nsec now);
 
 /* As px_circuits_input. */
 size_t px_relay_server_packets(struct px_relay_server *s, const struct px_path *path, uint8_t *data,

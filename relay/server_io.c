@@ -16,6 +16,7 @@ struct px_relay_server_io {
     struct px_relay_server_io_config config;
     struct px_overlay_io *overlay;
     struct px_relay_server *server;
+    struct px_tls_pipes *pipes;
     struct px_udp *probe;
     struct px_knock *knock;
     uint64_t unheard; /* Initials not given to QUIC */
@@ -33,6 +34,7 @@ struct conn {
     struct px_relay_server_io *io;
     struct px_link *link;
     struct px_relay_session *session;
+    struct px_addr pipe;              /* that it comes through; no address: it comes by UDP */
     struct px_control_stream *stream; /* NULL before it opened one, and after its end */
 };
 
@@ -116,21 +118,44 @@ static int on_authorize(void *ctx, const struct px_peer_id *id)
     return px_relay_server_hears(io->server, id, px_now_io()) ? 0 : PX_EUNLISTED;
 }
 
+/* Where a link or packet comes from as far as sources are counted; false: not by UDP. */
+static bool seen_at(const struct px_relay_server_io *io, const struct px_addr *remote,
+                    struct px_addr *ret)
+{
+    *ret = *remote;
+    if (px_addr_is_pipe(remote) && !px_tls_pipes_peer(io->pipes, remote, ret))
+        memset(ret, 0, sizeof(*ret));
+    return !px_addr_is_pipe(remote);
+}
+
+/* SPEC relay-tls §5: a pipe is proved while a link of an authenticated node is on it */
+static void note_pipe(struct conn *c, const struct px_addr *remote)
+{
+    static const struct px_addr none;
+    px_tls_pipes_set_proved(c->io->pipes, &c->pipe, false);
+    c->pipe = px_addr_is_pipe(remote) ? *remote : none;
+    px_tls_pipes_set_proved(c->io->pipes, &c->pipe, true);
+}
+
 static void on_up(void *ctx, struct px_link *link)
 {
     struct px_relay_server_io *io = ctx;
     uint8_t binding[PX_LINK_BINDING_LEN];
     struct px_path path;
+    struct px_addr from;
     struct conn *c = calloc(1, sizeof(*c));
     if (c != NULL) {
         c->io = io;
         c->link = link;
         px_link_binding(link, binding);
         px_link_path(link, &path);
-        if (px_relay_server_join(io->server, c, px_link_peer(link), binding, &path.remote, true,
+        bool udp = seen_at(io, &path.remote, &from);
+        if (px_relay_server_join(io->server, c, px_link_peer(link), binding, &from, udp,
                                  px_now_io(), &c->session) != 0) {
             free(c);
             c = NULL;
+        } else {
+            note_pipe(c, &path.remote);
         }
         px_wipe(binding, sizeof(binding));
     }
@@ -149,6 +174,7 @@ static void on_down(void *ctx, struct px_link *link, int err, bool by_peer, bool
     if (c == NULL)
         return;
     px_relay_session_leave(c->session, px_now_io());
+    px_tls_pipes_set_proved(c->io->pipes, &c->pipe, false);
     free(c);
 }
 
@@ -164,12 +190,14 @@ static void on_refused(void *ctx, const struct px_addr *remote, const struct px_
 {
     struct px_relay_server_io *io = ctx;
     char peer[PX_PEER_ID_TEXT_MAX] = "-", addr[PX_ADDR_TEXT_MAX];
+    struct px_addr from;
+    (void)seen_at(io, remote, &from);
     if (is_knock(err) && !by_peer)
-        px_knock_refused(io->knock, remote, px_now_io());
+        px_knock_refused(io->knock, &from, px_now_io());
     if (id != NULL)
         px_peer_id_format(id, peer);
     px_log_event(io->config.log, PX_LOG_WARN, "link.refused", PX_F_STR("peer", peer),
-                 PX_F_STR("addr", px_addr_format(remote, addr)), PX_F_ERR(err),
+                 PX_F_STR("addr", px_addr_format(&from, addr)), PX_F_ERR(err),
                  PX_F_STR("by", by_peer ? "peer" : "us"));
 }
 
@@ -203,10 +231,14 @@ static void on_path_changed(void *ctx, struct px_link *link)
 {
     struct conn *c = px_link_user(link);
     struct px_path path;
+    struct px_addr from;
     (void)ctx;
+    if (c == NULL)
+        return;
     px_link_path(link, &path);
-    if (c != NULL)
-        px_relay_session_moved(c->session, &path.remote, px_now_io());
+    bool udp = seen_at(c->io, &path.remote, &from);
+    px_relay_session_moved(c->session, &from, udp, px_now_io());
+    note_pipe(c, &path.remote);
 }
 
 static const struct px_overlay_ops overlay_ops = {
@@ -225,15 +257,17 @@ static size_t on_batch(void *ctx, const struct px_path *path, unsigned ecn, uint
 {
     struct px_relay_server_io *io = ctx;
     struct px_circuits_out out;
+    struct px_addr from;
     if (!px_relay_is_packet(data[0])) {
-        if (px_knock_allows(io->knock, &path->remote, data[0], px_now_io()))
+        (void)seen_at(io, &path->remote, &from);
+        if (px_knock_allows(io->knock, &from, data[0], px_now_io()))
             return 0;
         io->unheard++;
         return PX_MIN(segment, len);
     }
     size_t n = px_relay_server_packets(io->server, path, data, len, segment, px_now_io(), &out);
     if (out.path != NULL) /* a full socket drops, as any router does */
-        (void)!px_udp_send(px_overlay_io_udp(io->overlay), out.path, ecn, out.data, out.segment);
+        (void)!px_overlay_io_send(io->overlay, out.path, ecn, out.data, out.segment);
     return n;
 }
 
@@ -311,6 +345,8 @@ static void close_now(struct px_relay_server_io *io)
         return;
     }
     px_overlay_io_close(overlay, on_overlay_closed, io);
+    px_tls_pipes_close(io->pipes); /* with the last words of the links in them */
+    io->pipes = NULL;
 }
 
 static void on_last_words_said(uv_timer_t *t)
@@ -337,6 +373,20 @@ void px_relay_server_io_stop(struct px_relay_server_io *io, px_nsec left, void (
     uv_timer_start(&io->stop, io->stopping ? on_last_words_said : on_stop,
                    io->stopping ? 0 : left / PX_MSEC, 0);
     io->stopping = true;
+}
+
+static int start_pipes(struct px_relay_server_io *io)
+{
+    const struct px_relay_server_io_config *c = &io->config;
+    char addr[PX_ADDR_TEXT_MAX];
+    int err = px_tls_pipes_new(c->loop, io->overlay, c->log, &io->pipes);
+    if (err != 0 || c->tcp.family == PX_ADDR_NONE)
+        return err;
+    err = px_tls_pipes_listen(io->pipes, &c->tcp);
+    if (err != 0 && err != PX_ENOMEM)
+        px_log_event(c->log, PX_LOG_WARN, "relay.no_tcp",
+                     PX_F_STR("addr", px_addr_format(&c->tcp, addr)), PX_F_ERR(err));
+    return err == PX_ENOMEM ? err : 0;
 }
 
 static int start(struct px_relay_server_io *io)
@@ -369,7 +419,7 @@ static int start(struct px_relay_server_io *io)
         err = px_overlay_io_new(c->loop, &c->listen, &overlay, &io->overlay);
     if (err == 0)
         px_overlay_io_set_batch(io->overlay, on_batch, io);
-    return err;
+    return err == 0 ? start_pipes(io) : err;
 }
 
 int px_relay_server_io_new(const struct px_relay_server_io_config *config,
@@ -400,6 +450,11 @@ const struct px_addr *px_relay_server_io_local(const struct px_relay_server_io *
     return px_udp_local(px_overlay_io_udp(io->overlay));
 }
 
+const struct px_addr *px_relay_server_io_tcp(const struct px_relay_server_io *io)
+{
+    return io->pipes != NULL ? px_tls_pipes_local(io->pipes) : NULL;
+}
+
 void px_relay_server_io_recheck(struct px_relay_server_io *io, bool open)
 {
     if (io->overlay != NULL)
@@ -417,6 +472,12 @@ void px_relay_server_io_stats(const struct px_relay_server_io *io,
                               struct px_relay_server_stats *ret, struct px_udp_stats *ret_udp)
 {
     px_relay_server_stats(io->server, ret);
+    struct px_tls_pipes_numbers pipes = {0};
+    if (io->pipes != NULL)
+        px_tls_pipes_numbers(io->pipes, &pipes);
     ret->unheard = io->unheard;
+    ret->pipes = pipes.open;
+    ret->pipes_refused = pipes.refused;
+    ret->pipes_dropped = pipes.dropped;
     px_udp_stats(px_overlay_io_udp(io->overlay), ret_udp);
 }

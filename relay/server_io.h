@@ -1,4 +1,5 @@
-/* The relay server on a libuv loop: one UDP socket for links and packets, one to probe from. */
+/* The relay server on a libuv loop: one UDP socket for links and packets, one to probe from, and a
+ * TCP port for pipes (docs/spec/relay-tls.md). */
 #ifndef PX_RELAY_SERVER_IO_H
 #define PX_RELAY_SERVER_IO_H
 
@@ -6,6 +7,7 @@
 #include "proto/base/log.h"
 #include "relay/server.h"
 #include "transport/overlay_io.h"
+#include "transport/tls_pipes_io.h"
 
 struct px_relay_server_io;
 
@@ -14,6 +16,7 @@ struct px_relay_server_io_config {
     const struct px_log *log;           /* borrowed: admissions, refusals, ends */
     const struct px_identity *identity; /* borrowed */
     struct px_addr listen;
+    struct px_addr tcp;                   /* for pipes; no address: none */
     struct px_slice network;              /* copied */
     const struct px_relay_store *store;   /* borrowed; may be NULL */
     const struct px_asn_table *asn_table; /* borrowed; may be NULL */
@@ -23,10 +26,13 @@ struct px_relay_server_io_config {
     void *ctx;
 };
 
-/* PX_EADDR & co. from the socket; what the store says. */
+/* PX_EADDR & co. from the socket; what the store says. Without its TCP port, for whatever reason,
+ * the relay serves all the same; the log tells. */
 PX_MUST_CHECK int px_relay_server_io_new(const struct px_relay_server_io_config *config,
                                          struct px_relay_server_io **ret);
 const struct px_addr *px_relay_server_io_local(const struct px_relay_server_io *io);
+/* Of the TCP port; NULL if there is none. */
+const struct px_addr *px_relay_server_io_tcp(const struct px_relay_server_io *io);
 /* Members, or whether it is open, changed. */
 void px_relay_server_io_recheck(struct px_relay_server_io *io, bool open);
 void px_relay_server_io_set_limits(struct px_relay_server_io *io,

@@ -59,12 +59,13 @@ void px_relay_on_reserve(struct px_relay_session *n, const struct px_relay_msg *
 {
     struct px_relay_server *s = n->server;
     struct px_relay_msg out = {.type = PX_RELAY_MSG_RESERVED,
-                               .keys = PX_RELAY_BIT(PX_RELAY_K_CLASS) |
-                                       PX_RELAY_BIT(PX_RELAY_K_ADDRESS),
+                               .keys = PX_RELAY_BIT(PX_RELAY_K_CLASS),
                                .request = m->request,
                                .status = reserve(n),
                                .address = n->remote,
                                .class = n->class};
+    if (n->udp)
+        out.keys |= PX_RELAY_BIT(PX_RELAY_K_ADDRESS);
     if (out.status == PX_RELAY_OK) {
         n->reserved_until = s->now + s->config.limits.reservation_ttl;
         px_relay_wake_at(n, n->reserved_until);
@@ -92,13 +93,16 @@ void px_relay_tell_observed(struct px_relay_session *n, uint32_t request)
                                    .keys = request == 0 ? 0 : PX_RELAY_BIT(PX_RELAY_K_REQUEST),
                                    .request = request,
                                    .address = n->remote};
-    if (n->remote.family != PX_ADDR_NONE)
+    if (n->udp && n->remote.family != PX_ADDR_NONE) /* SPEC relay-tls §6 */
         px_relay_send(n, &m);
 }
 
 void px_relay_on_observe(struct px_relay_session *n, const struct px_relay_msg *m)
 {
-    px_relay_tell_observed(n, m->request);
+    if (n->udp)
+        px_relay_tell_observed(n, m->request);
+    else
+        px_relay_reply(n, m, PX_RELAY_NOT_FOUND);
 }
 
 /* ---- dial-back ---- */

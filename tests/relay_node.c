@@ -12,7 +12,7 @@ static void on_packet(void *ctx, struct px_slice packet)
 {
     struct relay_node *n = ctx;
     if (n->io != NULL)
-        (void)!px_udp_send(px_overlay_io_udp(n->io), &n->path, 0, packet, packet.len);
+        (void)!px_overlay_io_send(n->io, &n->path, 0, packet, packet.len);
 }
 
 static void on_frame(void *ctx, struct px_slice body)
@@ -43,6 +43,7 @@ static void on_up(void *ctx, struct px_link *link)
     uint8_t binding[PX_LINK_BINDING_LEN];
     n->link = link;
     px_link_path(link, &n->path);
+    px_tls_pipes_set_proved(n->pipes, &n->path.remote, true);
     if (px_control_stream_open(link, &stream_ops, n, &n->stream) != 0) {
         px_link_close(link, PX_CLOSE_INTERNAL);
         return;
@@ -64,10 +65,11 @@ static void on_path_changed(void *ctx, struct px_link *link)
 static void on_down(void *ctx, struct px_link *link, int err, bool by_peer, bool was_up)
 {
     struct relay_node *n = ctx;
-    (void)link;
     (void)by_peer;
-    (void)was_up;
-    n->link = NULL;
+    if (was_up && link != n->link) /* another one took over */
+        return;
+    if (link == n->link)
+        n->link = NULL;
     if (n->link_changed != NULL)
         n->link_changed(n, false, err);
 }
@@ -135,6 +137,29 @@ int relay_node_dial(struct relay_node *n)
     return px_overlay_io_dial(n->io, &n->relay, &n->relay_addr, n, &link);
 }
 
+static void on_pipe_open(void *ctx)
+{
+    struct relay_node *n = ctx;
+    struct px_link *link;
+    int err = px_overlay_io_dial(n->io, &n->relay, &n->pipe, n, &link);
+    if (err != 0 && n->link_changed != NULL)
+        n->link_changed(n, false, err);
+}
+
+static void on_pipe_closed(void *ctx, int err)
+{
+    struct relay_node *n = ctx;
+    if (n->link_changed != NULL)
+        n->link_changed(n, false, err);
+}
+
+static const struct px_tls_pipes_ops pipe_ops = {on_pipe_open, on_pipe_closed};
+
+int relay_node_dial_pipe(struct relay_node *n, const struct px_addr *tcp)
+{
+    return px_tls_pipes_dial(n->pipes, tcp, "", &pipe_ops, n, &n->pipe);
+}
+
 int relay_node_start(struct relay_node *n, uv_loop_t *loop, const struct px_peer_id *relay,
                      const struct px_addr *addr, const char *network,
                      const struct px_relay_client_ops *ops, bool reserve)
@@ -163,6 +188,8 @@ int relay_node_start(struct relay_node *n, uv_loop_t *loop, const struct px_peer
     int err = px_relay_client_new(&client, &n->client);
     if (err == 0)
         err = px_overlay_io_new(loop, &any, &overlay, &n->io);
+    if (err == 0)
+        err = px_tls_pipes_new(loop, n->io, NULL, &n->pipes);
     if (err == 0) {
         px_overlay_io_set_batch(n->io, on_batch, n);
         err = relay_node_dial(n);
@@ -183,7 +210,7 @@ void relay_node_send(struct relay_node *n, struct px_relay_leg *leg, struct px_s
 int relay_node_send_batch(struct relay_node *n, struct px_relay_leg *leg, struct px_slice packets,
                           size_t segment)
 {
-    int err = px_udp_send(px_overlay_io_udp(n->io), &n->path, 0, packets, segment);
+    int err = px_overlay_io_send(n->io, &n->path, 0, packets, segment);
     if (err == 0)
         px_relay_leg_sent(leg, px_now_io());
     return err;
@@ -193,7 +220,9 @@ void relay_node_close(struct relay_node *n)
 {
     if (n->io != NULL)
         px_overlay_io_close(n->io, NULL, NULL);
+    px_tls_pipes_close(n->pipes);
     n->io = NULL;
+    n->pipes = NULL;
     uv_close((uv_handle_t *)&n->timer, NULL);
     uv_close((uv_handle_t *)&n->arm, NULL);
     px_relay_client_free(n->client);

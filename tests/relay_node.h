@@ -5,7 +5,7 @@
 
 #include "relay/client.h"
 #include "relay/control_stream.h"
-#include "transport/overlay_io.h"
+#include "transport/tls_pipes_io.h"
 
 struct relay_node {
     uv_loop_t *loop;
@@ -13,6 +13,8 @@ struct relay_node {
     struct px_peer_id relay;
     struct px_addr relay_addr;
     struct px_overlay_io *io;
+    struct px_tls_pipes *pipes;
+    struct px_addr pipe; /* the one dialled last */
     struct px_link *link;
     struct px_control_stream *stream;
     struct px_relay_client *client;
@@ -33,6 +35,8 @@ PX_MUST_CHECK int relay_node_start(struct relay_node *n, uv_loop_t *loop,
                                    const char *network, const struct px_relay_client_ops *ops,
                                    bool reserve);
 PX_MUST_CHECK int relay_node_dial(struct relay_node *n);
+/* Opens a pipe to that TCP address and dials through it. */
+PX_MUST_CHECK int relay_node_dial_pipe(struct relay_node *n, const struct px_addr *tcp);
 /* A payload through an open leg. */
 void relay_node_send(struct relay_node *n, struct px_relay_leg *leg, struct px_slice payload);
 /* Packets of `segment` bytes, headers included. PX_EAGAIN when the socket is full. */

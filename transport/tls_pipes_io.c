@@ -41,6 +41,7 @@ struct pipe {
     struct px_addr addr, peer;
     struct px_tls_pipe_io *io;
     bool ours;
+    unsigned links; /* authenticated ones on it */
     const struct px_tls_pipes_ops *ops; /* of those we opened */
     void *ctx;
 };
@@ -341,6 +342,13 @@ void px_tls_pipes_set_proved(struct px_tls_pipes *set, const struct px_addr *pip
 {
     struct pipe *p = find(set, pipe);
     if (p == NULL)
+        return;
+    px_assert(proved || p->links > 0);
+    if (proved)
+        p->links++;
+    else
+        p->links--;
+    if (p->links != (proved ? 1 : 0)) /* another one is on it */
         return;
     px_tls_pipe_io_set_proved(p->io, proved);
     px_list_remove(&p->node);

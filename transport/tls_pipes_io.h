@@ -43,7 +43,7 @@ PX_MUST_CHECK int px_tls_pipes_dial(struct px_tls_pipes *set, const struct px_ad
 /* Ends a pipe; unknown ones are gone already. */
 void px_tls_pipes_hang_up(struct px_tls_pipes *set, const struct px_addr *pipe);
 
-/* An authenticated link is on this pipe, or is no more. */
+/* An authenticated link came to this pipe (true), or left it; it is proved while there is any. */
 void px_tls_pipes_set_proved(struct px_tls_pipes *set, const struct px_addr *pipe, bool proved);
 /* The TCP address at its other end; false for what is no living pipe. */
 bool px_tls_pipes_peer(const struct px_tls_pipes *set, const struct px_addr *pipe,

@@ -10,7 +10,7 @@ METRICS=127.0.0.1:$((20000 + RANDOM % 20000))
 
 relay_start() { # [OPTIONS]
     : >"$T/relay.log"
-    "$RELAY" daemon --home "$RHOME" --listen "127.0.0.1:$PORT" --metrics "$METRICS" "$@" >>"$T/relay.log" 2>&1 &
+    "$RELAY" daemon --home "$RHOME" --tcp "" --listen "127.0.0.1:$PORT" --metrics "$METRICS" "$@" >>"$T/relay.log" 2>&1 &
     RELAY_PID=$!
     PIDS+=("$RELAY_PID")
     until_true 10 grep -q event=ready "$T/relay.log" || { cat "$T/relay.log"; return 1; }
@@ -70,7 +70,7 @@ check "auth list --json is JSON" bash -c '"$1" auth list --json --home "$2" | gr
 
 relay_start --log-level debug || { not_ok "the relay starts" "$T/relay.log"; finish; }
 check "it prints its URL" grep -q "url=peerix-relay://$ID@127.0.0.1:$PORT" "$T/relay.log"
-check "a second relay of this home exits 9" bash -c '"$1" daemon --home "$2" --listen 127.0.0.1:0 --metrics 127.0.0.1:0; [ $? = 9 ]' _ "$RELAY" "$RHOME"
+check "a second relay of this home exits 9" bash -c '"$1" daemon --home "$2" --tcp "" --listen 127.0.0.1:0 --metrics 127.0.0.1:0; [ $? = 9 ]' _ "$RELAY" "$RHOME"
 
 # ---- admission ----
 identity mallory
@@ -195,6 +195,6 @@ check "and links" hears bob 'down ECLOSED'
 check "the relay ends by itself" relay_wait
 echo 'this is no database' >"$RHOME/relay.db"
 rm -f "$RHOME"/relay.db-*
-check "a damaged database stops it, with a hint" bash -c '"$1" daemon --home "$2" --listen 127.0.0.1:0 --metrics 127.0.0.1:0 2>"$3"; [ $? = 1 ] && grep -q "part=relay.db.*hint=" "$3"' _ "$RELAY" "$RHOME" "$T/damaged.log"
+check "a damaged database stops it, with a hint" bash -c '"$1" daemon --home "$2" --tcp "" --listen 127.0.0.1:0 --metrics 127.0.0.1:0 2>"$3"; [ $? = 1 ] && grep -q "part=relay.db.*hint=" "$3"' _ "$RELAY" "$RHOME" "$T/damaged.log"
 check "no sanitizer spoke" bash -c '! grep -qE "Sanitizer|runtime error" "$1"/*.log "$1"/*.out' _ "$T"
 finish

@@ -9,7 +9,7 @@ SWARM=$BIN/tests/relay_swarm
 nodes=${NODES:-2000} seconds=${SECONDS_RUN:-180}
 "$RELAY" init --home "$T/r" >/dev/null
 "$SWARM" ids "$nodes" >"$T/r/authorized_keys"
-"$RELAY" daemon --home "$T/r" --listen 127.0.0.1:0 --metrics 127.0.0.1:0 --reservations 10000 --log-level warn >"$T/r.log" 2>&1 &
+"$RELAY" daemon --home "$T/r" --tcp "" --listen 127.0.0.1:0 --metrics 127.0.0.1:0 --reservations 10000 --log-level warn >"$T/r.log" 2>&1 &
 pid=$!
 PIDS+=($pid)
 until_true 10 "$RELAY" status --json --home "$T/r" >/dev/null

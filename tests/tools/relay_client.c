@@ -7,7 +7,10 @@
  *   invite HEX MS      admit HEX         vouch ID on|off
  *   probe ADDR         report ID sent|received BYTES      totals ID
  *   spoof HEX          sends these bytes as a packet        dial        quit
- *   moved              tells the link that the network changed */
+ *   moved              tells the link that the network changed
+ *   pipe IP:PORT       dials through TLS to that TCP address
+ *   prefer             asks at the relay's UDP address, and moves there if it answers
+ *   hangup             ends the pipe        path */
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -265,6 +268,21 @@ static void do_probe(const char *addr)
     request(&m);
 }
 
+static void do_pipe(const char *tcp)
+{
+    struct px_addr addr;
+    int err = px_addr_parse(px_slice_cstr(tcp), &addr);
+    if (err == 0)
+        err = relay_node_dial_pipe(&node, &addr);
+    say("piping %s", px_errname(err));
+}
+
+static void do_path(void)
+{
+    char text[PX_ADDR_TEXT_MAX];
+    say("path %s", px_addr_format(&node.path.remote, text));
+}
+
 static void do_watch(const char *on)
 {
     struct px_relay_msg m = {.type = PX_RELAY_MSG_WATCH,
@@ -318,6 +336,14 @@ static void on_line(char *text)
         say("dialling %s", px_errname(relay_node_dial(&node)));
     else if (strcmp(word, "moved") == 0)
         px_overlay_io_network_changed(node.io);
+    else if (strcmp(word, "pipe") == 0)
+        do_pipe(a);
+    else if (strcmp(word, "prefer") == 0 && node.link != NULL)
+        px_link_prefer(node.link, &node.relay_addr);
+    else if (strcmp(word, "hangup") == 0)
+        px_tls_pipes_hang_up(node.pipes, &node.pipe);
+    else if (strcmp(word, "path") == 0)
+        do_path();
     else if (strcmp(word, "quit") == 0)
         stop();
     else
