@@ -41,7 +41,7 @@ struct pipe {
     struct px_addr addr, peer;
     struct px_tls_pipe_io *io;
     bool ours;
-    unsigned links; /* authenticated ones on it */
+    unsigned links;                     /* authenticated ones on it */
     const struct px_tls_pipes_ops *ops; /* of those we opened */
     void *ctx;
 };
