@@ -10,7 +10,7 @@
 #              go to a backup first (default ./peerix-backup-DATE.tar.gz, named at the end); --purge makes none
 #   --root     a directory to install into, as packages are made: without user, keys and start; $DESTDIR
 #              says the same
-#   --binary   the program (default: build/release/peerix, which is built if it is not there)
+#   --binary   the program (default: build/release/peerix, which is built if it is not there or outdated)
 #   --no-start leaves the service stopped
 # shellcheck disable=SC2034 # lib.sh reads these
 set -euo pipefail

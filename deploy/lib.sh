@@ -89,10 +89,13 @@ put_unit() { # FILE BELOW: below deploy/systemd, its directory below lib/systemd
     sed "s|/usr/local/bin|$prefix/bin|" "$here/systemd/$1" >"$work/unit"
     put 644 "$work/unit" "$unit_dir/$2/$(basename "$1")"
 }
+outdated() {
+    [ -n "$(find "$here/.." -path "$here/../build" -prune -o \( -name '*.[ch]' -o -name CMakeLists.txt \) -newer "$binary" -print -quit)" ]
+}
 build() {
     [ -z "$binary" ] || return 0
     binary=$here/../build/release/$program_name
-    [ ! -x "$binary" ] || return 0
+    if [ -x "$binary" ] && ! outdated; then return 0; fi
     say "building    $program_name, which takes some minutes"
     "$here/deps.sh" run
     (cd "$here/.." && cmake --preset release -DPX_TESTS=OFF && cmake --build build/release --target "$program_name") >"$work/build.log" 2>&1 ||

@@ -60,8 +60,7 @@ mkdir -p "$T/evil/deploy/systemd"
 check "CDPATH leads nowhere else" bash -c "cd '$(dirname "$install_sh")/..' && CDPATH='$T/evil' bash deploy/install.sh install --root '$T/cd' --prefix /usr --binary '$PEERIX'"
 
 # ---- for real ----
-# An overlay over / in a mount namespace: all that is written lands in $T/view/up. A network namespace gives us
-# port 12304.
+# The network namespace gives us port 12304.
 if [ "$(id -u)" != 0 ] || ! unshare -mnpf --mount-proc true 2>/dev/null; then
     skip "the real install: needs root and namespaces"
     finish
@@ -69,30 +68,7 @@ fi
 cat >"$T/real.sh" <<'REAL'
 set -uo pipefail
 T=$1 PEERIX=$2 install_sh=$3
-ip link set lo up
-mkdir -p "$T/view" && mount -t tmpfs view "$T/view" && mkdir "$T/view/up" "$T/view/work" "$T/view/root" || exit 99
-mount -t overlay overlay -o "lowerdir=/,upperdir=$T/view/up,workdir=$T/view/work" "$T/view/root" || exit 99
-# the checkout, the program and our directory may be on other file systems
-for d in /dev /proc; do mount --rbind "$d" "$T/view/root$d" || exit 99; done
-for d in /tmp "$(dirname "$(dirname "$install_sh")")" "$(dirname "$PEERIX")" "$T"; do
-    mkdir -p "$T/view/root$d" && mount --bind "$d" "$T/view/root$d" || exit 99
-done
-inside() { chroot "$T/view/root" "$@"; }
-say() { if [ "$1" = 0 ]; then echo "ok - e2e_install: $2"; else echo "not ok - e2e_install: $2"; tail -n 20 "$T/step"; fi; }
-try() { # NAME COMMAND…
-    local name=$1
-    shift
-    [ ! -e "$T/step" ] || cp "$T/step" "$T/last" # what the step before said
-    "$@" >"$T/step" 2>&1
-    say $? "$name"
-}
-# What is there now that was not, or differs: the upper layer, without directories that were only touched and
-# without what the user database keeps as its own backup, and what nix-daemon did.
-residue() {
-    (cd "$T/view/up" && find . ! -type d -print | sed 's/^\.//' | grep -vE '^/nix/|^/root/|^/etc/((passwd|group|g?shadow|sub[ug]id)-|\.pwd\.lock)$' |
-        while read -r f; do [ -f "/$f" ] && [ ! -c "$T/view/up$f" ] && cmp -s "/$f" "$T/view/up$f" || echo "$f"; done
-    find . -type d | sed 's/^\.//' | grep -vE '^/(nix|root)(/|$)' | while read -r d; do [ -z "$d" ] || [ -d "$d" ] || echo "$d/"; done) | sort
-}
+. "$4" e2e_install "$(dirname "$(dirname "$install_sh")")" "$(dirname "$PEERIX")"
 cd /tmp
 # root's commands become the owner of the home; the leak checker cannot follow them there
 export ASAN_OPTIONS=detect_leaks=0
@@ -154,7 +130,7 @@ residue >"$T/step"
 [ ! -s "$T/step" ]; say $? "nothing is left after it either"
 exit 0 # the mounts end with their namespace
 REAL
-unshare -mnpf --kill-child --mount-proc bash "$T/real.sh" "$T" "$PEERIX" "$install_sh" >"$T/real.out" 2>&1
+unshare -mnpf --kill-child --mount-proc bash "$T/real.sh" "$T" "$PEERIX" "$install_sh" "$HERE/overlay.sh" >"$T/real.out" 2>&1
 rc=$?
 if [ "$rc" = 99 ]; then skip "the real install: no overlay file system here"; else
     cat "$T/real.out"
