@@ -1,5 +1,5 @@
 /* peerix invite: makes a code with which one other node may pair with this one, and waits for it.
- */
+ * What is remembered of invites is listed and withdrawn in invite_list.c. */
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -184,8 +184,25 @@ static int wait_for_use(const struct px_cli *cli, const char *id)
     return code != 0 ? code : w.code;
 }
 
+/* --list and --withdraw make no invite: what is for making one has no meaning beside them. */
+static int manage(const struct px_cli *cli)
+{
+    const char *id = px_cli_get(cli, "withdraw");
+    const char *which = id != NULL ? "withdraw" : "list";
+    for (size_t i = 0; i < cli->value_count; i++) {
+        const struct px_cli_value *v = &cli->values[i];
+        bool common = strcmp(v->name, "json") == 0 || strcmp(v->name, "home") == 0 ||
+                      strcmp(v->name, "system") == 0;
+        if (!common && strcmp(v->name, which) != 0)
+            return px_cli_usage(cli, "--%s and --%s exclude each other", which, v->name);
+    }
+    return id != NULL ? px_invite_withdraw(cli, id) : px_invite_list(cli);
+}
+
 int px_cmd_invite(const struct px_cli *cli)
 {
+    if (px_cli_has(cli, "list") || px_cli_has(cli, "withdraw"))
+        return manage(cli);
     json_t *invite = NULL;
     char id[16];
     bool waits = px_cli_has(cli, "wait") || px_cli_has(cli, "verify") ||

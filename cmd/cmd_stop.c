@@ -33,6 +33,10 @@ int px_cmd_stop(const struct px_cli *cli)
     struct px_home home;
     json_t *answer = NULL;
     int code = px_cli_home(cli, &home);
+    if (code == 0 && !px_control_is_running(&home)) {
+        px_cli_error(cli, "no daemon of this home is running: nothing to stop");
+        code = PX_EXIT_NOT_RUNNING;
+    }
     if (code == 0)
         code = px_control_call(cli, "POST", "/v1/shutdown", NULL, &answer);
     if (code != 0)

@@ -57,6 +57,8 @@ static const struct px_cli_option invite_options[] = {
     {"no-wait", NULL, "print the code and end"},
     {"qr", NULL, "draw the QR code, also without a terminal"},
     {"no-qr", NULL, "do not draw it"},
+    {"list", NULL, "make none; show those that are remembered"},
+    {"withdraw", "ID", "make none; end that one (its ID is in --list)"},
     {"json", NULL, "print JSON; with --wait a line for each step"},
 };
 static const struct px_cli_option join_options[] = {

@@ -370,6 +370,7 @@ int px_control_exit_code(const char *error_name)
         {PX_ESELF, PX_EXIT_USAGE},
         {PX_EINVITE_TYPO, PX_EXIT_INVITE_TYPO},
         {PX_EINVITE_JUNK, PX_EXIT_INVITE_JUNK},
+        {PX_EINVITE_UNKNOWN, PX_EXIT_INVITE_UNKNOWN},
     };
     for (size_t i = 0; i < PX_ARRAY_LEN(rows); i++)
         if (strcmp(px_errname(rows[i].err), error_name) == 0)

@@ -58,8 +58,9 @@ int px_pairing_failed(const struct px_cli *cli, const char *error)
         {PX_EINVITE_TOKEN, PX_EXIT_INVITE_TOKEN,
          "was the code put together from two? copy it whole; three wrong attempts end the invite"},
         {PX_EINVITE_BUSY, PX_EXIT_INVITE_BUSY,
-         "if that was not you, somebody else has the code: withdraw the invite there "
-         "(docs/pairing.md) and make a new one"},
+         "if that was not you, somebody else has the code: withdraw the invite there (`peerix "
+         "invite "
+         "--withdraw`) and make a new one"},
         {PX_EINVITE_WITHDRAWN, PX_EXIT_INVITE_WITHDRAWN, "ask for a new one"},
         {PX_EPAIR_IMPOSTOR, PX_EXIT_PAIR_IMPOSTOR, "nothing was written; get the code anew"},
         {PX_EBINDING, PX_EXIT_PAIR_IMPOSTOR, "somebody stands in between; nothing was written"},

@@ -1,4 +1,4 @@
-/* What `invite`, `join` and `nix-conf` have in common. */
+/* What `invite`, `join` and `nix-conf` have in common, and the other halves of `invite`. */
 #ifndef PX_CMD_PAIRING_H
 #define PX_CMD_PAIRING_H
 
@@ -18,5 +18,9 @@ bool px_pairing_ask_same(const char *sas);
 PX_MUST_CHECK int px_pairing_nix_conf(const struct px_cli *cli, bool json);
 /* After a pairing: what to put into nix.conf, and what follows from it. */
 void px_pairing_next_steps(const struct px_cli *cli, const json_t *paired);
+
+/* `invite --list` and `invite --withdraw ID`. Exit codes. */
+PX_MUST_CHECK int px_invite_list(const struct px_cli *cli);
+PX_MUST_CHECK int px_invite_withdraw(const struct px_cli *cli, const char *id);
 
 #endif

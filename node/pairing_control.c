@@ -220,7 +220,8 @@ static struct px_pairing_invite *find_invite(struct px_pairings *p, struct px_co
     struct px_pairing_invite *i =
         id_parse(px_control_param(call, "id"), id) ? px_pairings_find(p, id) : NULL;
     if (i == NULL)
-        px_control_fail(call, PX_ENOENT, "there is no such invite; `GET /v1/invites` lists them");
+        px_control_fail(call, PX_EINVITE_UNKNOWN,
+                        "there is no such invite; `peerix invite --list` shows them");
     return i;
 }
 

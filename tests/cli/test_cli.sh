@@ -454,6 +454,17 @@ done
 run 8 status --home "$A"
 equal "$err" "peerix status: the daemon is not running: start it with \`peerix daemon --home $A\`"
 run 8 status --home "$T/none"
+run 8 stop --home "$A"
+equal "$err" "peerix stop: no daemon of this home is running: nothing to stop"
+run 8 invite --list --home "$A"
+has "$err" "start it with"
+run 8 invite --withdraw 0a1b2c --home "$A"
+run 2 invite --withdraw ../x --home "$A"
+has "$err" "is not the ID of an invite"
+run 2 invite --withdraw "" --home "$A"
+run 2 invite --list --name x --home "$A"
+has "$err" "--list and --name exclude each other"
+run 2 invite --list --withdraw 0a1b2c --home "$A"
 run 21 join "" --home "$A"
 has "$err" "no code was given"
 run 8 ping "$id_b" --home "$A" -c 3 -i0.5 -W1
@@ -475,7 +486,7 @@ run 2 status --home "$T/$long"
 has "$err" "shorter --home"
 touch "$T/c/control.sock"
 run 8 status --home "$T/c"
-verdict "without_a_daemon_every_command_says_how_to_start_it"
+verdict "without_a_daemon_every_command_says_so"
 
 run 0 version
 matches "$out" '^peerix [0-9]+\.[0-9]+\.[0-9]+$'

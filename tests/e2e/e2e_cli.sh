@@ -28,10 +28,11 @@ node_init alice || { not_ok "init" "$T/alice.init"; finish; }
 # ---- nobody there ----
 no_daemon() {
     local c
-    for c in status peers services stop events "ping ${alice_id}" "traceroute ${alice_id}" "connect ${alice_id}" "disconnect ${alice_id}"; do
+    for c in status peers services events "ping ${alice_id}" "traceroute ${alice_id}" "connect ${alice_id}" "disconnect ${alice_id}"; do
         # shellcheck disable=SC2086
         exits 8 alice $c && has "$err" "start it with \`peerix daemon --home $T/alice/home\`" && [ -z "$out" ] || return 1
     done
+    exits 8 alice stop && has "$err" "nothing to stop"
 }
 alice_id=$(node_id alice)
 check "without a daemon every command exits 8 and says how to start it" no_daemon

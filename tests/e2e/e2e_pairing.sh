@@ -115,6 +115,16 @@ api() { curl -s --max-time 10 --unix-socket "$T/$1/home/control.sock" -H "Author
 withdrawn=$(invite a --json); id=$(jq -r .id <<<"$withdrawn")
 check "an invite can be withdrawn" test "$(api a -X DELETE "http://localhost/v1/invites/$id" | jq -r .state)" = withdrawn
 check "then it is" run 28 join c "$(jq -r .code <<<"$withdrawn")"
+withdrawn=$(invite a --json --name carol); id=$(jq -r .id <<<"$withdrawn")
+check "open ones are listed" eval 'invite a --list | grep -qE "^$id +open +carol +(10 min 0 s|9 min 59 s) +-$"'
+check "in JSON too" eval 'invite a --list --json | jq -e ".invites | map(select(.id == \"$id\" and .state == \"open\")) | length == 1"'
+check "without their secret" eval '! invite a --list --json | grep -q "$(jq -r .code <<<"$withdrawn")"'
+check "and withdrawn by ID" eval '[ "$(invite a --withdraw "$id")" = withdrawn ]'
+check "once" run 1 invite a --withdraw "$id"
+check "which it is as well" run 28 join c "$(jq -r .code <<<"$withdrawn")"
+check "an ID that nobody made" run 22 invite a --withdraw 000000
+check "no ID" run 2 invite a --withdraw "../auth"
+check "listing makes none" run 2 invite a --list --ttl 5m
 check "all that left nothing" eval 'nothing a c && nothing c a'
 
 # ---- where the code comes from ----
