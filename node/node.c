@@ -382,6 +382,7 @@ static int start_pairing(struct node *n)
         .network = n->config->network,
         .allowlist = n->allowlist,
         .peers = n->peers,
+        .relays = n->relays,
         .monitor = n->monitor,
         .state = n->state,
         .control = n->control,

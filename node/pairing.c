@@ -154,6 +154,24 @@ static int make_room(struct px_pairings *p)
     return PX_ELIMIT;
 }
 
+/* Lets the joiner come through a relay too, where this node may invite. */
+static void announce(struct px_pairings *p, int64_t ttl, struct px_invite *code)
+{
+    struct px_relay_entry relay;
+    struct px_pairing_keys keys;
+    uint8_t hash[PX_HASH_LEN];
+    if (p->config.relays == NULL)
+        return;
+    px_pairing_derive(code, &keys);
+    px_sha256(px_slice(keys.admission.bytes, sizeof(keys.admission.bytes)), hash);
+    px_wipe(&keys, sizeof(keys));
+    if (px_relays_invite(p->config.relays, hash, (px_nsec)ttl * PX_SEC, &relay) != 0 ||
+        strlen(relay.addrs[0]) > PX_INVITE_RELAY_ADDR_MAX)
+        return;
+    memcpy(code->relay_key, relay.id.key, sizeof(code->relay_key));
+    memcpy(code->relay, relay.addrs[0], sizeof(code->relay));
+}
+
 int px_pairings_invite(struct px_pairings *p, const struct px_pairing_wish *wish,
                        const struct px_pairing_invite **ret, struct px_invite *ret_code)
 {
@@ -175,6 +193,7 @@ int px_pairings_invite(struct px_pairings *p, const struct px_pairing_wish *wish
     memcpy(ret_code->addrs, wish->addrs, sizeof(ret_code->addrs));
     if (wish->addr_count == 0)
         ret_code->addr_count = own_addrs(p, ret_code->addrs);
+    announce(p, wish->ttl, ret_code);
     err = px_pairing_store_invite(p->config.state, &made);
     if (err == 0) {
         memcpy(&p->invites[p->invite_count], &made, sizeof(made));

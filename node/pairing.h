@@ -9,6 +9,7 @@
 #include "node/config.h"
 #include "node/control.h"
 #include "node/peers.h"
+#include "node/relays.h"
 #include "node/sqlite_db.h"
 
 #define PX_PAIRING_INVITES_MAX  16  /* remembered, open or not */
@@ -32,6 +33,7 @@ struct px_pairings_config {
     const char *network;
     struct px_allowlist *allowlist;
     struct px_peers *peers;
+    struct px_relays *relays;                /* NULL: none are used */
     struct px_net_monitor *monitor;          /* NULL: loopback addresses only */
     struct px_sqlite *state;                 /* NULL: a restart forgets */
     struct px_control *control;              /* NULL: no endpoints */

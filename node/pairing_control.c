@@ -395,9 +395,17 @@ static void make_join(const struct px_invite *code, struct px_pairing_join *ret)
     memcpy(ret->id, code->id, sizeof(ret->id));
     px_pairing_derive(code, &keys);
     memcpy(&ret->pair, &keys.pair, sizeof(ret->pair));
+    struct px_pairing_key admission = keys.admission;
     px_wipe(&keys, sizeof(keys));
     ret->addr_count = code->addr_count;
     memcpy(ret->addrs, code->addrs, sizeof(ret->addrs));
+    if (code->relay[0] != '\0') {
+        memcpy(ret->relay.id.key, code->relay_key, sizeof(ret->relay.id.key));
+        memcpy(ret->relay.addrs[0], code->relay, sizeof(code->relay));
+        ret->relay.addr_count = 1;
+        ret->admission = admission;
+    }
+    px_wipe(&admission, sizeof(admission));
     ret->expires = px_pairing_now() + PX_PAIRING_JOIN_TIME;
 }
 

@@ -152,6 +152,8 @@ static void promote(struct px_pairing_guest *g)
     }
     snprintf(i->name, sizeof(i->name), "%s", written.name);
     px_pairings_used(g->p, i, &g->card, &written);
+    if (g->p->config.relays != NULL)
+        px_relays_vouch(g->p->config.relays, &g->core.joiner);
     px_fault_point("inviter-used");
     send_done(g);
 }

@@ -6,6 +6,7 @@
 #include "node/fault_point.h"
 #include "node/pairing_internal.h"
 
+enum { ROUTES_MAX = 4 };
 enum { LINGER_TICKS = 8 }; /* for a refusal to arrive */
 
 /* ---- ends ---- */
@@ -20,6 +21,8 @@ static void free_if_over(struct px_pairing_going *g)
         at = &(*at)->next;
     *at = g->next;
     px_pairing_deinit(&g->core);
+    if (g->join.relay.addr_count > 0 && p->config.relays != NULL)
+        px_relays_part(p->config.relays, &g->join.relay.id);
     px_wipe(&g->join, sizeof(g->join));
     free(g);
     px_pairings_check_closed(p);
@@ -105,10 +108,20 @@ static int send_confirm(struct px_pairing_going *g)
     return send_out(g, px_pairing_write_confirm(&g->core, &out), &out);
 }
 
+/* The way to the inviter must be there after a restart too. */
+static int keep_relay(const struct px_pairing_going *g)
+{
+    if (g->join.relay.addr_count == 0 || g->p->config.relays == NULL)
+        return 0;
+    return px_relays_keep(g->p->config.relays, &g->join.relay);
+}
+
 /* SPEC pairing §5: the join is stored before `confirm`, so that this side can always finish. */
 static void confirm(struct px_pairing_going *g)
 {
-    int err = px_pairing_store_join(g->p->config.state, &g->join);
+    int err = keep_relay(g);
+    if (err == 0)
+        err = px_pairing_store_join(g->p->config.state, &g->join);
     px_fault_point("joiner-stored");
     if (err == 0)
         err = send_confirm(g);
@@ -300,13 +313,32 @@ static void make_way(struct px_pairings *p, const struct px_peer_id *inviter)
     }
 }
 
+/* Ways to the inviter besides its addresses. */
+static size_t relay_routes(const struct px_pairings *p, const struct px_pairing_join *join,
+                           char (*ret)[PX_AUTH_ADDR_MAX])
+{
+    int err;
+    if (p->config.relays == NULL)
+        return 0;
+    if (join->relay.addr_count == 0) /* an interrupted join kept its relay */
+        return px_relays_routes(p->config.relays, ret, ROUTES_MAX);
+    err = px_relays_join(p->config.relays, &join->relay, join->admission.bytes, ret[0]);
+    if (err != 0)
+        px_log_event(p->config.log, PX_LOG_WARN, "pairing.no_relay", PX_F_ERR(err));
+    return err == 0 ? 1 : 0;
+}
+
 static int dial(struct px_pairing_going *g)
 {
-    const char *addrs[PX_INVITE_ADDRS_MAX];
+    const char *addrs[PX_INVITE_ADDRS_MAX + ROUTES_MAX];
+    char routes[ROUTES_MAX][PX_AUTH_ADDR_MAX];
+    size_t count = relay_routes(g->p, &g->join, routes);
     for (size_t i = 0; i < g->join.addr_count; i++)
         addrs[i] = g->join.addrs[i];
-    int err = px_peers_dial_guest(g->p->config.peers, &g->join.inviter, addrs, g->join.addr_count,
-                                  &guest_ops, g);
+    for (size_t i = 0; i < count; i++)
+        addrs[g->join.addr_count + i] = routes[i];
+    int err = px_peers_dial_guest(g->p->config.peers, &g->join.inviter, addrs,
+                                  g->join.addr_count + count, &guest_ops, g);
     g->dialled = err == 0;
     return err;
 }
@@ -350,6 +382,8 @@ int px_pairing_go(struct px_pairings *p, const struct px_pairing_join *join, boo
     g->approved = resumed; /* it was confirmed already, or would not be stored */
     int err = probe_or_dial(g);
     if (err != 0) {
+        if (join->relay.addr_count > 0 && p->config.relays != NULL)
+            px_relays_part(p->config.relays, &join->relay.id);
         px_wipe(&g->join, sizeof(g->join));
         free(g);
         return err;

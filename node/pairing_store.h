@@ -4,6 +4,7 @@
 #define PX_NODE_PAIRING_STORE_H
 
 #include "auth/pairing_invite.h"
+#include "node/relay_list.h"
 #include "node/sqlite_db.h"
 
 /* A join that was confirmed, or is about to be: what is needed to finish it. Holds a secret. */
@@ -18,6 +19,10 @@ struct px_pairing_join {
     size_t addr_count;           /* where to dial */
     char addrs[PX_INVITE_ADDRS_MAX][PX_INVITE_ADDR_MAX];
     int64_t expires; /* wall seconds: given up then */
+    /* Not stored: a relay of the invite (no address: none), and what admits us there. When the join
+     * is stored the relay is in HOME/relays. */
+    struct px_relay_entry relay;
+    struct px_pairing_key admission;
 };
 
 /* `db` may be NULL everywhere: nothing is kept then. Errors of px_sqlite_…. */

@@ -218,7 +218,7 @@ int px_peer_addrs_give(struct px_peer_addrs *a, const char *text)
 {
     struct px_known_addr *k;
     size_t given = 0;
-    int err = find_or_add_text(a, text, &k);
+    int err = px_peer_addr_is_relay(text) ? add_relay(a, text, &k) : find_or_add_text(a, text, &k);
     if (err != 0)
         return err;
     for (size_t i = 0; i < a->count; i++)
@@ -303,10 +303,10 @@ void px_peer_addrs_expire(struct px_peer_addrs *a, px_nsec now)
 
 unsigned px_peer_addr_tier(const struct px_known_addr *k)
 {
+    if (k->name != NULL && px_peer_addr_is_relay(k->name))
+        return 5; /* what works without comes first */
     if (k->given)
         return 0;
-    if ((k->sources & BIT(PX_SOURCE_RELAY)) != 0)
-        return 5; /* what works without comes first */
     if (k->last_err != 0)
         return 4;
     if ((k->sources & (BIT(PX_SOURCE_LAN) | BIT(PX_SOURCE_MDNS))) != 0)

@@ -46,8 +46,8 @@ PX_MUST_CHECK int px_peer_addrs_set_relays(struct px_peer_addrs *a,
                                            const char (*names)[PX_AUTH_ADDR_MAX], size_t count,
                                            bool *ret_changed);
 bool px_peer_addr_is_relay(const char *name);
-/* Adds one to be tried first. PX_EADDR (no HOST:PORT, or nothing one could send to), PX_ELIMIT,
- * PX_ENOMEM. */
+/* Adds one to be tried first, HOST:PORT or a way through a relay. PX_EADDR (none of both, or
+ * nothing one could send to), PX_ELIMIT, PX_ENOMEM. */
 PX_MUST_CHECK int px_peer_addrs_give(struct px_peer_addrs *a, const char *text);
 /* Takes back what was given, once it was tried or is not wanted any more. */
 void px_peer_addrs_take_back(struct px_peer_addrs *a);

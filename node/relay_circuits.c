@@ -5,7 +5,9 @@
 
 #include "node/relays_internal.h"
 
-#define SEND_MAX    65000 /* bytes of one send, below what UDP takes */
+#define SEND_MAX    65000        /* bytes of one send, below what UDP takes */
+#define ADMIT_TIME  (8 * PX_SEC) /* a call waits so long for the relay to admit us */
+#define ADMIT_POLL  (50 * PX_MSEC)
 #define RENEW_PAUSE PX_SEC
 #define PREFER_GAP  (300 * PX_MSEC)
 #define PREFER_MAX  10
@@ -77,7 +79,8 @@ static int on_call(void *ctx, const struct px_peer_id *id, const char *label, bo
     px_nsec wait = alone ? 0 : PX_RELAYS_HEAD_START;
     struct px_relay *relay = NULL;
     PX_LIST_EACH(it, &set->all) {
-        if (strcmp(relay_at(it)->label, label) == 0 && px_relay_usable(relay_at(it))) {
+        if (strcmp(relay_at(it)->label, label) == 0 &&
+            (px_relay_usable(relay_at(it)) || relay_at(it)->admit)) {
             relay = relay_at(it);
             break;
         }
@@ -92,6 +95,7 @@ static int on_call(void *ctx, const struct px_peer_id *id, const char *label, bo
     c->token = token;
     c->relay = relay;
     c->call_at = px_now_io() + wait;
+    c->give_up_at = c->call_at + ADMIT_TIME;
     px_relay_records_ask(relay, id, px_now_io());
     return 0;
 }
@@ -140,6 +144,10 @@ static void call(struct px_circuit *c, px_nsec now)
     } else if (px_peers_is_connected(peers, &c->peer)) {
         tell(c, PX_ECANCELED);
         circuit_free(c);
+        return;
+    }
+    if (c->relay->admit && !px_relay_usable(c->relay) && now < c->give_up_at) {
+        c->call_at = now + ADMIT_POLL;
         return;
     }
     int err = px_relay_usable(c->relay)
@@ -208,7 +216,7 @@ void px_circuit_on_ended(void *ctx, struct px_relay_leg *leg, enum px_relay_stat
     circuit_free(c);
 }
 
-void px_circuits_doubt(struct px_relays *set, const struct px_relay *r, px_nsec now)
+void px_node_circuits_doubt(struct px_relays *set, const struct px_relay *r, px_nsec now)
 {
     PX_LIST_EACH(it, &set->circuits) {
         struct px_circuit *c = from_node(it);
@@ -316,6 +324,7 @@ static void on_network_changed(void *ctx)
         px_relay_client_network_changed(r->client, now);
         px_dial_plan_reset(&r->plan, &px_system_rng, now);
         px_relay_records_changed(r, now);
+        px_relay_pipe_network_changed(r, now);
         if (r->state == PX_RELAY_UP)
             r->ping_at = PX_MIN(r->ping_at, now);
     }
@@ -373,7 +382,7 @@ static void run_open(struct px_circuit *c, px_nsec now)
         end(c);
 }
 
-void px_circuits_run(struct px_relays *set, px_nsec now)
+void px_node_circuits_run(struct px_relays *set, px_nsec now)
 {
     PX_LIST_EACH(it, &set->circuits) {
         struct px_circuit *c = from_node(it);
@@ -384,7 +393,7 @@ void px_circuits_run(struct px_relays *set, px_nsec now)
     }
 }
 
-px_nsec px_circuits_deadline(const struct px_relays *set)
+px_nsec px_node_circuits_deadline(const struct px_relays *set)
 {
     px_nsec at = PX_NEVER;
     PX_LIST_EACH(it, &set->circuits) {
@@ -398,7 +407,7 @@ px_nsec px_circuits_deadline(const struct px_relays *set)
     return at;
 }
 
-size_t px_circuits_of(const struct px_relays *set, const struct px_relay *r)
+size_t px_node_circuits_of(const struct px_relays *set, const struct px_relay *r)
 {
     size_t n = 0;
     PX_LIST_EACH(it, &set->circuits)
@@ -406,7 +415,7 @@ size_t px_circuits_of(const struct px_relays *set, const struct px_relay *r)
     return n;
 }
 
-void px_circuits_end(struct px_relays *set, const struct px_relay *r)
+void px_node_circuits_end(struct px_relays *set, const struct px_relay *r)
 {
     PX_LIST_EACH(it, &set->circuits)
         if (r == NULL || from_node(it)->relay == r)

@@ -10,14 +10,8 @@
 #define TTL_MS        (2 * 3600 * 1000u)
 #define CHANGE_PAUSE  PX_SEC /* changes come in rows */
 #define RETRY         (60 * PX_SEC)
+#define VOUCH_PAUSE   (5 * PX_SEC) /* from admission to the inviter's word */
 #define INTERFACE_MAX (PX_RECORD_ADDRS_MAX - 1)
-
-enum token { TOKEN_REGISTER = 1, TOKEN_WATCH, TOKEN_PEER };
-
-static void *token_of(enum token t)
-{
-    return (void *)(uintptr_t)t;
-}
 
 static struct px_slice name_space(const struct px_relay *r)
 {
@@ -89,7 +83,7 @@ static void send_record(struct px_relay *r, px_nsec now)
     int err = px_record_sign(r->set->config.identity, &rec, &out);
     m.records[0] = px_buf_slice(&out);
     if (err == 0)
-        err = px_relay_client_request(r->client, &m, token_of(TOKEN_REGISTER), now);
+        err = px_relay_client_request(r->client, &m, px_relay_token(PX_RELAY_TOKEN_REGISTER), now);
     px_buf_deinit(&out);
     r->register_at = now + RETRY; /* until the answer says more */
     if (err != 0)
@@ -102,8 +96,12 @@ void px_relay_records_run(struct px_relay *r, px_nsec now)
     if (!px_relay_usable(r) || now < r->register_at)
         return;
     r->register_at = PX_NEVER;
-    if (may_register(r))
+    if (may_register(r)) {
         send_record(r, now);
+    } else { /* has somebody vouched for us meanwhile? */
+        px_relay_client_set_reserve(r->client, true, now);
+        r->register_at = now + RETRY;
+    }
 }
 
 void px_relay_records_changed(struct px_relay *r, px_nsec now)
@@ -117,10 +115,11 @@ void px_relay_records_changed(struct px_relay *r, px_nsec now)
 void px_relay_records_start(struct px_relay *r, px_nsec now)
 {
     struct px_relay_msg m = {.type = PX_RELAY_MSG_WATCH, .name_space = name_space(r), .on = true};
+    r->register_at = r->class == PX_RELAY_JOINER ? now + VOUCH_PAUSE : PX_NEVER;
     if (!may_register(r))
         return;
     r->register_at = now;
-    if (px_relay_client_request(r->client, &m, token_of(TOKEN_WATCH), now) != 0)
+    if (px_relay_client_request(r->client, &m, px_relay_token(PX_RELAY_TOKEN_WATCH), now) != 0)
         return; /* then records are asked for one by one only */
 }
 
@@ -132,7 +131,8 @@ void px_relay_records_ask(struct px_relay *r, const struct px_peer_id *id, px_ns
                              .name_space = name_space(r),
                              .keys = PX_RELAY_BIT(PX_RELAY_K_PEER),
                              .peer = *id};
-    if (may_register(r) && px_relay_client_request(r->client, &m, token_of(TOKEN_PEER), now) != 0)
+    if (may_register(r) &&
+        px_relay_client_request(r->client, &m, px_relay_token(PX_RELAY_TOKEN_PEER), now) != 0)
         return; /* it is only a hint */
 }
 
@@ -189,18 +189,23 @@ void px_relay_records_on_reply(void *ctx, void *token, enum px_relay_status stat
                                const struct px_relay_msg *m)
 {
     struct px_relay *r = ctx;
-    switch ((enum token)(uintptr_t)token) {
-    case TOKEN_REGISTER:
+    switch ((enum px_relay_token)(uintptr_t)token) {
+    case PX_RELAY_TOKEN_REGISTER:
         on_registered(r, status, m, px_now_io());
         return;
-    case TOKEN_PEER:
+    case PX_RELAY_TOKEN_PEER:
         take_records(r, m);
         return;
-    case TOKEN_WATCH:
+    case PX_RELAY_TOKEN_WATCH:
         if (status != PX_RELAY_OK)
             px_log_event(r->set->config.log, PX_LOG_WARN, "relay.not_watched",
                          PX_F_STR("relay", r->label),
                          PX_F_STR("status", px_relay_status_name(status)));
+        return;
+    case PX_RELAY_TOKEN_ADMIT:
+    case PX_RELAY_TOKEN_INVITE:
+    case PX_RELAY_TOKEN_VOUCH:
+        px_relay_pairing_on_reply(r, (enum px_relay_token)(uintptr_t)token, status);
         return;
     }
 }

@@ -51,7 +51,7 @@ static void set_state(struct px_relay *r, enum px_relay_state to)
 
 bool px_relay_usable(const struct px_relay *r)
 {
-    return r->state == PX_RELAY_UP && r->reserved && r->stream != NULL && !r->gone;
+    return r->state == PX_RELAY_UP && (r->reserved || r->admitted) && r->stream != NULL && !r->gone;
 }
 
 void px_relays_tell_usable(struct px_relays *set)
@@ -172,6 +172,7 @@ static void on_up(void *ctx, struct px_link *link)
     set_state(r, PX_RELAY_UP);
     px_dial_plan_up(&r->plan, now);
     take_path(r);
+    px_relay_pipe_up(r, now);
     px_log_event(r->set->config.log, PX_LOG_INFO, "relay.connected", PX_F_STR("relay", r->label),
                  PX_F_STR("addr", px_addr_format(&r->path.remote, addr)));
     if (px_control_stream_open(link, &stream_ops, r, &r->stream) != 0) {
@@ -181,8 +182,11 @@ static void on_up(void *ctx, struct px_link *link)
     r->ping_at = now;
     r->pong_by = PX_NEVER;
     px_link_binding(link, binding);
+    if (r->admit) /* before that nothing else is heard */
+        px_relay_client_set_reserve(r->client, false, now);
     px_relay_client_up(r->client, binding, now);
     px_wipe(binding, sizeof(binding));
+    px_relay_admit(r, now);
 }
 
 static void on_down(void *ctx, int err)
@@ -191,7 +195,11 @@ static void on_down(void *ctx, int err)
     px_nsec now = px_now_io();
     bool was_up = r->state == PX_RELAY_UP;
     r->link = NULL;
+    if (!was_up && px_relay_pipe_is_coming(r))
+        return;
+    px_relay_pipe_end(r);
     r->last_err = err;
+    r->admitted = false;
     r->ping_at = r->pong_by = PX_NEVER;
     px_log_event(r->set->config.log, was_up ? PX_LOG_INFO : PX_LOG_WARN,
                  was_up ? "relay.disconnected" : "relay.unreachable", PX_F_STR("relay", r->label),
@@ -207,7 +215,7 @@ static void on_down(void *ctx, int err)
     set_state(r, PX_RELAY_WAITING);
     px_relays_tell_usable(r->set);
     if (was_up)
-        px_circuits_doubt(r->set, r, now);
+        px_node_circuits_doubt(r->set, r, now);
 }
 
 static void on_moved(void *ctx)
@@ -216,6 +224,7 @@ static void on_moved(void *ctx)
     if (r->link == NULL)
         return;
     take_path(r);
+    px_relay_pipe_moved(r, px_now_io());
     px_relay_client_network_changed(r->client, px_now_io());
 }
 
@@ -230,9 +239,10 @@ static const struct px_relay_link_ops link_ops = {on_up, on_down, on_moved, on_p
 
 /* ---- dials ---- */
 
-static void dial_failed(struct px_relay *r, int err)
+void px_relay_dial_failed(struct px_relay *r, int err)
 {
     px_nsec now = px_now_io();
+    px_relay_pipe_end(r);
     if (r->last_err != err)
         px_log_event(r->set->config.log, PX_LOG_WARN, "relay.unreachable",
                      PX_F_STR("relay", r->label), PX_F_ERR(err));
@@ -241,15 +251,22 @@ static void dial_failed(struct px_relay *r, int err)
     set_state(r, PX_RELAY_WAITING);
 }
 
-static void dial(struct px_relay *r, const struct px_addr *addr)
+int px_relay_dial(struct px_relay *r, const struct px_addr *addr)
 {
     struct px_link *link;
-    set_state(r, PX_RELAY_DIALLING);
     int err = px_peers_dial_relay(r->set->config.peers, &r->entry.id, addr, &link_ops, r, &link);
-    if (err != 0)
-        dial_failed(r, err);
-    else
+    if (err == 0)
         r->link = link;
+    return err;
+}
+
+static void dial(struct px_relay *r, const struct px_addr *addr)
+{
+    set_state(r, PX_RELAY_DIALLING);
+    px_relay_pipe_plan(r, addr, px_now_io());
+    int err = px_relay_dial(r, addr);
+    if (err != 0)
+        px_relay_dial_failed(r, err);
 }
 
 /* One of the addresses, another one each time, of a family that the socket can send to. */
@@ -279,7 +296,7 @@ static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *res)
         if (status == 0 && choose(r, res, &addr))
             dial(r, &addr);
         else
-            dial_failed(r, PX_ENOENT);
+            px_relay_dial_failed(r, PX_ENOENT);
     }
     uv_freeaddrinfo(res);
     free(req);
@@ -320,7 +337,7 @@ static void start_dial(struct px_relay *r)
     if (err == 0)
         err = look_up(r, host, port);
     if (err != 0)
-        dial_failed(r, err);
+        px_relay_dial_failed(r, err);
 }
 
 /* ---- time ---- */
@@ -340,13 +357,17 @@ static void run_ping(struct px_relay *r, px_nsec now)
     bool busy = px_relay_client_legs(r->client) > 0;
     r->ping_at = now + (busy ? PX_RELAYS_PING_BUSY : PX_RELAYS_PING_IDLE);
     if (px_link_ping(r->link, &nonce) == 0)
-        r->pong_by = now + PX_MAX((px_nsec)PX_RELAYS_PONG_TIME, 4 * r->rtt);
+        r->pong_by = now + PX_MAX(px_addr_is_pipe(&r->path.remote) ? PX_RELAY_PIPE_PONG_TIME
+                                                                  : PX_RELAYS_PONG_TIME,
+                                  4 * r->rtt);
 }
 
 /* Is it one of the first PX_RELAYS_WARM that work? */
 static bool is_needed(const struct px_relay *r)
 {
     size_t better = 0;
+    if (r->joining || r->admit)
+        return true;
     PX_LIST_EACH(it, &r->set->all) {
         if (from_node(it) == r)
             break;
@@ -360,6 +381,7 @@ static void run_relay(struct px_relay *r, px_nsec now)
     bool needed = is_needed(r);
     px_relay_client_run(r->client, now);
     px_relay_records_run(r, now);
+    px_relay_pipe_run(r, now);
     run_ping(r, now);
     if (r->state == PX_RELAY_SPARE && needed) {
         set_state(r, PX_RELAY_WAITING);
@@ -378,6 +400,7 @@ static px_nsec relay_deadline(const struct px_relay *r)
 {
     px_nsec ping = r->pong_by != PX_NEVER ? r->pong_by : r->ping_at;
     px_nsec at = PX_MIN(px_relay_client_deadline(r->client), ping);
+    at = PX_MIN(at, px_relay_pipe_deadline(r));
     if (r->state == PX_RELAY_WAITING)
         at = PX_MIN(at, r->plan.due);
     if (r->state == PX_RELAY_SPARE && is_needed(r))
@@ -394,7 +417,7 @@ static void on_timer(uv_timer_t *t)
         return;
     PX_LIST_EACH(it, &set->all)
         run_relay(from_node(it), now);
-    px_circuits_run(set, now);
+    px_node_circuits_run(set, now);
 }
 
 static void free_relay(struct px_relay *r)
@@ -402,9 +425,11 @@ static void free_relay(struct px_relay *r)
     if (r->lookup != NULL)
         r->lookup->data = NULL;
     px_peers_forget_relay(r->set->config.peers, r);
-    px_circuits_end(r->set, r);
+    px_relay_pipe_end(r);
+    px_node_circuits_end(r->set, r);
     px_list_remove(&r->node);
     px_relay_client_free(r->client);
+    px_wipe(r->secret, sizeof(r->secret));
     free(r);
 }
 
@@ -440,7 +465,7 @@ static void on_arm(uv_prepare_t *p)
             run_closing(set);
         return;
     }
-    at = px_circuits_deadline(set);
+    at = px_node_circuits_deadline(set);
     PX_LIST_EACH(it, &set->all)
         at = PX_MIN(at, relay_deadline(from_node(it)));
     if (at >= set->armed && set->armed > now)
@@ -454,7 +479,7 @@ static void on_arm(uv_prepare_t *p)
 
 /* ---- the file ---- */
 
-static int add_relay(struct px_relays *set, const struct px_relay_entry *e)
+int px_relay_add(struct px_relays *set, const struct px_relay_entry *e, struct px_relay **ret)
 {
     struct px_relay *r = calloc(1, sizeof(*r));
     if (r == NULL)
@@ -473,13 +498,14 @@ static int add_relay(struct px_relays *set, const struct px_relay_entry *e)
     r->ping_at = r->pong_by = r->register_at = PX_NEVER;
     px_dial_plan_init(&r->plan, px_now_io());
     px_list_push_back(&set->all, &r->node);
+    *ret = r;
     return 0;
 }
 
 static bool same_entry(const struct px_relay_entry *a, const struct px_relay_entry *b)
 {
     bool same = px_peer_id_eq(&a->id, &b->id) && strcmp(a->name, b->name) == 0 &&
-                a->addr_count == b->addr_count;
+                a->tcp == b->tcp && a->addr_count == b->addr_count;
     for (size_t i = 0; same && i < a->addr_count; i++)
         same = strcmp(a->addrs[i], b->addrs[i]) == 0;
     return same;
@@ -490,16 +516,21 @@ static int take_entry(struct px_relays *set, struct px_list *old, const struct p
 {
     PX_LIST_EACH(it, old) {
         struct px_relay *r = from_node(it);
-        if (!same_entry(&r->entry, e))
+        if (r->gone ||
+            (!same_entry(&r->entry, e) && !(r->joining && px_peer_id_eq(&r->entry.id, &e->id))))
             continue;
+        r->entry = *e;
+        r->label = px_relay_entry_label(&r->entry);
+        r->joining = false;
         px_list_remove(&r->node);
         px_list_push_back(&set->all, &r->node);
         return 0;
     }
-    return add_relay(set, e);
+    struct px_relay *r;
+    return px_relay_add(set, e, &r);
 }
 
-static void drop(struct px_relay *r)
+void px_relay_drop(struct px_relay *r)
 {
     r->gone = true;
     px_log_event(r->set->config.log, PX_LOG_INFO, "relay.removed", PX_F_STR("relay", r->label));
@@ -533,8 +564,8 @@ static int load(struct px_relays *set)
         struct px_relay *r = from_node(old.next);
         px_list_remove(&r->node);
         px_list_push_back(&set->all, &r->node);
-        if (!r->gone)
-            drop(r);
+        if (!r->gone && !r->joining)
+            px_relay_drop(r);
     }
     px_relays_tell_usable(set);
     return err;
@@ -568,7 +599,7 @@ void px_relays_each(struct px_relays *set,
                                                       : 0,
             .last_err = r->last_err,
             .observed = r->observed,
-            .circuits = px_circuits_of(set, r),
+            .circuits = px_node_circuits_of(set, r),
         };
         if (!r->gone)
             each(ctx, &info);
@@ -622,7 +653,7 @@ static void on_farewells_sent(uv_timer_t *t)
     struct px_relays *set = t->data;
     set->hung_up = true;
     px_peers_set_circuits(set->config.peers, NULL, NULL);
-    px_circuits_end(set, NULL);
+    px_node_circuits_end(set, NULL);
     PX_LIST_EACH(it, &set->all) {
         struct px_relay *r = from_node(it);
         r->gone = true;

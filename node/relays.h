@@ -40,6 +40,29 @@ PX_MUST_CHECK int px_relays_new(const struct px_relays_config *config, struct px
  * closed. */
 void px_relays_close(struct px_relays *r, void (*done)(void *ctx), void *ctx);
 
+/* ---- pairing through a relay ---- */
+
+/* An invite is open: registers the hash of its admission secret at the first relay where this node
+ * is a member, and tells which that is. PX_EOFFLINE when there is none. */
+PX_MUST_CHECK int px_relays_invite(struct px_relays *r, const uint8_t hash[PX_RELAY_SECRET_LEN],
+                                   px_nsec ttl, struct px_relay_entry *ret);
+/* Takes it back, wherever it was registered. */
+void px_relays_uninvite(struct px_relays *r, const uint8_t hash[PX_RELAY_SECRET_LEN]);
+/* Vouches for a peer at every relay where this node is a member. */
+void px_relays_vouch(struct px_relays *r, const struct px_peer_id *id);
+/* Uses a relay that may not be in the file, being admitted by this secret if it must be, until
+ * px_relays_part. Tells how the peer is called through it (see px_peer_addrs_give). PX_ELIMIT,
+ * PX_ENOMEM. */
+PX_MUST_CHECK int px_relays_join(struct px_relays *r, const struct px_relay_entry *relay,
+                                 const uint8_t secret[PX_RELAY_SECRET_LEN],
+                                 char ret_route[PX_AUTH_ADDR_MAX]);
+/* Writes it into the file, unless it is there. */
+PX_MUST_CHECK int px_relays_keep(struct px_relays *r, const struct px_relay_entry *relay);
+/* Drops it, unless it is in the file. */
+void px_relays_part(struct px_relays *r, const struct px_peer_id *relay);
+/* The ways through the relays that are there, at most `cap`. */
+size_t px_relays_routes(const struct px_relays *r, char (*ret)[PX_AUTH_ADDR_MAX], size_t cap);
+
 enum px_relay_state {
     PX_RELAY_SPARE,   /* not needed now */
     PX_RELAY_WAITING, /* for the next dial */

@@ -5,6 +5,7 @@
 
 #include "node/dial_plan.h"
 #include "node/file_watch.h"
+#include "node/relay_pipe.h"
 #include "node/relays.h"
 #include "proto/base/list.h"
 #include "relay/control_stream.h"
@@ -28,10 +29,16 @@ struct px_relay {
     bool reserved;
     enum px_relay_class class;
     struct px_addr observed;
+    /* relay_pairing.c */
+    bool joining;  /* here for a join only, not of the file */
+    bool admit;    /* shows `secret` when the control stream is there */
+    bool admitted; /* it was taken: one may call, reserved or not */
+    uint8_t secret[PX_RELAY_SECRET_LEN];
     bool gone; /* no longer in the file: freed at the end of the turn */
     uv_getaddrinfo_t *lookup;
     uint16_t lookup_port;
     unsigned ecn; /* of the packet being read */
+    struct px_relay_pipe pipe;
     /* relay_records.c */
     uint64_t sequence;
     px_nsec register_at;
@@ -57,10 +64,11 @@ struct px_circuit {
     struct px_addr replaces; /* the circuit it stands in for; may be no address */
     struct px_relay *relay;  /* NULL in WAITING when any will do */
     struct px_relay_leg *leg;
-    px_nsec call_at;   /* in WAITING */
-    px_nsec used_at;   /* when a packet passed last */
-    px_nsec end_at;    /* its link ended; PX_NEVER */
-    px_nsec prefer_at; /* the peer's link is asked to move here; PX_NEVER: not, or no more */
+    px_nsec call_at;    /* in WAITING */
+    px_nsec give_up_at; /* of waiting for a relay that is to admit us */
+    px_nsec used_at;    /* when a packet passed last */
+    px_nsec end_at;     /* its link ended; PX_NEVER */
+    px_nsec prefer_at;  /* the peer's link is asked to move here; PX_NEVER: not, or no more */
     unsigned preferred;
 };
 
@@ -80,7 +88,30 @@ struct px_relays {
     int open_parts;
 };
 
+/* What a request of ours was, as its token. */
+enum px_relay_token {
+    PX_RELAY_TOKEN_REGISTER = 1,
+    PX_RELAY_TOKEN_WATCH,
+    PX_RELAY_TOKEN_PEER,
+    PX_RELAY_TOKEN_ADMIT,
+    PX_RELAY_TOKEN_INVITE,
+    PX_RELAY_TOKEN_VOUCH,
+};
+static inline void *px_relay_token(enum px_relay_token t)
+{
+    return (void *)(uintptr_t)t;
+}
+
 /* relays.c */
+/* A link to that address, which becomes r->link. */
+PX_MUST_CHECK int px_relay_dial(struct px_relay *r, const struct px_addr *addr);
+/* In DIALLING without a link: nothing is left to wait for. */
+void px_relay_dial_failed(struct px_relay *r, int err);
+/* Makes a relay and appends it. PX_ENOMEM. */
+PX_MUST_CHECK int px_relay_add(struct px_relays *set, const struct px_relay_entry *e,
+                               struct px_relay **ret);
+/* It goes: its link is closed, the rest follows at the end of the turn. */
+void px_relay_drop(struct px_relay *r);
 /* The relays one can call through changed. */
 void px_relays_tell_usable(struct px_relays *set);
 bool px_relay_usable(const struct px_relay *r);
@@ -94,12 +125,19 @@ void px_circuit_on_open(void *ctx, struct px_relay_leg *leg);
 void px_circuit_on_data(void *ctx, struct px_relay_leg *leg, struct px_slice payload);
 void px_circuit_on_ended(void *ctx, struct px_relay_leg *leg, enum px_relay_status why);
 /* The control connection is gone, perhaps the relay is: its circuits get replacements. */
-void px_circuits_doubt(struct px_relays *set, const struct px_relay *r, px_nsec now);
-void px_circuits_run(struct px_relays *set, px_nsec now);
-px_nsec px_circuits_deadline(const struct px_relays *set);
-size_t px_circuits_of(const struct px_relays *set, const struct px_relay *r);
+void px_node_circuits_doubt(struct px_relays *set, const struct px_relay *r, px_nsec now);
+void px_node_circuits_run(struct px_relays *set, px_nsec now);
+px_nsec px_node_circuits_deadline(const struct px_relays *set);
+size_t px_node_circuits_of(const struct px_relays *set, const struct px_relay *r);
 /* Ends those of one relay (NULL: all). */
-void px_circuits_end(struct px_relays *set, const struct px_relay *r);
+void px_node_circuits_end(struct px_relays *set, const struct px_relay *r);
+
+/* relay_pairing.c */
+/* The control stream is there: shows the secret if there is one to show. False: nothing to do. */
+bool px_relay_admit(struct px_relay *r, px_nsec now);
+/* For answers with the last three tokens. */
+void px_relay_pairing_on_reply(struct px_relay *r, enum px_relay_token token,
+                               enum px_relay_status status);
 
 /* relay_records.c */
 /* Reserved as somebody who may register: does, and watches. */

@@ -10,7 +10,11 @@
 enum { VERSION = 1 };
 enum item_kind { ITEM_IP4, ITEM_IP6, ITEM_NAME, ITEM_OTHER };
 enum { ITEM_KIND_MASK = 3, ITEM_HAS_PORT = 4 };
-enum { OTHER_NETWORK = 0x80, OTHER_REFUSE = 0x80 /* must be known from here on */ };
+enum {
+    OTHER_RELAY = 0x01,
+    OTHER_NETWORK = 0x80,
+    OTHER_REFUSE = 0x80 /* must be known from here on */
+};
 
 void px_invite_wipe(struct px_invite *i)
 {
@@ -65,6 +69,24 @@ static int put_addr(struct px_buf *out, const char *text)
     return out->err;
 }
 
+static int put_relay(struct px_buf *out, const struct px_invite *i)
+{
+    struct px_buf addr;
+    if (strnlen(i->relay, sizeof(i->relay)) > PX_INVITE_RELAY_ADDR_MAX)
+        return PX_EINVAL;
+    px_buf_init(&addr, UINT8_MAX);
+    int err = put_addr(&addr, i->relay);
+    if (err == 0) {
+        (void)px_buf_put_u8(out, ITEM_OTHER);
+        (void)px_buf_put_u8(out, (uint8_t)(1 + sizeof(i->relay_key) + addr.len));
+        (void)px_buf_put_u8(out, OTHER_RELAY);
+        (void)px_buf_put(out, px_slice(i->relay_key, sizeof(i->relay_key)));
+        err = px_buf_put(out, px_buf_slice(&addr));
+    }
+    px_buf_deinit(&addr);
+    return err;
+}
+
 static int put_bytes(const struct px_invite *i, struct px_buf *out)
 {
     size_t network = strlen(i->network);
@@ -85,6 +107,9 @@ static int put_bytes(const struct px_invite *i, struct px_buf *out)
         if (err != 0)
             return err;
     }
+    int err = i->relay[0] != '\0' ? put_relay(out, i) : 0;
+    if (err != 0)
+        return err;
     return px_buf_put_be16(out, crc16(px_buf_slice(out)));
 }
 
@@ -194,6 +219,25 @@ static int get_network(struct px_slice name, struct px_invite *i)
     return 0;
 }
 
+static int get_item(struct px_reader *r, struct px_invite *i);
+
+static int get_relay(struct px_slice data, struct px_invite *i)
+{
+    struct px_reader r = px_reader(data);
+    struct px_invite one = {.addr_count = 0};
+    uint8_t key[PX_INVITE_KEY_LEN];
+    int err = px_reader_copy(&r, key, sizeof(key));
+    if (err == 0 && px_reader_left(&r) > 0 &&
+        (data.data[sizeof(key)] & ITEM_KIND_MASK) < ITEM_OTHER)
+        err = get_item(&r, &one);
+    if (err != 0 || one.addr_count != 1 || px_reader_left(&r) > 0 || i->relay[0] != '\0' ||
+        strlen(one.addrs[0]) > PX_INVITE_RELAY_ADDR_MAX)
+        return PX_EPARSE;
+    memcpy(i->relay_key, key, sizeof(key));
+    memcpy(i->relay, one.addrs[0], sizeof(i->relay));
+    return 0;
+}
+
 static int get_other(struct px_reader *r, uint8_t head, struct px_invite *i)
 {
     struct px_slice data;
@@ -205,6 +249,8 @@ static int get_other(struct px_reader *r, uint8_t head, struct px_invite *i)
         return PX_EPARSE;
     if (data.data[0] == OTHER_NETWORK)
         return get_network(px_slice_skip(data, 1), i);
+    if (data.data[0] == OTHER_RELAY)
+        return get_relay(px_slice_skip(data, 1), i);
     return data.data[0] < OTHER_REFUSE ? 0 : PX_EUNSUPPORTED;
 }
 

@@ -25,7 +25,11 @@ struct px_invite {
     char network[PX_INVITE_NETWORK_MAX + 1]; /* "" stands for the default one */
     size_t addr_count;
     char addrs[PX_INVITE_ADDRS_MAX][PX_INVITE_ADDR_MAX]; /* HOST:PORT */
+    char relay[PX_INVITE_ADDR_MAX];                      /* HOST:PORT; "": none */
+    uint8_t relay_key[PX_INVITE_KEY_LEN];                /* its identity */
 };
+/* The longest relay address that fits into a code. */
+#define PX_INVITE_RELAY_ADDR_MAX 200
 
 void px_invite_wipe(struct px_invite *i);
 

@@ -92,6 +92,15 @@ void px_relay_client_up(struct px_relay_client *c,
         send_reserve(c);
 }
 
+void px_relay_client_set_reserve(struct px_relay_client *c, bool reserve, px_nsec now)
+{
+    c->now = now;
+    c->config.reserve = reserve;
+    c->reserve_retry = 0;
+    if (reserve && c->up)
+        send_reserve(c);
+}
+
 /* ---- requests ---- */
 
 static struct request *find_request(struct px_relay_client *c, uint32_t number)

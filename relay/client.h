@@ -62,6 +62,8 @@ void px_relay_client_free(struct px_relay_client *c);
 /* The control stream is there; `binding` is its link's. */
 void px_relay_client_up(struct px_relay_client *c,
                         const uint8_t binding[PX_RELAY_CLIENT_BINDING_LEN], px_nsec now);
+/* Changes config.reserve: asks for a reservation now, or when the control stream is there. */
+void px_relay_client_set_reserve(struct px_relay_client *c, bool reserve, px_nsec now);
 /* It is gone: requests fail. Circuits that are open live on as long as packets pass. */
 void px_relay_client_down(struct px_relay_client *c, px_nsec now);
 /* A frame's body. PX_EPROTO for one no relay sends: close the link. */

@@ -1,0 +1,159 @@
+/* Pairing through a relay (docs/spec/relay.md §2): the inviter's admission hash and vouching, the
+ * joiner's use of a relay that does not list it. */
+#include <stdio.h>
+#include <string.h>
+
+#include "node/peer_addrs.h"
+#include "node/relay_list_io.h"
+#include "node/relays_internal.h"
+
+static struct px_relay *from_node(struct px_list *node)
+{
+    return PX_CONTAINER_OF(node, struct px_relay, node);
+}
+
+static struct px_relay *find(const struct px_relays *set, const struct px_peer_id *id)
+{
+    PX_LIST_EACH(it, &set->all)
+        if (!from_node(it)->gone && px_peer_id_eq(&from_node(it)->entry.id, id))
+            return from_node(it);
+    return NULL;
+}
+
+static bool is_member(const struct px_relay *r)
+{
+    return px_relay_usable(r) && r->reserved && r->class == PX_RELAY_MEMBER;
+}
+
+static int request(struct px_relay *r, struct px_relay_msg *m, enum px_relay_token token)
+{
+    return px_relay_client_request(r->client, m, px_relay_token(token), px_now_io());
+}
+
+/* ---- the inviter ---- */
+
+int px_relays_invite(struct px_relays *set, const uint8_t hash[PX_RELAY_SECRET_LEN], px_nsec ttl,
+                     struct px_relay_entry *ret)
+{
+    struct px_relay_msg m = {.type = PX_RELAY_MSG_INVITE, .ttl_ms = ttl / PX_MSEC};
+    memcpy(m.secret, hash, sizeof(m.secret));
+    PX_LIST_EACH(it, &set->all) {
+        struct px_relay *r = from_node(it);
+        if (!is_member(r) || request(r, &m, PX_RELAY_TOKEN_INVITE) != 0)
+            continue;
+        *ret = r->entry;
+        return 0;
+    }
+    return PX_EOFFLINE;
+}
+
+void px_relays_uninvite(struct px_relays *set, const uint8_t hash[PX_RELAY_SECRET_LEN])
+{
+    struct px_relay_msg m = {.type = PX_RELAY_MSG_UNINVITE};
+    memcpy(m.secret, hash, sizeof(m.secret));
+    PX_LIST_EACH(it, &set->all)
+        if (is_member(from_node(it)) && request(from_node(it), &m, PX_RELAY_TOKEN_INVITE) != 0)
+            return; /* it ends by itself */
+}
+
+void px_relays_vouch(struct px_relays *set, const struct px_peer_id *id)
+{
+    struct px_relay_msg m = {.type = PX_RELAY_MSG_VOUCH, .peer = *id, .on = true};
+    PX_LIST_EACH(it, &set->all) {
+        struct px_relay *r = from_node(it);
+        if (is_member(r) && request(r, &m, PX_RELAY_TOKEN_VOUCH) != 0)
+            px_relay_pairing_on_reply(r, PX_RELAY_TOKEN_VOUCH, PX_RELAY_NO_ANSWER);
+    }
+}
+
+/* ---- the joiner ---- */
+
+int px_relays_join(struct px_relays *set, const struct px_relay_entry *relay,
+                   const uint8_t secret[PX_RELAY_SECRET_LEN], char ret_route[PX_AUTH_ADDR_MAX])
+{
+    struct px_relay *r = find(set, &relay->id);
+    size_t count = 0;
+    PX_LIST_EACH(it, &set->all)
+        count++;
+    if (set->closing || (r == NULL && count >= PX_RELAY_LIST_MAX))
+        return PX_ELIMIT;
+    bool is_new = r == NULL;
+    int err = is_new ? px_relay_add(set, relay, &r) : 0;
+    if (err != 0)
+        return err;
+    r->joining = r->joining || is_new;
+    if (!px_relay_usable(r)) {
+        r->admit = true;
+        memcpy(r->secret, secret, sizeof(r->secret));
+        if (r->state == PX_RELAY_WAITING)
+            px_dial_plan_soon(&r->plan, px_now_io());
+    }
+    int len = snprintf(ret_route, PX_AUTH_ADDR_MAX, PX_RELAY_ROUTE "%s", r->label);
+    return len < PX_AUTH_ADDR_MAX ? 0 : PX_ELIMIT;
+}
+
+int px_relays_keep(struct px_relays *set, const struct px_relay_entry *relay)
+{
+    struct px_relay *r = find(set, &relay->id);
+    if (r != NULL && !r->joining)
+        return 0;
+    int err = px_relay_file_set(set->config.path, relay);
+    if (err == 0 && r != NULL)
+        r->joining = false; /* the file will be read again, and says so too */
+    return err;
+}
+
+void px_relays_part(struct px_relays *set, const struct px_peer_id *relay)
+{
+    struct px_relay *r = find(set, relay);
+    if (r == NULL)
+        return;
+    r->admit = false;
+    px_wipe(r->secret, sizeof(r->secret));
+    if (r->joining)
+        px_relay_drop(r);
+}
+
+size_t px_relays_routes(const struct px_relays *set, char (*ret)[PX_AUTH_ADDR_MAX], size_t cap)
+{
+    size_t n = 0;
+    PX_LIST_EACH(it, &set->all) {
+        const struct px_relay *r = from_node(it);
+        if (n == cap || !px_relay_usable(r))
+            continue;
+        int len = snprintf(ret[n], PX_AUTH_ADDR_MAX, PX_RELAY_ROUTE "%s", r->label);
+        n += len > 0 && len < PX_AUTH_ADDR_MAX;
+    }
+    return n;
+}
+
+bool px_relay_admit(struct px_relay *r, px_nsec now)
+{
+    struct px_relay_msg m = {.type = PX_RELAY_MSG_ADMIT};
+    if (!r->admit)
+        return false;
+    memcpy(m.secret, r->secret, sizeof(m.secret));
+    int err = px_relay_client_request(r->client, &m, px_relay_token(PX_RELAY_TOKEN_ADMIT), now);
+    px_wipe(m.secret, sizeof(m.secret));
+    if (err != 0)
+        px_relay_pairing_on_reply(r, PX_RELAY_TOKEN_ADMIT, PX_RELAY_NO_ANSWER);
+    return true;
+}
+
+void px_relay_pairing_on_reply(struct px_relay *r, enum px_relay_token token,
+                               enum px_relay_status status)
+{
+    const char *what = token == PX_RELAY_TOKEN_ADMIT    ? "relay.admit"
+                       : token == PX_RELAY_TOKEN_INVITE ? "relay.invite"
+                                                        : "relay.vouch";
+    px_log_event(r->set->config.log, status == PX_RELAY_OK ? PX_LOG_INFO : PX_LOG_WARN, what,
+                 PX_F_STR("relay", r->label), PX_F_STR("status", px_relay_status_name(status)));
+    if (token != PX_RELAY_TOKEN_ADMIT)
+        return;
+    r->admitted = status == PX_RELAY_OK;
+    if (status == PX_RELAY_NO_ANSWER)
+        return;
+    r->admit = false; /* used up; or we are listed there and needed none */
+    px_relay_client_set_reserve(r->client, true, px_now_io());
+    px_relays_tell_usable(r->set);
+}

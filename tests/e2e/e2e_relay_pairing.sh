@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# Two machines behind two NAT routers pair through a relay that lists the inviter alone: one code, nothing
+# to edit on the relay, the main job afterwards, and the relay knows the joiner from then on.
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/netns.sh"
+. "$(dirname "$0")/nat.sh"
+nat_need
+
+mkdir -p "$T/alice" "$T/bob"
+top=$(build alice "$HERE/closure.nix" --argstr tag relay-pairing --arg n 30) || { not_ok "build"; finish; }
+netns_switch wan
+netns_add one && "$RELAY" init --home "$T/one" >/dev/null
+netns_plug one wan eth0 203.0.113.1/24
+router ra 203.0.113.11 192.168.1 && router rb 203.0.113.12 192.168.2 || { not_ok "the routers are set up"; finish; }
+host alice ra 192.168.1 && host bob rb 192.168.2
+for n in alice bob; do node_init $n; done
+"$RELAY" auth add "$(node_id alice)" --name alice --home "$T/one" >/dev/null
+relay_start one 203.0.113.1 || { not_ok "the relay starts" "$T/one.log"; finish; }
+"$PEERIX" relay add "$one_url" --name one --home "$T/alice/home" >/dev/null
+nat_start alice && nat_start bob || { not_ok "the daemons start" "$T/alice.log" "$T/bob.log"; finish; }
+until_true 5 grep -q 'event=relay.reserved relay=one status=OK' "$T/alice.log"
+
+# ---- nobody gets in without a code ----
+check "bob has no relay" test "$("$PEERIX" relay list --home "$T/bob/home" 2>/dev/null | wc -l)" = 0
+code=$(cli alice invite --no-wait --no-qr --name bob 2>"$T/invite.err") || not_ok "invite" "$T/invite.err"
+code=$(tail -1 <<<"$code")
+check "the relay hears of the invite" until_true 3 grep -q 'event=relay.invite relay=one status=OK' "$T/alice.log"
+wrong=$(cli alice invite --no-wait --no-qr --ttl 1s 2>/dev/null | tail -1)
+sleep 1.2
+cli bob join "$wrong" --non-interactive >"$T/late.out" 2>&1
+check "a code that has expired is refused" test $? != 0
+
+# ---- the join ----
+check "bob joins with the code" cli bob join "$code" --non-interactive --name alice
+check "admitted by the code" grep -q 'event=relay.admit .*status=OK' "$T/bob.log"
+check "the relay is bob's now" grep -q "$("$RELAY" whoami --home "$T/one")@203.0.113.1:12305" "$T/bob/home/relays"
+check "alice vouches for bob" until_true 3 grep -q 'event=relay.vouch relay=one status=OK' "$T/alice.log"
+check "they are connected as listed peers" until_true 8 grep -q 'event=peer.connected .*name=alice .*path=relayed' "$T/bob.log"
+key=$(node_key alice)
+fetch() { in_store bob "$bob_http" "$key" $(netns_in bob) nix-store -r "$top"; }
+check "real nix fetches through the relay" fetch
+check "the NAR is byte-equal" test "$(dump_sum alice "$top")" = "$(dump_sum bob "$top")"
+
+# ---- afterwards ----
+netns_add carol && netns_plug carol wan eth0 203.0.113.21/24 && node_init carol && nat_start carol
+cli carol join "$code" --non-interactive >"$T/again.out" 2>&1
+check "the code is used up" test $? != 0
+check "and admits nobody at the relay" bash -c '! grep -q "event=relay.admit .*status=OK" "$1" && ! grep -q event=relay.reserved.*status=OK "$1"' _ "$T/carol.log"
+node_stop bob
+nat_start bob || not_ok "bob starts again" "$T/bob.log"
+check "after a restart bob is known at the relay" until_true 8 grep -q 'event=relay.reserved .*status=OK class=vouched' "$T/bob.log"
+check "and both connect again" until_true 8 bash -c '[ "$(grep -c "event=peer.connected .*name=bob" "$1")" -ge 2 ]' _ "$T/alice.log"
+for n in alice bob carol; do
+    node_stop $n
+    check "$n ends with 0" test $? = 0
+done
+finish
