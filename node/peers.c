@@ -585,4 +585,6 @@ void px_peers_close(struct px_peers *set, void (*done)(void *ctx), void *ctx)
     uv_close((uv_handle_t *)&set->timer, on_timer_closed);
     px_peer_pings_close(set);
     px_overlay_io_close(set->io, on_overlay_closed, set);
+    px_tls_pipes_close(set->pipes);
+    set->pipes = NULL;
 }

@@ -10,7 +10,7 @@
 #include "node/nix/cache_peer.h"
 #include "node/nix/cache_service.h"
 #include "node/sqlite_db.h"
-#include "transport/overlay_io.h"
+#include "transport/tls_pipes_io.h"
 
 struct px_peers;
 
@@ -203,7 +203,7 @@ void px_peers_leave_circuits(struct px_peers *p);
 /* A datagram that came through a circuit; in `batch` only. */
 void px_peers_carried(struct px_peers *p, const struct px_addr *circuit, unsigned ecn,
                       struct px_slice datagram);
-/* Sends from the overlay's socket; as px_udp_send. */
+/* As px_overlay_io_send. */
 PX_MUST_CHECK int px_peers_send(struct px_peers *p, const struct px_path *path, unsigned ecn,
                                 struct px_slice data, size_t segment);
 
@@ -220,6 +220,15 @@ PX_MUST_CHECK int px_peers_dial_relay(struct px_peers *p, const struct px_peer_i
                                       const struct px_addr *addr,
                                       const struct px_relay_link_ops *ops, void *ctx,
                                       struct px_link **ret);
+/* A pipe to a relay's TCP port (docs/spec/relay-tls.md): its address can be dialled when it is
+ * open. As px_tls_pipes_dial; PX_EOFFLINK in mode lan. */
+PX_MUST_CHECK int px_peers_open_pipe(struct px_peers *p, const struct px_addr *tcp,
+                                     const char *name, const struct px_tls_pipes_ops *ops,
+                                     void *ctx, struct px_addr *ret);
+/* The link in it is up. */
+void px_peers_pipe_proved(struct px_peers *p, const struct px_addr *pipe);
+/* Without a callback. */
+void px_peers_close_pipe(struct px_peers *p, const struct px_addr *pipe);
 /* No callbacks with this ctx from now on; its link is closed. */
 void px_peers_forget_relay(struct px_peers *p, void *ctx);
 

@@ -50,6 +50,16 @@ static int parse_url(struct px_slice rest, struct px_relay_entry *e)
     return add_addr(e, rest);
 }
 
+static int set_tcp(struct px_relay_entry *e, struct px_slice text, struct px_auth_error *error)
+{
+    uint64_t port;
+    if (px_slice_parse_u64(text, &port) != 0 || port == 0 || port > UINT16_MAX || e->tcp != 0)
+        return px_list_line_bad(error, "'%.*s' is no TCP port, or the second one",
+                                PX_LIST_LINE_SHOWN(text));
+    e->tcp = (uint16_t)port;
+    return 0;
+}
+
 static int parse_option(struct px_slice word, struct px_relay_entry *e, struct px_auth_error *error)
 {
     struct px_slice value = word;
@@ -59,6 +69,8 @@ static int parse_option(struct px_slice word, struct px_relay_entry *e, struct p
                                     PX_LIST_LINE_SHOWN(value));
         return 0;
     }
+    if (take_prefix(&value, "tcp="))
+        return set_tcp(e, value, error);
     if (!take_prefix(&value, "name="))
         return px_list_line_bad(error, "unknown option '%.*s'", PX_LIST_LINE_SHOWN(word));
     if (!px_name_valid(value) || e->name[0] != '\0')
@@ -106,6 +118,8 @@ static int put_line(const struct px_relay_entry *e, struct px_buf *line)
         (void)px_buf_printf(line, " addr=%s", e->addrs[i]);
     if (e->name[0] != '\0')
         (void)px_buf_printf(line, " name=%s", e->name);
+    if (e->tcp != 0)
+        (void)px_buf_printf(line, " tcp=%u", e->tcp);
     if (e->comment[0] != '\0')
         (void)px_buf_printf(line, " # %s", e->comment);
     return line->err == PX_ELIMIT ? PX_EPARSE : line->err;
@@ -113,7 +127,7 @@ static int put_line(const struct px_relay_entry *e, struct px_buf *line)
 
 static bool same(const struct px_relay_entry *a, const struct px_relay_entry *b)
 {
-    bool addrs = a->addr_count == b->addr_count;
+    bool addrs = a->tcp == b->tcp && a->addr_count == b->addr_count;
     for (size_t i = 0; addrs && i < a->addr_count; i++)
         addrs = strcmp(a->addrs[i], b->addrs[i]) == 0;
     return addrs && px_peer_id_eq(&a->id, &b->id) && strcmp(a->name, b->name) == 0 &&

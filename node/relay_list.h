@@ -1,7 +1,7 @@
 /* HOME/relays: the relays a node uses, in the order of preference, one a line:
  *
- *     peerix-relay://PEER-ID@HOST:PORT [name=NAME] # comment
- *     PEER-ID addr=HOST:PORT [addr=…] [name=NAME]  # comment
+ *     peerix-relay://PEER-ID@HOST:PORT [name=NAME] [tcp=PORT] # comment
+ *     PEER-ID addr=HOST:PORT [addr=…] [name=NAME] [tcp=PORT]  # comment
  *
  * A parsed file keeps its good entries even when other lines are bad. Editing works on the text, so
  * comments and bad lines survive. Files are handled by node/relay_list_io. */
@@ -17,8 +17,9 @@
 
 struct px_relay_entry {
     struct px_peer_id id;
-    char name[PX_AUTH_NAME_MAX + 1];                  /* "" if none */
-    size_t addr_count;                                /* 1 at least */
+    char name[PX_AUTH_NAME_MAX + 1]; /* "" if none */
+    uint16_t tcp;                    /* its port for where UDP does not pass; 0: 443 */
+    size_t addr_count;               /* 1 at least */
     char addrs[PX_RELAY_ADDRS_MAX][PX_AUTH_ADDR_MAX]; /* HOST:PORT */
     char comment[PX_AUTH_COMMENT_MAX];
     size_t line; /* 1-based */
