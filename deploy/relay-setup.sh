@@ -65,9 +65,11 @@ sysctl_load() {
 }
 # KEY DEFAULT: what config.yaml says, in plain scalars, which is how install writes it
 setting() {
-    local value
-    value=$(sed -n "s/^$1:[[:space:]]*[\"']\{0,1\}\([^\"'#]*[^\"'#[:space:]]\).*/\1/p" "$config/config.yaml" 2>/dev/null | tail -n 1)
-    printf '%s\n' "${value:-$2}"
+    if grep -qs "^$1:" "$config/config.yaml"; then
+        sed -n "s/^$1:[[:space:]]*[\"']\{0,1\}\([^\"'#[:space:]]*\).*/\1/p" "$config/config.yaml" | tail -n 1
+    else
+        printf '%s\n' "$2"
+    fi
 }
 port_of() { printf '%s\n' "${1##*:}"; }
 # The address this machine sends from, unless that is of a private network. No packet is sent.
@@ -106,18 +108,29 @@ configure() {
         { cat "$work/out" >&2; fail "$config/config.yaml is not valid"; }
 }
 url() { printf 'peerix-relay://%s@%s\n' "$(as_user "$program" whoami --system)" "$(setting public-addr "THIS-HOST:$(port_of "$(setting listen :12305)")")"; }
+ports() { # PORT/PROTOCOL of what listens
+    printf '%s/udp\n' "$(port_of "$(setting listen :12305)")"
+    [ -z "$(setting tcp :443)" ] || printf '%s/tcp\n' "$(port_of "$(setting tcp :443)")"
+}
 firewall() {
-    local udp
-    udp=$(port_of "$(setting listen :12305)")
-    say "firewall    UDP port $udp must be open from everywhere, and outgoing UDP to everywhere; also in the"
-    say "            provider's own firewall, if it has one"
-    if command -v ufw >/dev/null; then
-        say "                ufw allow $udp/udp"
-    elif command -v firewall-cmd >/dev/null; then
-        say "                firewall-cmd --permanent --add-port=$udp/udp && firewall-cmd --reload"
-    elif command -v nft >/dev/null; then
-        say "                nft add rule inet filter input udp dport $udp accept     (if there is such a chain)"
-    fi
+    local p words='firewall    '
+    for p in $(ports); do
+        case "$p" in
+        */udp) say "${words}UDP port ${p%/*} must be open from everywhere, outgoing UDP to everywhere" ;;
+        */tcp) say "${words}TCP port ${p%/*} for nodes whose network lets no UDP out" ;;
+        esac
+        words='            '
+    done
+    say "            both also in the provider's own firewall, if it has one"
+    for p in $(ports); do
+        if command -v ufw >/dev/null; then
+            say "                ufw allow $p"
+        elif command -v firewall-cmd >/dev/null; then
+            say "                firewall-cmd --permanent --add-port=$p && firewall-cmd --reload"
+        elif command -v nft >/dev/null; then
+            say "                nft add rule inet filter input ${p#*/} dport ${p%/*} accept     (if there is such a chain)"
+        fi
+    done
 }
 buffers() { cat /proc/sys/net/core/rmem_max 2>/dev/null || echo 0; }
 tell() {
@@ -166,12 +179,17 @@ listens() {
     port=$(port_of "$(setting listen :12305)")
     grep -q "^listens at .*:$port\$" "$work/status"
 }
+by_tcp() {
+    grep -q "^and, by TCP .*:$(port_of "$(setting tcp :443)")," "$work/status" ||
+        { echo "is another server there? The relay's log has relay.no_tcp; tcp: \"\" in config.yaml does without"; return 1; }
+}
 verify_running() {
     : >"$work/status"
     expect "authorized_keys is valid" members_valid
     if [ -S "$state/control.sock" ]; then
         expect "the relay answers status" answers
         expect "it listens where config.yaml says" listens
+        [ -z "$(setting tcp :443)" ] || expect "it listens on TCP port $(port_of "$(setting tcp :443)") too" by_tcp
         expect "/healthz says ok" healthy
         expect "/metrics answers" measures
     else
@@ -179,7 +197,8 @@ verify_running() {
     fi
     [ -n "$(setting public-addr '')" ] || say "--    no public-addr in config.yaml: the URL names no host"
     [ "$(buffers)" -ge 8388608 ] || say "--    net.core.rmem_max is $(buffers): bursts may be lost; see $share/sysctl.conf"
-    say "--    not checked: that UDP port $(port_of "$(setting listen :12305)") is open from outside; \`peerix relay list\` on a node tells"
+    # shellcheck disable=SC2046 # a word each
+    say "--    not checked: that the firewall lets through" $(ports)"; \`peerix relay list\` on a node tells"
 }
 
 # ---- uninstall ----
@@ -192,7 +211,7 @@ removed_words() {
         say "            without a backup, as asked: this relay's identity is gone"
     fi
     live || return 0
-    say "nodes       on each: peerix relay remove; close the port in the firewall"
+    say "nodes       on each: peerix relay remove; close the ports in the firewall"
     [ "$sysctl" = 0 ] || say "buffers     net.core.rmem_max and wmem_max are as before after the next boot"
 }
 

@@ -2,7 +2,9 @@
  *
  * The datagram is a QUIC long header of a version nobody speaks (RFC 9000 §15 reserves 0x?a?a?a?a),
  * which a live endpoint answers with Version Negotiation, keeping no state (§6.1). It is sent again
- * within the round: a full socket may lose one without being dead. */
+ * within the round: a full socket may lose one without being dead. Its type is none that v1 calls
+ * an Initial, of which a relay hears few from a source that it refused; that may be a proxy beside
+ * us. */
 #include "node/watchdog_io.h"
 
 #include <stdlib.h>
@@ -178,7 +180,7 @@ static void on_datagram(uv_udp_t *udp, ssize_t n, const uv_buf_t *buf, const str
 
 static void send_datagram(struct probe *p)
 {
-    uint8_t packet[INITIAL_BYTES] = {0xc0, 0x1a, 0x2a, 0x3a, 0x4a, CID_LEN};
+    uint8_t packet[INITIAL_BYTES] = {0xd0, 0x1a, 0x2a, 0x3a, 0x4a, CID_LEN};
     memcpy(packet + 6, p->cid, CID_LEN); /* any destination ID will do */
     packet[6 + CID_LEN] = CID_LEN;
     memcpy(packet + 7 + CID_LEN, p->cid, CID_LEN);

@@ -88,7 +88,7 @@ try "a real install" inside "$setup" install --binary "$RELAY"
 id=$(relay whoami)
 try "it names the URL, with the machine's public address" grep -q "^URL  *peerix-relay://$id@198\.51\.100\.7:12305$" "$T/last"
 cp "$T/last" "$T/step"
-try "the commands for members and the port" bash -c "grep -q 'peerix-relay auth add NODE-ID' '$T/last' && grep -q \"peerix relay add 'peerix-relay://$id@\" '$T/last' && grep -q 'UDP port 12305' '$T/last'"
+try "the commands for members and the port" bash -c "grep -q 'peerix-relay auth add NODE-ID' '$T/last' && grep -q \"peerix relay add 'peerix-relay://$id@\" '$T/last' && grep -q 'UDP port 12305' '$T/last' && grep -q 'TCP port 443' '$T/last'"
 try "the key belongs to the user alone" bash -c "[ \"\$(chroot '$root' stat -c '%U %a' /etc/peerix-relay/identity.pem)\" = 'peerix-relay 600' ]"
 try "verify finds it in order" inside "$setup" verify
 try "another host for the URL" inside "$setup" install --binary "$RELAY" --public relay.example.org
@@ -107,11 +107,9 @@ start() {
     cp "$T/real.log" "$T/step"
 }
 stop() { kill "$daemon" && wait "$daemon"; }
-start --listen 198.51.100.7:443
-grep -q 'event=ready.* listen=198.51.100.7:443' "$T/real.log"; say $? "a port below 1024 is its to take"
-stop
 start
 grep -q "event=ready.* url=peerix-relay://$id@relay.example.org:12305" "$T/real.log"; say $? "it runs unprivileged and prints that URL"
+grep -q 'event=ready.* tcp=[^ ]*:443 ' "$T/real.log"; say $? "TCP port 443 is its to take"
 [ "$(ps -o user:20= -p "$daemon" | tr -d ' ')" = peerix-relay ] || [ "$(stat -c %u "/proc/$daemon")" = "$(inside id -u peerix-relay)" ]; say $? "as its user"
 try "nothing else of the machine was writable for it" bash -c "! chroot '$root' touch /etc/x /usr/local/x /var/lib/x 2>/dev/null"
 
@@ -151,6 +149,7 @@ fault "a configuration that makes no sense" 'config.yaml' 'cat "$T/config.yaml" 
 cp -p "$etc/authorized_keys" "$T/keys"
 fault "a line that is no member" 'authorized_keys is valid' 'cat "$T/keys" >"$etc/authorized_keys"' eval 'echo "not a key" >>"$etc/authorized_keys"'
 fault "a relay elsewhere than configured" 'it listens' 'cat "$T/config.yaml" >"$etc/config.yaml"' eval 'echo "listen: \"[::]:9\"" >>"$etc/config.yaml"'
+fault "TCP elsewhere" 'it listens on TCP port 8443' 'cat "$T/config.yaml" >"$etc/config.yaml"' eval 'echo "tcp: \"[::]:8443\"" >>"$etc/config.yaml"'
 fault "/healthz elsewhere" '/healthz' 'cat "$T/config.yaml" >"$etc/config.yaml"' eval 'echo "metrics: \"127.0.0.1:9\"" >>"$etc/config.yaml"'
 kill -STOP "$daemon"
 fault "a relay that hangs" '/healthz' 'kill -CONT "$daemon"' true

@@ -7,12 +7,15 @@ SWARM=$BIN/tests/relay_swarm
 DOC=$HERE/../../docs/relay.md
 said=$T/supervisor.out
 "$RELAY" init --home "$T/r" >/dev/null
-"$RELAY" init --home "$T/alice" >/dev/null
-"$RELAY" auth add "$("$RELAY" whoami --home "$T/alice")" --name alice --home "$T/r" >/dev/null
+id_of() { "$RELAY" whoami --home "$T/$1"; }
+for n in alice bob; do
+    "$RELAY" init --home "$T/$n" >/dev/null
+    "$RELAY" auth add "$(id_of $n)" --name $n --home "$T/r" >/dev/null
+done
 supervise() { # MSEC
     : >"$said"; : >"$T/r.log"
     "$BIN/tests/supervisor" "$1" "$RELAY" daemon --home "$T/r" --listen "${listen:-127.0.0.1:0}" \
-        --metrics 127.0.0.1:0 >"$said" 2>"$T/r.log" &
+        --tcp 127.0.0.1:0 --metrics 127.0.0.1:0 >"$said" 2>"$T/r.log" &
     supervisor=$!
     PIDS+=("$supervisor")
 }
@@ -68,12 +71,12 @@ families() { get | sed -n 's/^# TYPE \([a-z_]*\) \([a-z]*\)$/\1 \2/p' | sort; }
 documented() { sed -n 's/^| `\([a-z_]*\)`[^|]*| \(counter\|gauge\) |.*/\1 \2/p' "$DOC" | sort; }
 check "/healthz answers" bash -c '[ "$(curl -s -m 5 "http://$1/healthz")" = ok ]' _ "$at"
 check "it listens on loopback alone" grep -q '^127\.' <<<"$at"
-check "another address is refused" bash -c '"$1" daemon --home "$2" --listen 127.0.0.1:0 --metrics 0.0.0.0:0 2>/dev/null; [ $? = 2 ]' _ "$RELAY" "$T/alice"
+check "another address is refused" bash -c '"$1" daemon --home "$2" --listen 127.0.0.1:0 --tcp "" --metrics 0.0.0.0:0 2>/dev/null; [ $? = 2 ]' _ "$RELAY" "$T/alice"
 check "the exposition format is kept" schema
 check "every family is documented, and no other" diff <(families) <(documented)
 series >"$T/series.quiet"
 "$SWARM" ids 40 >>"$T/r/authorized_keys"
-until_true 10 bash -c '"$1" status --json --home "$2" | grep -q "\"members\": 41"' _ "$RELAY" "$T/r"
+until_true 10 bash -c '"$1" status --json --home "$2" | grep -q "\"members\": 42"' _ "$RELAY" "$T/r"
 ID=$("$RELAY" whoami --home "$T/r")
 "$SWARM" run 40 4 "$addr" "$ID" >"$T/swarm.out" 2>&1 &
 swarm=$!
@@ -84,6 +87,43 @@ check "who comes and goes makes no new series" diff "$T/series.quiet" <(series)
 check "no peer is named" bash -c '! curl -s -m 5 "http://$1/metrics" | grep -q 12D3' _ "$at"
 wait "$swarm"
 check "the nodes got what they wanted" test "$?" = 0
+
+# ---- a flood of strangers ----
+# A member's link that is up does not feel them, nor do circuits, nor the watchdog; all come from one source here.
+declare -A FD
+client() { # NAME
+    local fd
+    mkfifo "$T/$1.in"
+    "$CLIENT" "$T/$1/identity.pem" "$ID" "$addr" <"$T/$1.in" >"$T/$1.out" 2>&1 &
+    PIDS+=($!)
+    exec {fd}>"$T/$1.in"
+    FD[$1]=$fd
+}
+tell() { echo "${*:2}" >&"${FD[$1]}"; }
+hears() { until_true 3 grep -q "$2" "$T/$1.out" || { cat "$T/$1.out"; return 1; }; }
+client alice
+client bob
+hears alice '^reserved OK' >/dev/null
+hears bob '^reserved OK' >/dev/null
+unheard() { get | sed -n 's/^peerix_relay_unheard_packets_total //p'; }
+flooded() { [ "$(unheard)" -gt 100 ]; }
+timeouts=$(count '^timeout') alive=$(count 'notify WATCHDOG=1')
+"$SWARM" run 40 7 "$addr" "$ID" hammer >"$T/hammer.out" 2>&1 &
+hammer=$!
+PIDS+=("$hammer")
+check "strangers that were refused are heard no more" until_true 8 flooded
+tell alice register alice-host 1
+check "a member is served meanwhile" hears alice '^reply REGISTER OK'
+tell alice call "$(id_of bob)"
+check "its calls too" hears alice '^open rate'
+tell alice say one
+check "and its packets" hears bob '^data one'
+check "the flood is still on" kill -0 "$hammer"
+wait "$hammer"
+check "no stranger came in" test "$?" = 0
+sed 's/^/# /' "$T/hammer.out"
+check "the watchdog was content" test "$(count '^timeout')" = "$timeouts"
+check "and showed life" more 'notify WATCHDOG=1' "$((alive + 3))"
 kill "$supervisor" && wait "$supervisor"
 check "no sanitizer spoke" bash -c '! grep -qE "Sanitizer|runtime error" "$1"/*.log "$1"/*.out' _ "$T"
 finish
