@@ -55,7 +55,7 @@ int px_peers_dial_relay(struct px_peers *set, const struct px_peer_id *id,
         return PX_EOFFLINK;
     if (set->closing || count >= 2 * PX_PEER_RELAYS_MAX) /* forgotten ones may still be closing */
         return PX_ELIMIT;
-    if (!px_addr_dialable(addr))
+    if (!px_addr_is_pipe(addr) && !px_addr_dialable(addr))
         return PX_EADDR;
     struct px_peer_relay *r = malloc(sizeof(*r));
     if (r == NULL)
@@ -86,6 +86,29 @@ void px_peer_relays_free(struct px_peers *set)
 {
     PX_LIST_EACH(it, &set->relays)
         forget(from_node(it));
+}
+
+/* ---- pipes to them ---- */
+
+int px_peers_open_pipe(struct px_peers *set, const struct px_addr *tcp, const char *name,
+                       const struct px_tls_pipes_ops *ops, void *ctx, struct px_addr *ret)
+{
+    if (set->config.mode == PX_MODE_LAN)
+        return PX_EOFFLINK;
+    int err = set->pipes != NULL
+                  ? 0
+                  : px_tls_pipes_new(set->config.loop, set->io, set->config.log, &set->pipes);
+    return err != 0 ? err : px_tls_pipes_dial(set->pipes, tcp, name, ops, ctx, ret);
+}
+
+void px_peers_pipe_proved(struct px_peers *set, const struct px_addr *pipe)
+{
+    px_tls_pipes_set_proved(set->pipes, pipe, true);
+}
+
+void px_peers_close_pipe(struct px_peers *set, const struct px_addr *pipe)
+{
+    px_tls_pipes_hang_up(set->pipes, pipe);
 }
 
 /* ---- circuits ---- */
@@ -197,7 +220,7 @@ void px_peers_carried(struct px_peers *set, const struct px_addr *circuit, unsig
 int px_peers_send(struct px_peers *set, const struct px_path *path, unsigned ecn,
                   struct px_slice data, size_t segment)
 {
-    return px_udp_send(px_overlay_io_udp(set->io), path, ecn, data, segment);
+    return px_overlay_io_send(set->io, path, ecn, data, segment);
 }
 
 bool px_peer_circuit_look(const struct px_peers *set, const struct px_addr *circuit,

@@ -324,6 +324,7 @@ static void on_network_changed(void *ctx)
         px_relay_client_network_changed(r->client, now);
         px_dial_plan_reset(&r->plan, &px_system_rng, now);
         px_relay_records_changed(r, now);
+        px_relay_pipe_network_changed(r, now);
         if (r->state == PX_RELAY_UP)
             r->ping_at = PX_MIN(r->ping_at, now);
     }

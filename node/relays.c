@@ -172,6 +172,7 @@ static void on_up(void *ctx, struct px_link *link)
     set_state(r, PX_RELAY_UP);
     px_dial_plan_up(&r->plan, now);
     take_path(r);
+    px_relay_pipe_up(r, now);
     px_log_event(r->set->config.log, PX_LOG_INFO, "relay.connected", PX_F_STR("relay", r->label),
                  PX_F_STR("addr", px_addr_format(&r->path.remote, addr)));
     if (px_control_stream_open(link, &stream_ops, r, &r->stream) != 0) {
@@ -194,6 +195,9 @@ static void on_down(void *ctx, int err)
     px_nsec now = px_now_io();
     bool was_up = r->state == PX_RELAY_UP;
     r->link = NULL;
+    if (!was_up && px_relay_pipe_is_coming(r))
+        return;
+    px_relay_pipe_end(r);
     r->last_err = err;
     r->admitted = false;
     r->ping_at = r->pong_by = PX_NEVER;
@@ -220,6 +224,7 @@ static void on_moved(void *ctx)
     if (r->link == NULL)
         return;
     take_path(r);
+    px_relay_pipe_moved(r, px_now_io());
     px_relay_client_network_changed(r->client, px_now_io());
 }
 
@@ -234,9 +239,10 @@ static const struct px_relay_link_ops link_ops = {on_up, on_down, on_moved, on_p
 
 /* ---- dials ---- */
 
-static void dial_failed(struct px_relay *r, int err)
+void px_relay_dial_failed(struct px_relay *r, int err)
 {
     px_nsec now = px_now_io();
+    px_relay_pipe_end(r);
     if (r->last_err != err)
         px_log_event(r->set->config.log, PX_LOG_WARN, "relay.unreachable",
                      PX_F_STR("relay", r->label), PX_F_ERR(err));
@@ -245,15 +251,22 @@ static void dial_failed(struct px_relay *r, int err)
     set_state(r, PX_RELAY_WAITING);
 }
 
-static void dial(struct px_relay *r, const struct px_addr *addr)
+int px_relay_dial(struct px_relay *r, const struct px_addr *addr)
 {
     struct px_link *link;
-    set_state(r, PX_RELAY_DIALLING);
     int err = px_peers_dial_relay(r->set->config.peers, &r->entry.id, addr, &link_ops, r, &link);
-    if (err != 0)
-        dial_failed(r, err);
-    else
+    if (err == 0)
         r->link = link;
+    return err;
+}
+
+static void dial(struct px_relay *r, const struct px_addr *addr)
+{
+    set_state(r, PX_RELAY_DIALLING);
+    px_relay_pipe_plan(r, addr, px_now_io());
+    int err = px_relay_dial(r, addr);
+    if (err != 0)
+        px_relay_dial_failed(r, err);
 }
 
 /* One of the addresses, another one each time, of a family that the socket can send to. */
@@ -283,7 +296,7 @@ static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *res)
         if (status == 0 && choose(r, res, &addr))
             dial(r, &addr);
         else
-            dial_failed(r, PX_ENOENT);
+            px_relay_dial_failed(r, PX_ENOENT);
     }
     uv_freeaddrinfo(res);
     free(req);
@@ -324,7 +337,7 @@ static void start_dial(struct px_relay *r)
     if (err == 0)
         err = look_up(r, host, port);
     if (err != 0)
-        dial_failed(r, err);
+        px_relay_dial_failed(r, err);
 }
 
 /* ---- time ---- */
@@ -344,7 +357,9 @@ static void run_ping(struct px_relay *r, px_nsec now)
     bool busy = px_relay_client_legs(r->client) > 0;
     r->ping_at = now + (busy ? PX_RELAYS_PING_BUSY : PX_RELAYS_PING_IDLE);
     if (px_link_ping(r->link, &nonce) == 0)
-        r->pong_by = now + PX_MAX((px_nsec)PX_RELAYS_PONG_TIME, 4 * r->rtt);
+        r->pong_by = now + PX_MAX(px_addr_is_pipe(&r->path.remote) ? PX_RELAY_PIPE_PONG_TIME
+                                                                   : PX_RELAYS_PONG_TIME,
+                                  4 * r->rtt);
 }
 
 /* Is it one of the first PX_RELAYS_WARM that work? */
@@ -366,6 +381,7 @@ static void run_relay(struct px_relay *r, px_nsec now)
     bool needed = is_needed(r);
     px_relay_client_run(r->client, now);
     px_relay_records_run(r, now);
+    px_relay_pipe_run(r, now);
     run_ping(r, now);
     if (r->state == PX_RELAY_SPARE && needed) {
         set_state(r, PX_RELAY_WAITING);
@@ -384,6 +400,7 @@ static px_nsec relay_deadline(const struct px_relay *r)
 {
     px_nsec ping = r->pong_by != PX_NEVER ? r->pong_by : r->ping_at;
     px_nsec at = PX_MIN(px_relay_client_deadline(r->client), ping);
+    at = PX_MIN(at, px_relay_pipe_deadline(r));
     if (r->state == PX_RELAY_WAITING)
         at = PX_MIN(at, r->plan.due);
     if (r->state == PX_RELAY_SPARE && is_needed(r))
@@ -408,6 +425,7 @@ static void free_relay(struct px_relay *r)
     if (r->lookup != NULL)
         r->lookup->data = NULL;
     px_peers_forget_relay(r->set->config.peers, r);
+    px_relay_pipe_end(r);
     px_node_circuits_end(r->set, r);
     px_list_remove(&r->node);
     px_relay_client_free(r->client);
@@ -487,7 +505,7 @@ int px_relay_add(struct px_relays *set, const struct px_relay_entry *e, struct p
 static bool same_entry(const struct px_relay_entry *a, const struct px_relay_entry *b)
 {
     bool same = px_peer_id_eq(&a->id, &b->id) && strcmp(a->name, b->name) == 0 &&
-                a->addr_count == b->addr_count;
+                a->tcp == b->tcp && a->addr_count == b->addr_count;
     for (size_t i = 0; same && i < a->addr_count; i++)
         same = strcmp(a->addrs[i], b->addrs[i]) == 0;
     return same;

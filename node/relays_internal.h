@@ -5,6 +5,7 @@
 
 #include "node/dial_plan.h"
 #include "node/file_watch.h"
+#include "node/relay_pipe.h"
 #include "node/relays.h"
 #include "proto/base/list.h"
 #include "relay/control_stream.h"
@@ -37,6 +38,7 @@ struct px_relay {
     uv_getaddrinfo_t *lookup;
     uint16_t lookup_port;
     unsigned ecn; /* of the packet being read */
+    struct px_relay_pipe pipe;
     /* relay_records.c */
     uint64_t sequence;
     px_nsec register_at;
@@ -101,6 +103,10 @@ static inline void *px_relay_token(enum px_relay_token t)
 }
 
 /* relays.c */
+/* A link to that address, which becomes r->link. */
+PX_MUST_CHECK int px_relay_dial(struct px_relay *r, const struct px_addr *addr);
+/* In DIALLING without a link: nothing is left to wait for. */
+void px_relay_dial_failed(struct px_relay *r, int err);
 /* Makes a relay and appends it. PX_ENOMEM. */
 PX_MUST_CHECK int px_relay_add(struct px_relays *set, const struct px_relay_entry *e,
                                struct px_relay **ret);
