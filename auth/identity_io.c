@@ -101,7 +101,7 @@ int px_identity_load(const char *path, struct px_identity *ret, char *ret_hint, 
     if (fd < 0) {
         int why = errno;
         if (why == ENOENT)
-            hint(ret_hint, hint_size, "there is no key file %s; run: peerix init", path);
+            hint(ret_hint, hint_size, "there is no key file %s", path);
         else
             hint(ret_hint, hint_size, "cannot open the key file %s: %s", path, strerror(why));
         return px_err_from_errno(why);

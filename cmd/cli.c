@@ -370,9 +370,14 @@ int px_cli_config(const struct px_cli *cli, const struct px_home *home, struct p
 
 int px_cli_peer_id(const struct px_cli *cli, const struct px_home *home, struct px_peer_id *ret)
 {
-    char hint[1024] = "";
+    char hint[1024] = "", words[PX_HOME_PATH_MAX + 16];
     struct px_identity identity;
     int err = px_home_load_identity(home, &identity, hint, sizeof(hint));
+    if (err == PX_ENOENT) {
+        px_cli_error(cli, "%s; run: %s init%s", hint, px_program.name,
+                     px_cli_home_words(cli, words, sizeof(words)));
+        return PX_EXIT_NOT_INITIALISED;
+    }
     if (err != 0)
         return px_cli_file_error(cli, err, hint);
     *ret = identity.id;

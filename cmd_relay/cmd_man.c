@@ -31,7 +31,7 @@ static const struct px_man_row signals[] = {
 };
 
 static const struct px_man_row examples[] = {
-    {"peerix-relay init && peerix-relay daemon --public-addr relay.example:12305",
+    {"peerix-relay init && peerix-relay daemon --public-addr relay.example:12307",
      "A new relay; the line with event=ready has its URL."},
     {"peerix-relay auth add 12D3KooW... --name desk", "Make a node a member."},
     {"peerix-relay status --json | jq .circuits", "What it forwards, for scripts."},

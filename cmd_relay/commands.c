@@ -12,6 +12,9 @@ const size_t px_common_option_count = PX_ARRAY_LEN(px_common_options);
 static const struct px_cli_option json_option[] = {
     {"json", NULL, "print JSON"},
 };
+static const struct px_cli_option init_options[] = {
+    {"non-interactive", NULL, "never ask, as it never does; for scripts that say so"},
+};
 static const struct px_cli_option auth_add_options[] = {
     {"name", "NAME", "a short name, as in host names: a-z, 0-9 and dashes"},
     {"comment", "TEXT", "a remark for people"},
@@ -19,7 +22,7 @@ static const struct px_cli_option auth_add_options[] = {
 
 /* clang-format off */
 const struct px_command px_commands[] = {
-    {.name = "init", .operands = "", .run = px_relay_cmd_init,
+    {.name = "init", OPTIONS(init_options), .operands = "", .run = px_relay_cmd_init,
      .summary = "create identity and sample configuration",
      .details = "Creates what is missing and never overwrites, so it may be run again. Prints the "
                 "relay's peer ID and what to do next."},

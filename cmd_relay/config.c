@@ -20,7 +20,7 @@ const struct px_option px_options[] = {
      .value = "default", .arg = "NAME",
      .help = "Name of the overlay network this relay serves."},
     {ROW(listen, "listen"), .type = PX_OPT_ADDR,
-     .value = "[::]:12305", .arg = "ADDR:PORT",
+     .value = "[::]:12307", .arg = "ADDR:PORT",
      .help = "UDP address nodes reach the relay at; port 0 picks a free one."},
     {ROW(tcp, "tcp"), .type = PX_OPT_ADDR, .allowed = "none",
      .value = "[::]:443", .arg = "ADDR:PORT",

@@ -89,7 +89,7 @@ public_address() {
 }
 with_port() { # HOST[:PORT]
     local port
-    port=$(port_of "$(setting listen :12305)")
+    port=$(port_of "$(setting listen :12307)")
     case "$1" in
     \[*\]:*) printf '%s\n' "$1" ;;
     \[*\]) printf '%s:%s\n' "$1" "$port" ;;
@@ -107,9 +107,9 @@ configure() {
     as_user "$program" config validate --system >"$work/out" 2>&1 ||
         { cat "$work/out" >&2; fail "$config/config.yaml is not valid"; }
 }
-url() { printf 'peerix-relay://%s@%s\n' "$(as_user "$program" whoami --system)" "$(setting public-addr "THIS-HOST:$(port_of "$(setting listen :12305)")")"; }
+url() { printf 'peerix-relay://%s@%s\n' "$(as_user "$program" whoami --system)" "$(setting public-addr "THIS-HOST:$(port_of "$(setting listen :12307)")")"; }
 ports() { # PORT/PROTOCOL of what listens
-    printf '%s/udp\n' "$(port_of "$(setting listen :12305)")"
+    printf '%s/udp\n' "$(port_of "$(setting listen :12307)")"
     [ -z "$(setting tcp :443)" ] || printf '%s/tcp\n' "$(port_of "$(setting tcp :443)")"
 }
 firewall() {
@@ -176,7 +176,7 @@ healthy() { metrics_get /healthz && grep -qx ok "$work/http"; }
 measures() { metrics_get /metrics && grep -q '^peerix_relay_nodes ' "$work/http"; }
 listens() {
     local port
-    port=$(port_of "$(setting listen :12305)")
+    port=$(port_of "$(setting listen :12307)")
     grep -q "^listens at .*:$port\$" "$work/status"
 }
 by_tcp() {

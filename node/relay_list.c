@@ -240,7 +240,7 @@ static int set_host(struct px_relay_entry *e, struct px_slice host, bool ip6, un
     return n > 0 && (size_t)n < sizeof(text) ? add_addr(e, px_slice_cstr(text)) : PX_EPARSE;
 }
 
-/* /ip4/1.2.3.4/udp/12305/quic-v1/p2p/ID */
+/* /ip4/1.2.3.4/udp/12307/quic-v1/p2p/ID */
 static int parse_multiaddr(struct px_slice rest, struct px_relay_entry *e, bool *ret_has_id)
 {
     struct px_slice kind, host, udp, port_text, more;

@@ -13,7 +13,7 @@
 #define PX_RELAY_LIST_MAX  8 /* entries of a file */
 #define PX_RELAY_ADDRS_MAX 4
 #define PX_RELAY_URL       "peerix-relay://"
-#define PX_RELAY_PORT      12305 /* where none is given */
+#define PX_RELAY_PORT      12307 /* where none is given */
 
 struct px_relay_entry {
     struct px_peer_id id;

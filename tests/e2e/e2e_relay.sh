@@ -58,7 +58,11 @@ status() { "$RELAY" status --json --home "$RHOME"; }
 status_has() { status | grep -q "$1"; }
 
 # ---- the command line ----
-check "init makes a home" "$RELAY" init --home "$RHOME"
+says_init() { "$RELAY" daemon --home "$T/none" >"$T/none.out" 2>&1; [ $? = 3 ] && grep -qF "run: peerix-relay init --home $T/none" "$T/none.out"; }
+check "without a key daemon says which command makes one" says_init
+own_ports() { ! grep -oE '\b[0-9]{5}\b' <("$PEERIX" config sample) | grep -qxF "$("$RELAY" config sample | sed -n 's/^#listen: .*:\([0-9]*\)"$/\1/p')"; }
+check "relay and node can run on one machine with their defaults" own_ports
+check "init makes a home" "$RELAY" init --home "$RHOME" --non-interactive
 check "the home has no nix key" test ! -e "$RHOME/nix-key.sec"
 check "the sample configuration is valid" "$RELAY" config validate --home "$RHOME"
 ID=$("$RELAY" whoami --home "$RHOME")

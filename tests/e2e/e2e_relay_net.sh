@@ -18,7 +18,7 @@ client() { # NAME
     local fd
     mkfifo "$T/$1.in"
     : >"$T/$1.out"
-    $(netns_in "$1") "$CLIENT" "$T/$1/identity.pem" "$ID" 10.79.0.1:12305 <"$T/$1.in" >"$T/$1.out" 2>&1 &
+    $(netns_in "$1") "$CLIENT" "$T/$1/identity.pem" "$ID" 10.79.0.1:12307 <"$T/$1.in" >"$T/$1.out" 2>&1 &
     PIDS+=($!)
     exec {fd}>"$T/$1.in"
     FD[$1]=$fd
@@ -32,10 +32,10 @@ for n in relay alice bob eve; do
 done
 for n in alice bob; do "$RELAY" auth add "$(id_of $n)" --home "$T/relay" >/dev/null; done
 ID=$(id_of relay)
-$(netns_in relay) "$RELAY" daemon --home "$T/relay" --listen '[::]:12305' --public-addr relay.example:12305 --log-level debug >"$T/relay.log" 2>&1 &
+$(netns_in relay) "$RELAY" daemon --home "$T/relay" --listen '[::]:12307' --public-addr relay.example:12307 --log-level debug >"$T/relay.log" 2>&1 &
 PIDS+=($!)
 until_true 10 grep -q event=ready "$T/relay.log" || { not_ok "the relay starts" "$T/relay.log"; finish; }
-check "the URL has the public address" grep -q "url=peerix-relay://$ID@relay.example:12305" "$T/relay.log"
+check "the URL has the public address" grep -q "url=peerix-relay://$ID@relay.example:12307" "$T/relay.log"
 client alice
 client bob
 check "the relay tells the address it sees" hears alice 'observed 10.79.0.2:'
@@ -61,8 +61,8 @@ check "a circuit opens" hears alice 'open rate'
 tell alice say one
 check "and carries packets" hears bob 'data one'
 for _ in $(seq 20); do
-    $(netns_in eve) bash -c 'head -c 200 /dev/urandom >/dev/udp/10.79.0.1/12305'
-    $(netns_in eve) bash -c 'printf "\x10%s" "$(head -c 300 /dev/urandom | tr -d "\0")" >/dev/udp/10.79.0.1/12305'
+    $(netns_in eve) bash -c 'head -c 200 /dev/urandom >/dev/udp/10.79.0.1/12307'
+    $(netns_in eve) bash -c 'printf "\x10%s" "$(head -c 300 /dev/urandom | tr -d "\0")" >/dev/udp/10.79.0.1/12307'
 done
 tell bob say two
 check "packets of a third party change nothing" hears alice 'data two'
@@ -89,7 +89,7 @@ check "a circuit outlives a short outage" hears bob 'data five'
 # ---- the relay goes and comes back ----
 kill "${PIDS[0]}" && wait "${PIDS[0]}"
 check "nodes hear of it" hears alice 'down ECLOSED'
-$(netns_in relay) "$RELAY" daemon --home "$T/relay" --listen '[::]:12305' --log-level debug >"$T/relay2.log" 2>&1 &
+$(netns_in relay) "$RELAY" daemon --home "$T/relay" --listen '[::]:12307' --log-level debug >"$T/relay2.log" 2>&1 &
 PIDS+=($!)
 until_true 10 grep -q event=ready "$T/relay2.log"
 tell alice dial

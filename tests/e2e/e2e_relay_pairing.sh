@@ -33,7 +33,7 @@ check "a code that has expired is refused" test $? != 0
 # ---- the join ----
 check "bob joins with the code" cli bob join "$code" --non-interactive --name alice
 check "admitted by the code" grep -q 'event=relay.admit .*status=OK' "$T/bob.log"
-check "the relay is bob's now" grep -q "$("$RELAY" whoami --home "$T/one")@203.0.113.1:12305" "$T/bob/home/relays"
+check "the relay is bob's now" grep -q "$("$RELAY" whoami --home "$T/one")@203.0.113.1:12307" "$T/bob/home/relays"
 check "alice vouches for bob" until_true 3 grep -q 'event=relay.vouch relay=one status=OK' "$T/alice.log"
 check "they are connected as listed peers" until_true 8 grep -q 'event=peer.connected .*name=alice .*path=relayed' "$T/bob.log"
 key=$(node_key alice)

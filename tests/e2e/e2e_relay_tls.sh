@@ -18,7 +18,7 @@ client() { # NAME
     local fd
     mkfifo "$T/$1.in"
     : >"$T/$1.out"
-    $(netns_in "$1") "$CLIENT" "$T/$1/identity.pem" "$ID" 10.80.0.1:12305 <"$T/$1.in" >"$T/$1.out" 2>&1 &
+    $(netns_in "$1") "$CLIENT" "$T/$1/identity.pem" "$ID" 10.80.0.1:12307 <"$T/$1.in" >"$T/$1.out" 2>&1 &
     PIDS+=($!)
     exec {fd}>"$T/$1.in"
     FD[$1]=$fd
@@ -52,7 +52,7 @@ check "a router that lets no UDP out" wall shut
 for n in relay alice bob; do "$RELAY" init --home "$T/$n" >/dev/null; done
 for n in alice bob; do "$RELAY" auth add "$(id_of $n)" --home "$T/relay" >/dev/null; done
 ID=$(id_of relay)
-$(netns_in relay) "$RELAY" daemon --home "$T/relay" --listen '[::]:12305' --log-level debug >"$T/relay.log" 2>&1 &
+$(netns_in relay) "$RELAY" daemon --home "$T/relay" --listen '[::]:12307' --log-level debug >"$T/relay.log" 2>&1 &
 PIDS+=($!)
 until_true 10 grep -q event=ready "$T/relay.log" || { not_ok "the relay starts" "$T/relay.log"; finish; }
 check "the relay listens on TCP 443" grep -q 'event=ready.* tcp=\[::\]:443' "$T/relay.log"
@@ -185,7 +185,7 @@ wall open
 for _ in 1 2 3; do tell alice prefer; sleep 0.3; done
 tell alice path
 check "the link moves to UDP, where its address is seen" hears alice 'observed 10.80.0.4:'
-check "by its own asking" hears alice 'path 10.80.0.1:12305'
+check "by its own asking" hears alice 'path 10.80.0.1:12307'
 tell alice hangup
 check "the pipe is gone" until_true 5 pipes_are 0
 tell alice say four

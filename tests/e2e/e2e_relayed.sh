@@ -24,7 +24,7 @@ relay_start one 203.0.113.1 && one_pid=$RELAY_PID && relay_start two 203.0.113.2
 # ---- the command line ----
 check "a relay is added by its URL" "$PEERIX" relay add "$one_url" --name one --home "$T/alice/home"
 check "and by host and --id" "$PEERIX" relay add 203.0.113.2 --id "$("$RELAY" whoami --home "$T/two")" --name two --home "$T/alice/home"
-check "and by multiaddr" "$PEERIX" relay add "/ip4/203.0.113.2/udp/12305/quic-v1/p2p/$("$RELAY" whoami --home "$T/two")" --name two --home "$T/bob/home"
+check "and by multiaddr" "$PEERIX" relay add "/ip4/203.0.113.2/udp/12307/quic-v1/p2p/$("$RELAY" whoami --home "$T/two")" --name two --home "$T/bob/home"
 check "without an ID it is a usage error" bash -c '"$1" relay add 203.0.113.9 --home "$2"; [ $? = 2 ]' _ "$PEERIX" "$T/bob/home"
 check "and removed" "$PEERIX" relay remove two --home "$T/bob/home"
 nat_start alice && nat_start bob --trusted-public-key "$key" || { not_ok "the daemons start" "$T/alice.log" "$T/bob.log"; finish; }
@@ -36,7 +36,7 @@ check "through the relay" grep -q 'event=peer.connected .*path=relayed' "$T/bob.
 check "relay list shows the reservation" bash -c 'ip netns exec "$1" "$2" relay list --home "$3" | grep -q "reserved as member"' _ "$(netns_id bob)" "$PEERIX" "$T/bob/home"
 check "peers shows the path" bash -c 'ip netns exec "$1" "$2" peers --home "$3" | grep -q RELAYED' _ "$(netns_id bob)" "$PEERIX" "$T/bob/home"
 cli bob traceroute alice >"$T/trace" 2>&1
-check "traceroute shows the relay and the peer" bash -c 'grep -q "path: RELAYED" "$1" && grep -qE "1 +relay +one +203.0.113.1:12305" "$1" && grep -qE "2 +peer +alice" "$1"' _ "$T/trace"
+check "traceroute shows the relay and the peer" bash -c 'grep -q "path: RELAYED" "$1" && grep -qE "1 +relay +one +203.0.113.1:12307" "$1" && grep -qE "2 +peer +alice" "$1"' _ "$T/trace"
 check "the relay registers where alice is, and bob hears it" until_true 5 grep -qE 'event=peer.found .*name=alice .*addr=203.0.113.11:.* source=record' "$T/bob.log"
 
 # ---- the main job, with an ear on the relay's wire ----

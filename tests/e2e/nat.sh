@@ -34,7 +34,7 @@ host() { # NAME ROUTER LAN
         ip -n "$(netns_id "$1")" route add default via "$3.1"
 }
 relay_start() { # NAME IP: sets RELAY_PID, and <NAME>_url
-    $(netns_in "$1") "$RELAY" daemon --home "$T/$1" --listen "$2:12305" --log-level debug >>"$T/$1.log" 2>&1 &
+    $(netns_in "$1") "$RELAY" daemon --home "$T/$1" --listen "$2:12307" --log-level debug >>"$T/$1.log" 2>&1 &
     RELAY_PID=$!
     PIDS+=($RELAY_PID)
     until_true 10 grep -q event=ready "$T/$1.log" || { tail "$T/$1.log"; return 1; }

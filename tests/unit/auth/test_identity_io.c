@@ -141,13 +141,13 @@ TEST(a_symlink_to_a_good_key_is_followed)
     leave();
 }
 
-TEST(a_missing_key_is_told_with_the_next_step)
+TEST(a_missing_key_is_told_with_its_path)
 {
     struct px_identity i;
     char hint[256];
     enter();
     CHECK_ERR(px_identity_load(path, &i, hint, sizeof(hint)), PX_ENOENT);
-    CHECK(strstr(hint, "peerix init") != NULL);
+    CHECK(strstr(hint, path) != NULL);
     char tiny[5];
     CHECK_ERR(px_identity_load(path, &i, tiny, sizeof(tiny)), PX_ENOENT);
     CHECK_INT(strlen(tiny), 4);

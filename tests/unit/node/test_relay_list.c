@@ -20,11 +20,11 @@ TEST(words_of_people_lead_to_an_address_and_perhaps_an_id)
         bool id;
     } rows[] = {
         {PX_RELAY_URL A "@relay.example:1", "relay.example:1", true},
-        {"192.0.2.1", "192.0.2.1:12305", false},
+        {"192.0.2.1", "192.0.2.1:12307", false},
         {"192.0.2.1:7", "192.0.2.1:7", false},
-        {"2001:db8::7", "[2001:db8::7]:12305", false},
+        {"2001:db8::7", "[2001:db8::7]:12307", false},
         {"[2001:db8::7]:7", "[2001:db8::7]:7", false},
-        {"relay.example", "relay.example:12305", false},
+        {"relay.example", "relay.example:12307", false},
         {"/ip4/192.0.2.1/udp/7", "192.0.2.1:7", false},
         {"/ip6/2001:db8::7/udp/7/quic-v1", "[2001:db8::7]:7", false},
         {"/dns4/relay.example/udp/7/quic-v1/p2p/" A, "relay.example:7", true},
