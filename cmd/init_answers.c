@@ -180,10 +180,16 @@ static void ask_options(const struct px_cli *cli, struct px_buf *out)
     }
 }
 
+/* The identity may not have been made yet. */
 static char *ask_key_name(void)
 {
     char suggestion[PX_NIX_KEY_NAME_MAX + 1];
-    return ask("Name of this machine's signing key", px_home_default_key_name(suggestion));
+    char *name = ask("Name of this machine's signing key (ID: the end of its peer ID)",
+                     px_home_default_key_name(NULL, suggestion));
+    if (name == NULL || strcmp(name, suggestion) != 0)
+        return name;
+    free(name);
+    return NULL;
 }
 
 int px_init_answers_take(const struct px_cli *cli, bool ask, bool key, bool config,

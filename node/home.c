@@ -87,9 +87,11 @@ const char *px_home_config_path(const struct px_home *h, const char *name,
     return out;
 }
 
-const char *px_home_default_key_name(char out[PX_NIX_KEY_NAME_MAX + 1])
+const char *px_home_default_key_name(const struct px_peer_id *id, char out[PX_NIX_KEY_NAME_MAX + 1])
 {
-    char host[PX_NIX_KEY_NAME_MAX + 1 - sizeof(KEY_NAME_SUFFIX)] = "";
+    char host[PX_NIX_KEY_NAME_MAX - PX_HOME_KEY_NAME_ID - sizeof(KEY_NAME_SUFFIX)] = "";
+    char text[PX_PEER_ID_TEXT_MAX];
+    const char *end = "ID";
     size_t n = 0;
     if (gethostname(host, sizeof(host)) != 0)
         host[0] = '\0';
@@ -99,7 +101,11 @@ const char *px_home_default_key_name(char out[PX_NIX_KEY_NAME_MAX + 1])
             *c == '-' || *c == '.')
             host[n++] = *c;
     host[n] = '\0';
-    snprintf(out, PX_NIX_KEY_NAME_MAX + 1, "%s" KEY_NAME_SUFFIX, n > 0 ? host : "host");
+    if (id != NULL) {
+        px_peer_id_format(id, text);
+        end = text + strlen(text) - PX_HOME_KEY_NAME_ID;
+    }
+    snprintf(out, PX_NIX_KEY_NAME_MAX + 1, "%s-%s" KEY_NAME_SUFFIX, n > 0 ? host : "host", end);
     return out;
 }
 
@@ -154,10 +160,30 @@ static int make_identity(const struct init *i)
     return note(i, err, path);
 }
 
+static int default_key_name(const struct init *i, char out[PX_NIX_KEY_NAME_MAX + 1])
+{
+    struct px_identity identity;
+    int err = px_home_load_identity(i->home, &identity, i->hint, i->hint_size);
+    if (err != 0)
+        return err;
+    px_home_default_key_name(&identity.id, out);
+    px_identity_wipe(&identity);
+    return 0;
+}
+
+/* name may be NULL. */
 static int make_nix_key(const struct init *i, const char *name)
 {
-    char path[PX_HOME_FILE_MAX];
+    char path[PX_HOME_FILE_MAX], made[PX_NIX_KEY_NAME_MAX + 1];
     px_home_config_path(i->home, PX_HOME_NIX_KEY, path);
+    if (name == NULL && access(path, F_OK) == 0)
+        return 0;
+    if (name == NULL) {
+        int bad = default_key_name(i, made);
+        if (bad != 0)
+            return bad;
+        name = made;
+    }
     struct px_nix_secret_key key;
     int err = px_nix_key_generate(name, &px_system_rng, &key);
     if (err != 0) {
@@ -206,7 +232,6 @@ int px_home_init(const struct px_home *h, const char *nix_key_name,
                  void (*made)(void *ctx, const char *path), void *ctx, char *ret_hint,
                  size_t hint_size)
 {
-    char name[PX_NIX_KEY_NAME_MAX + 1];
     struct init i = {h, made, ctx, ret_hint, hint_size};
     int err = px_crypto_init();
     if (err != 0) {
@@ -219,8 +244,7 @@ int px_home_init(const struct px_home *h, const char *nix_key_name,
     if (err == 0)
         err = make_identity(&i);
     if (err == 0 && px_program.has_nix_key)
-        err =
-            make_nix_key(&i, nix_key_name != NULL ? nix_key_name : px_home_default_key_name(name));
+        err = make_nix_key(&i, nix_key_name);
     if (err == 0)
         err = make_config(&i);
     if (err == 0)

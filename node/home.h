@@ -36,8 +36,12 @@ const char *px_home_config_path(const struct px_home *h, const char *name,
 PX_MUST_CHECK int px_home_init(const struct px_home *h, const char *nix_key_name,
                                void (*made)(void *ctx, const char *path), void *ctx, char *ret_hint,
                                size_t hint_size);
-/* "<hostname>-peerix-1" with the hostname reduced to what a key name may hold. Returns out. */
-const char *px_home_default_key_name(char out[PX_NIX_KEY_NAME_MAX + 1]);
+/* "<hostname>-<end of the peer ID>-peerix-1": nix takes one key of a name, and many hosts have the
+ * same one. The hostname is reduced to what a key name may hold; without `id` "ID" stands in its
+ * place. Returns out. */
+#define PX_HOME_KEY_NAME_ID 8 /* characters of the peer ID */
+const char *px_home_default_key_name(const struct px_peer_id *id,
+                                     char out[PX_NIX_KEY_NAME_MAX + 1]);
 
 /* HOME/identity.pem; as px_identity_load. */
 PX_MUST_CHECK int px_home_load_identity(const struct px_home *h, struct px_identity *ret,

@@ -74,7 +74,7 @@ verdict "whoami_prints_json"
 id_b=$("$PEERIX" whoami --home "$B")
 
 run 0 nix-key --home "$A"
-matches "$out" '^[A-Za-z0-9.-]+-peerix-1:[A-Za-z0-9+/]{43}=$'
+matches "$out" "^[A-Za-z0-9.-]+-${id_a: -8}-peerix-1:[A-Za-z0-9+/]{43}=\$"
 run 0 nix-key --home "$B"
 matches "$out" '^my\.cache-7:[A-Za-z0-9+/]{43}=$'
 key_b=$out

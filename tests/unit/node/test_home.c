@@ -173,10 +173,17 @@ TEST(the_default_key_name_is_one_nix_accepts)
 {
     char name[PX_NIX_KEY_NAME_MAX + 1];
     struct px_nix_secret_key key;
-    px_home_default_key_name(name);
-    CHECK(strlen(name) > strlen("-peerix-1"));
-    CHECK_STR(name + strlen(name) - strlen("-peerix-1"), "-peerix-1");
+    struct px_identity i;
+    char id[PX_PEER_ID_TEXT_MAX], end[64];
     CHECK_OK(px_crypto_init());
+    px_identity_generate(&px_system_rng, &i);
+    px_peer_id_format(&i.id, id);
+    px_home_default_key_name(&i.id, name);
+    snprintf(end, sizeof(end), "-%s-peerix-1", id + strlen(id) - PX_HOME_KEY_NAME_ID);
+    CHECK(strlen(name) > strlen(end));
+    CHECK_STR(name + strlen(name) - strlen(end), end);
+    CHECK(px_nix_key_name_plain(name));
+    px_identity_wipe(&i);
     CHECK_OK(px_nix_key_generate(name, &px_system_rng, &key));
     px_nix_secret_key_wipe(&key);
 }
