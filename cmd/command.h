@@ -69,6 +69,7 @@ int px_cmd_relay_add(const struct px_cli *cli);
 int px_cmd_relay_list(const struct px_cli *cli);
 int px_cmd_relay_remove(const struct px_cli *cli);
 int px_cmd_name_remove(const struct px_cli *cli);
+int px_cmd_rotate_key(const struct px_cli *cli);
 int px_cmd_nix_key(const struct px_cli *cli);
 int px_cmd_daemon(const struct px_cli *cli);
 int px_cmd_config_sample(const struct px_cli *cli);

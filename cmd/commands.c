@@ -83,6 +83,13 @@ static const struct px_cli_option nix_key_options[] = {
     {"nix-key", "FILE", "the secret key (default: as the daemon finds it)"},
     {"json", NULL, "print JSON"},
 };
+static const struct px_cli_option rotate_key_options[] = {
+    {"status", NULL, "show who knows the new key; change nothing"},
+    {"finish", NULL, "take up the new key; the old one is destroyed"},
+    {"force", NULL, "with --finish: also while peers do not know it, which must be paired anew"},
+    {"abort", NULL, "destroy the new key, keep the old one"},
+    {"json", NULL, "print JSON"},
+};
 static const struct px_cli_option config_apply_options[] = {
     {"confirm-timeout", "TIME", "take it back after TIME (1s to 24h) unless confirmed"},
     {"json", NULL, "print JSON"},
@@ -186,6 +193,13 @@ const struct px_command px_commands[] = {
     {.name = "resolve", OPTIONS(json_option), .operands = "PEER", .operands_min = 1,
      .operands_max = 1, .run = px_cmd_resolve,
      .summary = "print the peer ID that a name or the beginning of an ID stands for"},
+    {.name = "rotate-key", OPTIONS(rotate_key_options), .operands = "", .run = px_cmd_rotate_key,
+     .summary = "give this node a new identity key without pairing anew",
+     .details = "Makes the new key and tells the peers, over connections of the old one. When all "
+                "of them know it, --finish takes it up: names, addresses and grants at the peers "
+                "move to it by themselves. A peer that was away all the time must be paired anew. "
+                "A key that somebody else may have is no case for this: have it removed at the "
+                "peers (`peerix auth remove`) and pair anew."},
     {.name = "nix-key", OPTIONS(nix_key_options), .operands = "", .run = px_cmd_nix_key,
      .summary = "print this node's public signing key, as nix.conf takes it"},
     {.name = "config sample", .operands = "", .run = px_cmd_config_sample,

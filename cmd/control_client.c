@@ -368,6 +368,7 @@ int px_control_exit_code(const char *error_name)
         {PX_EINVAL, PX_EXIT_USAGE},
         {PX_EPARSE, PX_EXIT_USAGE},
         {PX_ESELF, PX_EXIT_USAGE},
+        {PX_EUNACKED, PX_EXIT_UNACKED},
         {PX_EINVITE_TYPO, PX_EXIT_INVITE_TYPO},
         {PX_EINVITE_JUNK, PX_EXIT_INVITE_JUNK},
         {PX_EINVITE_UNKNOWN, PX_EXIT_INVITE_UNKNOWN},

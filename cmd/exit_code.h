@@ -30,7 +30,9 @@
     X(PX_EXIT_INVITE_WITHDRAWN, 28, "the invite was withdrawn")                                    \
     X(PX_EXIT_PAIR_IMPOSTOR, 29, "the other side cannot prove that it made the invite")            \
     X(PX_EXIT_PAIR_REJECTED, 30, "the short authentication string was not confirmed")              \
-    X(PX_EXIT_PAIR_HALF, 31, "pairing was interrupted half-way; join again finishes it")
+    X(PX_EXIT_PAIR_HALF, 31, "pairing was interrupted half-way; join again finishes it")           \
+    /* rotation */                                                                                 \
+    X(PX_EXIT_UNACKED, 40, "listed peers do not know the new key yet")
 
 enum px_exit_code {
 #define X(name, value, text) name = value,

@@ -29,6 +29,7 @@
 #include "node/pairing_export.h"
 #include "node/peers.h"
 #include "node/relays.h"
+#include "node/rotation.h"
 #include "node/service_manager.h"
 #include "node/state_db.h"
 #include "node/trusted_keys.h"
@@ -65,6 +66,7 @@ struct node {
     char relays_path[PX_HOME_FILE_MAX];
     struct px_relays *relays; /* NULL: none are used */
     struct px_pairings *pairings;
+    struct px_rotations *rotations;
     struct px_substituter *substituter;
     struct px_control *control;
     struct px_control_node view; /* what the control API sees of all this */
@@ -284,10 +286,16 @@ static void on_peer_ready(void *ctx, struct px_cache_peer *peer)
         px_substituter_peer_ready(n->substituter, peer);
 }
 
+static bool on_expected(void *ctx, const struct px_peer_id *id)
+{
+    const struct node *n = ctx;
+    return n->rotations != NULL && px_rotations_guest(n->rotations, id);
+}
+
 static bool on_guest(void *ctx, const struct px_peer_id *id)
 {
     const struct node *n = ctx;
-    return n->pairings != NULL && px_pairings_guest(n->pairings, id);
+    return on_expected(ctx, id) || (n->pairings != NULL && px_pairings_guest(n->pairings, id));
 }
 
 static void on_peer_up(void *ctx, const struct px_peer_id *id)
@@ -338,6 +346,7 @@ static int start_peers(struct node *n)
         .monitor = n->monitor,
         .state = n->state,
         .guest = on_guest,
+        .expected = on_expected,
         .peer_up = on_peer_up,
         .peer_gone = on_peer_gone,
         .peer_ready = on_peer_ready,
@@ -390,6 +399,34 @@ static int start_pairing(struct node *n)
         .announce = &n->config->announce_addrs,
     };
     return px_pairings_new(&c, &n->pairings);
+}
+
+/* Parts begin anew with what the files hold now. */
+static void restart_in_place(void *ctx)
+{
+    struct node *n = ctx;
+    if (n->stopping)
+        return;
+    n->restart = true;
+    stop(n);
+}
+
+static int start_rotation(struct node *n)
+{
+    struct px_rotations_config c = {
+        .loop = &n->loop,
+        .log = n->log,
+        .home = n->home,
+        .identity = &n->identity,
+        .network = n->config->network,
+        .allowlist = n->allowlist,
+        .peers = n->peers,
+        .state = n->state,
+        .control = n->control,
+        .restart = restart_in_place,
+        .ctx = n,
+    };
+    return px_rotations_new(&c, &n->rotations);
 }
 
 static const struct px_authorized_keys *listed_peers(void *ctx)
@@ -492,19 +529,10 @@ static void on_live_config(void *ctx, const struct px_config *c)
                                   c->stall_ms * PX_MSEC);
 }
 
-static void on_restart_config(void *ctx)
-{
-    struct node *n = ctx;
-    if (n->stopping)
-        return;
-    n->restart = true;
-    stop(n);
-}
-
 static int start_reload(struct node *n)
 {
     static const struct px_config_reload_ops ops = {
-        .load = on_load_config, .live = on_live_config, .restart = on_restart_config};
+        .load = on_load_config, .live = on_live_config, .restart = restart_in_place};
     int err = px_config_reload_new(&n->loop, n->home, n->log, n->config, &ops, n, &n->reload);
     return err != 0 ? err : px_config_reload_routes(n->reload, n->control);
 }
@@ -577,15 +605,25 @@ static void on_pairings_closed(void *ctx)
         on_relays_closed(n);
 }
 
+static void on_rotations_closed(void *ctx)
+{
+    struct node *n = ctx;
+    n->rotations = NULL;
+    if (n->pairings != NULL)
+        px_pairings_close(n->pairings, on_pairings_closed, n);
+    else
+        on_pairings_closed(n);
+}
+
 static void on_control_closed(void *ctx)
 {
     struct node *n = ctx;
     px_config_reload_close(n->reload); /* the routes led there */
     n->reload = NULL;
-    if (n->pairings != NULL)
-        px_pairings_close(n->pairings, on_pairings_closed, n);
+    if (n->rotations != NULL)
+        px_rotations_close(n->rotations, on_rotations_closed, n);
     else
-        on_pairings_closed(n);
+        on_rotations_closed(n);
 }
 
 static void close_control(struct node *n)
@@ -744,6 +782,7 @@ static int start(struct node *n, const char **ret_part)
         {"listen", start_peers},
         {"relays", start_relays},
         {"pairing", start_pairing},
+        {"rotation", start_rotation},
         {"discovery", start_discovery},
         {"http", start_substituter},
         {"config", start_reload},

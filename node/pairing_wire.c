@@ -91,11 +91,11 @@ static void check_stream(struct px_pairing_wire *w, int err)
 }
 
 int px_pairing_wire_open(struct px_pairing_wire *w, uv_loop_t *loop, struct px_link *link,
-                         const struct px_pairing_wire_ops *ops, void *ctx)
+                         uint8_t type, const struct px_pairing_wire_ops *ops, void *ctx)
 {
     int err = start(w, loop, ops, ctx);
     if (err == 0)
-        check_stream(w, px_stream_open(link, PX_STREAM_PAIRING, &stream_ops, w, &w->stream));
+        check_stream(w, px_stream_open(link, type, &stream_ops, w, &w->stream));
     return err;
 }
 

@@ -1,5 +1,5 @@
-/* One pairing stream: frames in and out, its limits in bytes and time. Embedded in whoever pairs.
- */
+/* One stream of pairing or rotation: frames in and out, its limits in bytes and time. Embedded in
+ * its owner. */
 #ifndef PX_NODE_PAIRING_WIRE_H
 #define PX_NODE_PAIRING_WIRE_H
 
@@ -36,11 +36,11 @@ struct px_pairing_wire {
     void *ctx;
 };
 
-/* Opens a stream of type PX_STREAM_PAIRING. PX_EIO: there is no wire. Without a stream (errors of
+/* Opens a stream of that type. PX_EIO: there is no wire. Without a stream (errors of
  * px_stream_open) `ended` follows from the loop. */
 PX_MUST_CHECK int px_pairing_wire_open(struct px_pairing_wire *w, uv_loop_t *loop,
-                                       struct px_link *link, const struct px_pairing_wire_ops *ops,
-                                       void *ctx);
+                                       struct px_link *link, uint8_t type,
+                                       const struct px_pairing_wire_ops *ops, void *ctx);
 /* The same with one the peer opened; w->stream is for px_stream_link_ops, NULL if there is none. */
 PX_MUST_CHECK int px_pairing_wire_adopt(struct px_pairing_wire *w, uv_loop_t *loop,
                                         struct px_link *link, int64_t id,

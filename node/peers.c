@@ -145,7 +145,11 @@ static const struct px_peer_manager_ops manager_ops = {
 static int on_authorize(void *ctx, const struct px_peer_id *id)
 {
     struct px_peers *set = ctx;
-    return px_peer_relay_is_dialled(set, id) ? 0 : px_peer_manager_authorize(set->manager, id);
+    const struct px_peers_config *c = &set->config;
+    if (px_peer_relay_is_dialled(set, id))
+        return 0;
+    int err = px_peer_manager_authorize(set->manager, id);
+    return err == PX_EUNLISTED && c->expected != NULL && c->expected(c->ctx, id) ? 0 : err;
 }
 
 static bool on_welcomes(void *ctx, const struct px_peer_id *id)

@@ -47,6 +47,10 @@ struct px_peers_config {
     /* May this peer connect although it is not listed? It then reaches handlers with `guests` only.
      * NULL: never. */
     bool (*guest)(void *ctx, const struct px_peer_id *id);
+    /* Is this unlisted peer somebody who need not say that it comes as a guest, since it cannot
+     * know that it is one (docs/spec/rotation.md §3)? `guest` must say yes to it too. NULL: never.
+     */
+    bool (*expected)(void *ctx, const struct px_peer_id *id);
     /* A listed peer is connected, with HTTP/3. NULL: nobody asks. */
     void (*peer_up)(void *ctx, const struct px_peer_id *id);
     /* A connected peer is going: nothing of it may be used after this returns. */

@@ -24,6 +24,12 @@ static const char *const steps[] = {
     "CREATE TABLE pairing_join (inviter TEXT PRIMARY KEY, id TEXT, pair TEXT, name TEXT,"
     " grants INTEGER, verify INTEGER, card_name TEXT, card_addrs TEXT, card_key TEXT,"
     " dial_addrs TEXT, expires INTEGER) WITHOUT ROWID;",
+    /* node/rotation_store.c; peer IDs, the record as hex */
+    "CREATE TABLE rotation_pending (old TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE rotation_retired (old TEXT PRIMARY KEY, new TEXT NOT NULL,"
+    " at INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE rotation_ack (peer TEXT PRIMARY KEY, own TEXT NOT NULL,"
+    " next TEXT NOT NULL) WITHOUT ROWID;",
 };
 #define VERSION ((int64_t)PX_ARRAY_LEN(steps))
 

@@ -63,6 +63,56 @@ int px_trusted_keys_text_set(struct px_slice text, const struct px_peer_id *peer
     return err == 0 && !done ? put_line(peer, key, name, out) : err;
 }
 
+/* The key of the peer's line and the name its comment is, if it is one. */
+static int find_line(struct px_slice text, const struct px_peer_id *peer, struct px_buf *key,
+                     char name[PX_AUTH_COMMENT_MAX])
+{
+    struct px_slice line, words;
+    struct px_auth_error why;
+    struct px_trusted_key k;
+    while (px_list_next_line(&text, &line)) {
+        if (px_trusted_key_parse_line(line, &k) != 0 || !px_peer_id_eq(&k.peer, peer))
+            continue;
+        int err = px_list_line_split(line, &words, name, &why);
+        if (err == 0 && !px_name_valid(px_slice_cstr(name)))
+            name[0] = '\0';
+        if (err == 0)
+            err = px_nix_public_key_format(&k.key, key);
+        return err != 0 ? err : px_buf_put_u8(key, '\0');
+    }
+    return PX_ENOENT;
+}
+
+int px_trusted_keys_text_copy(struct px_slice text, const struct px_peer_id *from,
+                              const struct px_peer_id *to, struct px_buf *out)
+{
+    char name[PX_AUTH_COMMENT_MAX] = "";
+    struct px_buf key;
+    px_buf_init(&key, PX_NIX_KEY_TEXT_MAX + 1);
+    int err = find_line(text, from, &key, name);
+    if (err == 0)
+        err = px_trusted_keys_text_set(text, to, (const char *)key.data, name, out);
+    px_buf_deinit(&key);
+    return err;
+}
+
+int px_trusted_keys_text_remove(struct px_slice text, const struct px_peer_id *peer,
+                                struct px_buf *out)
+{
+    struct px_slice line;
+    bool found = false;
+    while (px_list_next_line(&text, &line)) {
+        struct px_trusted_key k;
+        if (px_trusted_key_parse_line(line, &k) == 0 && px_peer_id_eq(&k.peer, peer)) {
+            found = true;
+            continue;
+        }
+        (void)px_buf_put(out, line);
+        (void)px_buf_put_u8(out, '\n');
+    }
+    return out->err != 0 || found ? out->err : PX_ENOENT;
+}
+
 struct change {
     const struct px_peer_id *peer;
     const char *key, *name;

@@ -24,8 +24,15 @@ PX_MUST_CHECK int px_trusted_key_parse_line(struct px_slice line, struct px_trus
  * "") is a comment for people. PX_EPARSE when the key is none. */
 PX_MUST_CHECK int px_trusted_keys_text_set(struct px_slice text, const struct px_peer_id *peer,
                                            const char *key, const char *name, struct px_buf *out);
+/* Appends the text with the key of `from` set for `to` as well, its comment kept; PX_ENOENT when
+ * there is none. */
+PX_MUST_CHECK int px_trusted_keys_text_copy(struct px_slice text, const struct px_peer_id *from,
+                                            const struct px_peer_id *to, struct px_buf *out);
+/* Appends the text without the peer's lines; PX_ENOENT when there is none. */
+PX_MUST_CHECK int px_trusted_keys_text_remove(struct px_slice text, const struct px_peer_id *peer,
+                                              struct px_buf *out);
 
-/* The same on the file, as px_edit_file does it. */
+/* px_trusted_keys_text_set on the file, as px_edit_file does it. */
 PX_MUST_CHECK int px_trusted_keys_file_set(const char *path, const struct px_peer_id *peer,
                                            const char *key, const char *name);
 /* Calls `each` for every good line whose peer is in `keys`; bad lines are logged. A missing file

@@ -61,7 +61,9 @@
     X(PX_EINVITE_WITHDRAWN, -68, "the invite was withdrawn")                                       \
     X(PX_EPAIR_IMPOSTOR, -69, "the other side cannot prove that it made the invite")               \
     X(PX_EPAIR_REJECTED, -70, "the short authentication string was not confirmed")                 \
-    X(PX_EPAIR_HALF, -71, "the other side went away half-way")
+    X(PX_EPAIR_HALF, -71, "the other side went away half-way")                                     \
+    /* rotation */                                                                                 \
+    X(PX_EUNACKED, -80, "listed peers do not know the new key yet")
 
 enum px_err {
 #define X(name, value, text) name = value,

@@ -150,6 +150,17 @@ check_api alice DELETE '/v1/invites/{id}' "/v1/invites/$invite" 200
 check "who waits for an invite is told of its end" wait "$waiter"
 echo "GET /v1/invites/{id}/wait" >>"$T/exercised"
 check "in lines as the OpenAPI file says" "$SCHEMA" "$API" answer GET '/v1/invites/{id}/wait' 200 "$T/wait"
+check_api alice GET /v1/rotation /v1/rotation 200
+check_api alice POST /v1/rotation/finish /v1/rotation/finish 409
+check_api alice POST /v1/rotation /v1/rotation 201
+NOTE="again" check_api alice POST /v1/rotation /v1/rotation 200
+all_acked() { ask alice /v1/rotation >/dev/null; body_has '"acked": true'; }
+check "the peer knows the new key" until_true 5 all_acked
+NOTE="under way" check_api alice GET /v1/rotation /v1/rotation 200
+check "GET /v1/rotation as text, under way" text_works alice /v1/rotation
+NOTE="a force that is none" check_api alice POST /v1/rotation/finish /v1/rotation/finish 400 -d '{"force":"yes"}'
+check_api alice DELETE /v1/rotation /v1/rotation 200
+NOTE="no rotation" check_api alice DELETE /v1/rotation /v1/rotation 409
 check_api bob POST /v1/join /v1/join 400 -d '{"code":"nonsense"}'
 check_api bob POST '/v1/joins/{id}/confirm' "/v1/joins/$invite/confirm" 404 -d '{"same":true}'
 

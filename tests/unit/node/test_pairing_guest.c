@@ -380,6 +380,38 @@ TEST(who_waits_for_an_invite_hears_of_its_use_once_the_joiner_is_a_peer)
     }
 }
 
+/* `auth remove` must hold, whatever code the peer still has. */
+TEST(who_was_taken_off_the_list_does_not_come_back_by_the_invite_it_used)
+{
+    struct world w;
+    struct joiner j;
+    char path[PX_HOME_FILE_MAX];
+    world_init(&w);
+    invite(&w, false);
+    px_home_config_path(&w.home, "authorized_keys", path);
+    for (int i = 0; i < 2; i++) { /* paired; then again, having missed `done` perhaps */
+        come(&w, &j);
+        say_hello(&w, &j);
+        say_confirm(&w, &j);
+        CHECK_INT(j.core.state, PX_PAIRING_DONE);
+        leave(&w, &j);
+    }
+    come(&w, &j);
+    say_hello(&w, &j);
+    CHECK_ERR(j.answer, 0);
+    CHECK_INT(unlink(path), 0); /* taken off in this moment */
+    say_confirm(&w, &j);
+    CHECK_ERR(j.answer, PX_EINVITE_USED);
+    CHECK(!is_written(&w));
+    leave(&w, &j);
+    come(&w, &j);
+    say_hello(&w, &j);
+    CHECK_ERR(j.answer, PX_EINVITE_USED);
+    CHECK(!is_written(&w));
+    leave(&w, &j);
+    world_end(&w);
+}
+
 /* Somebody in the middle ends both links: the proof was made for another one. */
 TEST(a_proof_relayed_from_another_link_is_refused_and_counts)
 {
