@@ -255,8 +255,8 @@ static void on_up(void *ctx, struct px_link *link)
     px_wipe(binding, sizeof(binding));
     px_pairings_seen(link, g->seen);
     px_pairing_say(g, "connected", NULL);
-    int err = px_pairing_wire_open(&g->wire, g->p->config.loop, link, PX_STREAM_PAIRING, &wire_ops,
-                                   g);
+    int err =
+        px_pairing_wire_open(&g->wire, g->p->config.loop, link, PX_STREAM_PAIRING, &wire_ops, g);
     g->wire_open = err == 0;
     if (err == 0)
         px_pairing_wire_set_time(&g->wire, PX_PAIRING_REPLY_TIME);
