@@ -1,6 +1,7 @@
 /* The inviter's side: peers that open a pairing stream (docs/spec/pairing.md §4 to §6). */
 #include <stdlib.h>
 
+#include "auth/authorized_keys_io.h"
 #include "node/fault_point.h"
 #include "node/pairing_internal.h"
 
@@ -75,6 +76,22 @@ static int wrong_hello(struct px_pairings *p, struct px_pairing_invite *i)
     return stored != 0 ? stored : err;
 }
 
+/* Taken off the list, a peer does not come back by the invite it has used: that invite is
+ * remembered for those who did not hear `done`. The file is asked, as the list in memory may be
+ * older. */
+static bool was_removed(const struct px_pairing_guest *g, const struct px_pairing_invite *i)
+{
+    struct px_authorized_keys *keys = NULL;
+    char path[PX_HOME_FILE_MAX];
+    if (i->state != PX_INVITE_USED)
+        return false;
+    px_home_config_path(g->p->config.home, PX_HOME_AUTHORIZED_KEYS, path);
+    int err = px_authorized_keys_load(path, &keys);
+    bool listed = err == 0 && px_authorized_keys_find(keys, &g->core.joiner) != NULL;
+    px_authorized_keys_free(keys);
+    return !listed;
+}
+
 /* Counts those alone who know an invite: who does not keeps nobody out. */
 static bool has_room(const struct px_pairing_guest *g)
 {
@@ -99,6 +116,8 @@ static int take_invite(struct px_pairing_guest *g, struct px_pairing_invite **re
         return wrong_hello(g->p, i);
     if (!has_room(g))
         return PX_EINVITE_BUSY;
+    if (was_removed(g, i))
+        return PX_EINVITE_USED;
     err = px_pairing_invite_take(i, &g->core.joiner);
     if (err == 0) /* SPEC pairing §4: pending is stored before `welcome` */
         err = px_pairings_changed(g->p, i);
@@ -139,6 +158,8 @@ static void promote(struct px_pairing_guest *g)
     int err = i == NULL ? PX_EINVITE_UNKNOWN : px_pairing_invite_usable(i);
     if (err == 0 && !px_peer_id_eq(&i->joiner, &g->core.joiner))
         err = PX_EINVITE_BUSY;
+    if (err == 0 && was_removed(g, i))
+        err = PX_EINVITE_USED;
     px_fault_point("inviter-confirmed");
     if (err == 0)
         err = px_pairings_commit(g->p, &g->core.joiner, i->name, &g->card, g->seen, i->grants,
