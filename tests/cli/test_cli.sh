@@ -291,6 +291,26 @@ ln -s "$A/authorized_keys" "$T/c/link" && mv "$T/c/link" "$T/c/authorized_keys"
 run 4 auth add "$id_b" --home "$T/c"
 verdict "auth_refuses_a_list_that_others_manage"
 
+# ---- relays ----
+run 0 relay list --home "$A" && has "$err" "no relays yet"
+run 0 relay add "peerix-relay://$id_b@relay.example.org:443" --name hub --home "$A"
+has "$out" "added hub $id_b"
+run 0 relay add 192.0.2.1 --id "$id_c" --home "$A" --json
+has "$out" '"address": "192.0.2.1:1230'
+run 0 relay add "/ip6/2001:db8::1/udp/12305/quic-v1/p2p/$id_c" --name six --comment 'at home' --home "$A"
+has "$out" "updated six"
+run 0 relay list --json --home "$A"
+has "$out" '"[2001:db8::1]:12305"'
+run 1 relay add "peerix-relay://$id_a@192.0.2.9:1" --name hub --home "$A" # the name is taken
+run 2 relay add 192.0.2.1 --home "$A" # no ID
+has "$err" "peer ID"
+run 2 relay add "peerix-relay://$id_b@192.0.2.1:1" --id "$id_c" --home "$A"
+for bad in '' 'a b' 'peerix-relay://x@h:1' '/ip4/1.2.3.4/tcp/1' 'h:0' 'relay/x' $'h\nx'; do run 2 relay add --id "$id_b" --home "$A" -- "$bad"; done
+run 0 relay remove hub --home "$A" && has "$out" "removed hub"
+run 0 relay remove "$id_c" --home "$A"
+run 10 relay remove hub --home "$A"
+verdict "relay_add_list_remove_take_every_spelling_and_refuse_junk"
+
 # ---- name ----
 run 0 auth add "$id_b" --home "$A" --name bee
 run 0 name add desk bee --home "$A" --comment 'under the desk'

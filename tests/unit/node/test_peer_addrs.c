@@ -68,3 +68,52 @@ TEST(so_many_can_be_given_until_they_are_taken_back)
     CHECK_OK(px_peer_addrs_give(&a, "host.example:1"));
     px_peer_addrs_deinit(&a);
 }
+
+TEST(ways_through_relays_come_last_and_are_replaced_as_a_whole)
+{
+    static const char two[2][PX_AUTH_ADDR_MAX] = {PX_RELAY_ROUTE "hub", PX_RELAY_ROUTE "spare"};
+    struct px_peer_addrs a = {0};
+    bool changed;
+    CHECK_OK(px_peer_addrs_set_relays(&a, two, 2, &changed));
+    CHECK(changed);
+    CHECK_OK(px_peer_addrs_give(&a, "10.0.0.1:1"));
+    px_peer_addrs_outcome(&a,
+                          &(struct px_addr){.ip = {10, 0, 0, 1}, .port = 1, .family = PX_ADDR_IP4},
+                          NULL, PX_ETIMEDOUT);
+    px_peer_addrs_sort(&a);
+    CHECK_INT(a.count, 3);
+    CHECK(a.all[0].name == NULL);
+    CHECK_INT(px_peer_addr_source(&a.all[1]), PX_SOURCE_RELAY);
+    CHECK_OK(px_peer_addrs_set_relays(&a, two, 2, &changed));
+    CHECK(!changed);
+    CHECK_OK(px_peer_addrs_set_relays(&a, two + 1, 1, &changed));
+    CHECK(changed);
+    CHECK_INT(a.count, 2);
+    CHECK_STR(a.all[1].name, PX_RELAY_ROUTE "spare");
+    px_peer_addrs_deinit(&a);
+}
+
+TEST(no_address_of_the_allowlist_reads_as_a_way_through_a_relay)
+{
+    static const char texts[1][PX_AUTH_ADDR_MAX] = {PX_RELAY_ROUTE "hub"};
+    struct px_peer_addrs a = {0};
+    bool changed;
+    CHECK_OK(px_peer_addrs_set_manual(&a, texts, 1, &changed));
+    CHECK_INT(a.count, 0);
+    CHECK_OK(px_peer_addrs_give(&a, texts[0])); /* this one is for whoever dials */
+    CHECK_INT(px_peer_addr_tier(&a.all[0]), 5);
+    px_peer_addrs_take_back(&a);
+    CHECK_INT(a.count, 0);
+    px_peer_addrs_deinit(&a);
+}
+
+TEST(circuits_are_no_addresses_to_remember)
+{
+    struct px_peer_addrs a = {0};
+    struct px_addr circuit;
+    bool new;
+    px_addr_circuit(9, &circuit);
+    CHECK(!px_addr_dialable(&circuit));
+    CHECK_ERR(px_peer_addrs_found(&a, &circuit, PX_SOURCE_SEEN, PX_SEC, &new), PX_EADDR);
+    CHECK_INT(a.count, 0);
+}

@@ -982,3 +982,63 @@ TEST(the_address_book_comes_before_what_was_never_good)
     CHECK_STR(w->dials[0].text, "10.0.0.8:1");
     world_free(w);
 }
+
+/* ---- relays ---- */
+
+static const char hub[1][PX_AUTH_ADDR_MAX] = {PX_RELAY_ROUTE "hub"};
+
+TEST(a_circuit_is_dialled_as_soon_as_it_is_there_and_not_remembered)
+{
+    struct world *w = world_new(40);
+    struct px_peer_id id = id_of(1);
+    struct px_addr circuit;
+    px_addr_circuit(3, &circuit);
+    list(w, 1, "addr=10.0.0.1:1 addr=10.0.0.2:1 addr=10.0.0.3:1 addr=10.0.0.4:1 addr=10.0.0.5:1");
+    px_peer_manager_relays(w->m, hub, 1, w->now);
+    run(w, 4 * PX_RACE_STAGGER);
+    CHECK_INT(w->dial_count, PX_RACE_PARALLEL);
+    CHECK_STR(w->resolving, PX_RELAY_ROUTE "hub");
+    px_peer_manager_resolved(w->m, &id, w->token, &circuit, 1, 0, w->now);
+    run(w, 0);
+    CHECK_INT(w->dial_count, PX_RACE_PARALLEL + 1); /* it takes nobody's turn */
+    CHECK_STR(last(w)->text, "circuit:3");
+    up(w, last(w));
+    CHECK_INT(w->connected, 1);
+    CHECK_INT(w->good, 0);
+    CHECK_INT(info_of(w, 1).addr_count, 6);
+    world_free(w);
+}
+
+TEST(a_peer_without_addresses_is_dialled_when_a_relay_comes_and_not_once_it_went)
+{
+    struct world *w = world_new(41);
+    struct px_peer_id id = id_of(1);
+    list(w, 1, "");
+    run(w, PX_SEC);
+    CHECK_INT(w->resolve_count, 0);
+    CHECK_INT(info_of(w, 1).state, PX_PEER_OFFLINE);
+    px_peer_manager_relays(w->m, hub, 1, w->now);
+    run(w, 3 * PX_SEC);
+    CHECK_INT(w->resolve_count, 1);
+    CHECK_INT(info_of(w, 1).state, PX_PEER_CONNECTING);
+    px_peer_manager_resolved(w->m, &id, w->token, NULL, 0, PX_EOFFLINE, w->now);
+    run(w, 0);
+    CHECK_INT(w->rounds_failed, 1);
+    CHECK_ERR(info_of(w, 1).last_err, PX_EOFFLINE);
+    px_peer_manager_relays(w->m, hub, 0, w->now);
+    run(w, 3600 * PX_SEC);
+    CHECK_INT(w->resolve_count, 1);
+    CHECK_INT(info_of(w, 1).state, PX_PEER_OFFLINE);
+    world_free(w);
+}
+
+TEST(who_is_listed_later_gets_the_ways_through_relays_too)
+{
+    struct world *w = world_new(42);
+    px_peer_manager_relays(w->m, hub, 1, w->now);
+    list(w, 1, "");
+    run(w, PX_SEC);
+    CHECK_INT(w->resolve_count, 1);
+    CHECK_INT(info_of(w, 1).addrs[0].source, PX_SOURCE_RELAY);
+    world_free(w);
+}

@@ -287,3 +287,34 @@ TEST(what_cannot_be_read_back_is_not_printed)
     CHECK_ERR(px_invite_print(&i, &b), PX_EINVAL);
     px_buf_deinit(&b);
 }
+
+TEST(a_relay_travels_in_a_code)
+{
+    static const char *const addrs[] = {"192.0.2.1:12305", "[2001:db8::1]:12303",
+                                        "relay.example.org:443"};
+    for (size_t c = 0; c < PX_ARRAY_LEN(addrs); c++) {
+        struct px_invite i = example(), back;
+        struct px_invite_fault fault;
+        memset(i.relay_key, 0x5a, sizeof(i.relay_key));
+        snprintf(i.relay, sizeof(i.relay), "%s", addrs[c]);
+        char *text = printed(&i, false);
+        check_reads(text, &i);
+        CHECK_OK(parse(text, &back, &fault));
+        CHECK_STR(back.relay, addrs[c]);
+        CHECK(memcmp(back.relay_key, i.relay_key, sizeof(i.relay_key)) == 0);
+        free(text);
+    }
+}
+
+TEST(a_relay_that_does_not_fit_is_not_printed)
+{
+    struct px_invite i = example();
+    struct px_buf out;
+    memset(i.relay, 'a', PX_INVITE_RELAY_ADDR_MAX);
+    snprintf(i.relay + PX_INVITE_RELAY_ADDR_MAX - 3, 5, ":443");
+    px_buf_init(&out, PX_INVITE_TEXT_MAX);
+    CHECK_ERR(px_invite_print(&i, &out), PX_EINVAL);
+    snprintf(i.relay, sizeof(i.relay), "no port");
+    CHECK_ERR(px_invite_print(&i, &out), PX_EINVAL);
+    px_buf_deinit(&out);
+}

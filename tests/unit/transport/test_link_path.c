@@ -457,3 +457,54 @@ TEST(a_stray_that_answers_is_proved)
     give(e, &mapped, PX_DISCO_PONG, last(e)->packet.nonce, 0);
     CHECK(px_path_eq(&e->allowed, &mapped));
 }
+
+TEST(a_better_path_is_asked_without_doubt_and_the_client_moves_there)
+{
+    struct end *e = start(true);
+    struct px_addr near = addr(10, 9);
+    struct px_path there = path_of(addr(0, 0), near);
+    px_link_path_prefer(&e->path, &near, e->now);
+    CHECK_INT(e->sent_count, 1);
+    CHECK_INT(last(e)->packet.type, PX_DISCO_PING);
+    CHECK(px_path_eq(&last(e)->path, &there));
+    CHECK_INT(e->path.state, PX_LINK_PATH_STEADY);
+    there.local = addr(10, 1);
+    give(e, &there, PX_DISCO_PONG, last(e)->packet.nonce, 0);
+    CHECK_INT(e->proved_count, 1);
+    CHECK_INT(e->migrate_count, 1);
+    CHECK(px_path_eq(&e->migrated, &there));
+}
+
+TEST(a_server_says_moved_on_a_better_path_and_stays_until_its_client_moves)
+{
+    struct end *e = start(false);
+    struct px_addr near = addr(10, 9);
+    px_link_path_prefer(&e->path, &near, e->now);
+    CHECK_INT(e->sent_count, 1);
+    CHECK_INT(last(e)->packet.type, PX_DISCO_MOVED);
+    struct px_path there = path_of(addr(10, 1), near);
+    give(e, &there, PX_DISCO_PONG, last(e)->packet.nonce, 77);
+    CHECK_INT(e->proved_count, 1);
+    CHECK_INT(e->migrate_count, 0);
+    CHECK_INT(last(e)->packet.nonce, 77); /* the client's question is answered, there */
+    CHECK(px_path_eq(&last(e)->path, &there));
+}
+
+TEST(the_path_in_use_is_not_preferred_to_itself)
+{
+    struct end *e = start(true);
+    px_link_path_prefer(&e->path, &e->current.remote, e->now);
+    CHECK_INT(e->sent_count, 0);
+}
+
+TEST(who_comes_through_a_circuit_was_seen_nowhere)
+{
+    struct end *e = start(true);
+    struct px_addr circuit;
+    px_addr_circuit(5, &circuit);
+    struct px_path path = path_of((struct px_addr){.family = PX_ADDR_CIRCUIT}, circuit);
+    give(e, &path, PX_DISCO_PING, 3, 0);
+    CHECK_INT(last(e)->packet.type, PX_DISCO_PONG);
+    CHECK_INT(last(e)->packet.observed.family, PX_ADDR_NONE);
+    CHECK_INT(last(e)->packet.observed.ip[0], 0);
+}
