@@ -180,6 +180,20 @@ static int tell_daemon(const struct px_cli *cli, const struct px_home *home,
 
 /* ---- show ---- */
 
+/* "name: value", or "name:" above the lines of a list. */
+static void put_shown(const struct px_config *config, const struct px_option *o, struct px_buf *out)
+{
+    struct px_buf value;
+    px_buf_init(&value, PX_CONFIG_FILE_MAX);
+    int err = px_config_put_value(config, o, &value);
+    bool list = value.len > 0 && value.data[0] == '\n';
+    (void)px_buf_printf(out, "%s:%s", o->name, list ? "" : " ");
+    (void)px_buf_put(out, px_buf_slice(&value));
+    if (err != 0 && out->err == 0)
+        out->err = err;
+    px_buf_deinit(&value);
+}
+
 static int show_text(const struct px_cli *cli, const struct px_config *config)
 {
     struct px_config *defaults;
@@ -190,8 +204,7 @@ static int show_text(const struct px_cli *cli, const struct px_config *config)
     px_buf_init(&out, 4 * PX_CONFIG_FILE_MAX);
     for (size_t i = 0; i < px_option_count; i++) {
         const struct px_option *o = &px_options[i];
-        (void)px_buf_printf(&out, "%s: ", o->name);
-        (void)px_config_put_value(config, o, &out);
+        put_shown(config, o, &out);
         (void)px_buf_put_cstr(&out,
                               px_config_same_value(config, defaults, o) ? "  # default\n" : "\n");
     }

@@ -139,6 +139,7 @@ kill -HUP "$pid"
 check "a wrong file changes nothing but the log" until_true 10 happened config.invalid 0
 check "the daemon lives on" kill -0 "$pid"
 check "show prints what a file may hold" bash -c "rm '$config'; '$PEERIX' config show ${home[*]} >'$T/shown' && '$PEERIX' config validate '$T/shown'"
+check "without blanks at the ends of lines" bash -c "! grep -n ' $' '$T/shown'"
 node_stop alice
 check "SIGTERM ends it with 0" test "$?" = 0
 finish
