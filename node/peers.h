@@ -24,7 +24,7 @@ struct px_peer_handler {
 };
 #define PX_PEER_HANDLERS_MAX 8
 
-/* Which addresses may be dialled (Px1). On-link means px_net_monitor_on_link. */
+/* Which addresses may be dialled. On-link means px_net_monitor_on_link. */
 enum px_mode {
     PX_MODE_LAN, /* on-link ones only, from all sources */
     PX_MODE_WAN, /* no LAN discovery */
