@@ -42,6 +42,7 @@ static struct px_circuit *circuit_new(struct px_relays *set, const struct px_pee
 
 static void circuit_free(struct px_circuit *c)
 {
+    px_circuit_queue_deinit(&c->queue);
     px_list_remove(&c->node);
     c->set->circuit_count--;
     free(c);
@@ -186,7 +187,9 @@ void px_circuit_on_open(void *ctx, struct px_relay_leg *leg)
     struct px_circuit *c = px_relay_leg_user(leg);
     px_nsec now = px_now_io();
     (void)ctx;
+    uint64_t burst, rate = px_relay_leg_rate(leg, &burst);
     c->state = PX_CIRCUIT_OPEN;
+    px_circuit_queue_init(&c->queue, rate, burst, now);
     c->used_at = now;
     c->relay->ping_at = PX_MIN(c->relay->ping_at, now); /* more often from now on */
     if (!c->wanted)
@@ -246,18 +249,14 @@ static int send_some(struct px_circuit *c, unsigned ecn, struct px_slice data, s
                          segment + sizeof(header));
 }
 
-static int on_send(void *ctx, const struct px_path *path, unsigned ecn, struct px_slice data,
-                   size_t segment)
+/* In pieces that one send may carry. */
+static int send_all(struct px_circuit *c, unsigned ecn, struct px_slice data, size_t segment)
 {
-    struct px_circuit *c = find(ctx, &path->remote);
-    if (c == NULL || c->state != PX_CIRCUIT_OPEN)
-        return 0; /* lost on the way */
     size_t piece = SEND_MAX / (segment + PX_RELAY_HEADER_LEN) * segment;
     px_assert(segment > 0 && piece > 0);
-    int err = 0;
     for (bool first = true; data.len > 0; first = false) {
         struct px_slice some = px_slice_take(data, piece);
-        err = send_some(c, ecn, some, segment);
+        int err = send_some(c, ecn, some, segment);
         if (err == PX_EAGAIN && !first)
             return 0; /* what was sent must not be sent again */
         if (err != 0)
@@ -267,6 +266,29 @@ static int on_send(void *ctx, const struct px_path *path, unsigned ecn, struct p
     c->used_at = px_now_io();
     px_relay_leg_sent(c->leg, c->used_at);
     return 0;
+}
+
+static int on_send(void *ctx, const struct px_path *path, unsigned ecn, struct px_slice data,
+                   size_t segment)
+{
+    struct px_circuit *c = find(ctx, &path->remote);
+    if (c == NULL || c->state != PX_CIRCUIT_OPEN ||
+        !px_circuit_queue_offer(&c->queue, data, segment, ecn, px_now_io()))
+        return 0; /* waits, or is lost on the way */
+    int err = send_all(c, ecn, data, segment);
+    if (err == PX_EAGAIN)
+        px_circuit_queue_refund(&c->queue, data.len);
+    return err;
+}
+
+/* What waited for its turn. A full socket loses it: the next one has to wait as well. */
+static void send_waiting(struct px_circuit *c, px_nsec now)
+{
+    struct px_circuit_batch *b;
+    while ((b = px_circuit_queue_take(&c->queue, now)) != NULL) {
+        (void)send_all(c, b->ecn, px_slice(b->data, b->len), b->segment);
+        free(b);
+    }
 }
 
 static size_t on_batch(void *ctx, const struct px_path *path, unsigned ecn, uint8_t *data,
@@ -371,6 +393,7 @@ static void prefer(struct px_circuit *c, px_nsec now)
 
 static void run_open(struct px_circuit *c, px_nsec now)
 {
+    send_waiting(c, now);
     if (now >= c->prefer_at)
         prefer(c, now);
     if (now < PX_MIN(c->end_at, c->used_at + PX_RELAYS_CIRCUIT_IDLE))
@@ -401,7 +424,7 @@ px_nsec px_node_circuits_deadline(const struct px_relays *set)
         if (c->state == PX_CIRCUIT_WAITING)
             at = PX_MIN(at, c->call_at);
         else if (c->state == PX_CIRCUIT_OPEN)
-            at = PX_MIN(PX_MIN(at, c->prefer_at),
+            at = PX_MIN(PX_MIN(PX_MIN(at, c->prefer_at), px_circuit_queue_deadline(&c->queue)),
                         PX_MIN(c->end_at, c->used_at + PX_RELAYS_CIRCUIT_IDLE));
     }
     return at;

@@ -3,6 +3,7 @@
 #ifndef PX_NODE_RELAYS_INTERNAL_H
 #define PX_NODE_RELAYS_INTERNAL_H
 
+#include "node/circuit_queue.h"
 #include "node/dial_plan.h"
 #include "node/file_watch.h"
 #include "node/relay_pipe.h"
@@ -70,6 +71,7 @@ struct px_circuit {
     px_nsec end_at;     /* its link ended; PX_NEVER */
     px_nsec prefer_at;  /* the peer's link is asked to move here; PX_NEVER: not, or no more */
     unsigned preferred;
+    struct px_circuit_queue queue; /* once open */
 };
 
 struct px_relays {
