@@ -36,11 +36,6 @@ void px_relay_pipe_plan(struct px_relay *r, const struct px_addr *udp, px_nsec n
     set_state(r, PX_RELAY_PIPE_PLANNED, now + wait);
 }
 
-bool px_relay_pipe_is_coming(const struct px_relay *r)
-{
-    return r->pipe.state == PX_RELAY_PIPE_CONNECTING;
-}
-
 /* ---- the pipe ---- */
 
 /* UDP has had its time: what it began makes way. If it comes to life later, the link moves. */
@@ -60,7 +55,7 @@ static void on_open(void *ctx)
 static void on_closed(void *ctx, int err)
 {
     struct px_relay *r = ctx;
-    bool was_coming = px_relay_pipe_is_coming(r);
+    bool was_coming = r->pipe.state == PX_RELAY_PIPE_CONNECTING;
     set_state(r, PX_RELAY_PIPE_NONE, PX_NEVER);
     px_log_event(r->set->config.log, PX_LOG_INFO, "relay.tcp_closed", PX_F_STR("relay", r->label),
                  PX_F_ERR(err));
@@ -96,6 +91,20 @@ static void open_pipe(struct px_relay *r)
         set_state(r, PX_RELAY_PIPE_NONE, PX_NEVER);
     else
         set_state(r, PX_RELAY_PIPE_CONNECTING, PX_NEVER);
+}
+
+/* Is it the way that failed, not the relay that said no? */
+static bool is_way(int err)
+{
+    return err == PX_ETIMEDOUT || err == PX_EHANDSHAKE_TIMEOUT || err == PX_EPERM ||
+           err == PX_EADDR || err == PX_EIO;
+}
+
+bool px_relay_pipe_takes_over(struct px_relay *r, int err)
+{
+    if (r->pipe.state == PX_RELAY_PIPE_PLANNED && is_way(err) && !r->gone && !r->set->closing)
+        open_pipe(r);
+    return r->pipe.state == PX_RELAY_PIPE_CONNECTING;
 }
 
 /* ---- the link ---- */

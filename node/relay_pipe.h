@@ -39,8 +39,8 @@ void px_relay_pipe_plan(struct px_relay *r, const struct px_addr *udp, px_nsec n
 void px_relay_pipe_up(struct px_relay *r, px_nsec now);
 /* The link moved to r->path. */
 void px_relay_pipe_moved(struct px_relay *r, px_nsec now);
-/* The dial by UDP failed: is there a pipe on its way? */
-bool px_relay_pipe_is_coming(const struct px_relay *r);
+/* The dial by UDP failed: does a pipe go on with it? */
+bool px_relay_pipe_takes_over(struct px_relay *r, int err);
 /* Neither link nor dial any more. */
 void px_relay_pipe_end(struct px_relay *r);
 void px_relay_pipe_network_changed(struct px_relay *r, px_nsec now);

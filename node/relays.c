@@ -195,7 +195,7 @@ static void on_down(void *ctx, int err)
     px_nsec now = px_now_io();
     bool was_up = r->state == PX_RELAY_UP;
     r->link = NULL;
-    if (!was_up && px_relay_pipe_is_coming(r))
+    if (!was_up && px_relay_pipe_takes_over(r, err))
         return;
     px_relay_pipe_end(r);
     r->last_err = err;
@@ -265,7 +265,7 @@ static void dial(struct px_relay *r, const struct px_addr *addr)
     set_state(r, PX_RELAY_DIALLING);
     px_relay_pipe_plan(r, addr, px_now_io());
     int err = px_relay_dial(r, addr);
-    if (err != 0)
+    if (err != 0 && !px_relay_pipe_takes_over(r, err))
         px_relay_dial_failed(r, err);
 }
 

@@ -11,18 +11,18 @@ netns_switch wan
 netns_add one && netns_plug one wan eth0 203.0.113.1/24 && "$RELAY" init --home "$T/one" >/dev/null
 router ra 203.0.113.11 192.168.1 && router rb 203.0.113.12 192.168.2 || { not_ok "the routers are set up"; finish; }
 host alice ra 192.168.1 && host bob rb 192.168.2
-wall() { # shut|open
+wall() { # WHERE HOOK shut|open
     local rules=
-    [ "$1" = open ] || rules='udp dport != 53 drop; udp sport != 53 drop;'
-    $(netns_in ra) nft -f - <<NFT
+    [ "$3" = open ] || rules='udp dport != 53 drop; udp sport != 53 drop;'
+    $(netns_in "$1") nft -f - <<NFT
 table ip wall
 delete table ip wall
 table ip wall {
-    chain forward { type filter hook forward priority -10; policy accept; $rules }
+    chain it { type filter hook $2 priority -10; policy accept; $rules }
 }
 NFT
 }
-check "alice's router lets no UDP out" wall shut
+check "alice's router lets no UDP out" wall ra forward shut
 for n in alice bob; do
     node_init $n
     "$RELAY" auth add "$(node_id $n)" --name $n --home "$T/one" >/dev/null
@@ -36,7 +36,7 @@ nat_start alice && nat_start bob --trusted-public-key "$key" || { not_ok "the da
 check "alice gets to the relay through a pipe" until_true 8 grep -q 'event=relay.connected relay=one addr=pipe:' "$T/alice.log"
 check "and is reachable there" until_true 5 grep -q 'event=relay.reserved relay=one status=OK' "$T/alice.log"
 echo "# the start of two daemons, 1.5 s without an answer, TCP, TLS, and the link: $(($(date +%s%3N) - began)) ms"
-check "bob by UDP" until_true 5 grep -q 'event=relay.connected relay=one addr=203.0.113.1:12305' "$T/bob.log"
+check "bob by UDP" until_true 5 grep -q 'event=relay.connected relay=one addr=203.0.113.1:' "$T/bob.log"
 check "the two connect" until_true 10 connected bob alice || { tail -n 30 "$T/alice.log" "$T/bob.log" "$T/one.log"; finish; }
 check "through the relay" grep -q 'event=peer.connected .*path=relayed' "$T/bob.log"
 disconnects() { grep -c 'event=peer.disconnected' "$T/$1.log"; }
@@ -56,12 +56,12 @@ check "and no plaintext" bash -c '! grep -q "$1" "$2"' _ "$marker" "$T/one.frame
 
 # ---- UDP is let out, and shut in again ----
 network_changes() { ip -n "$(netns_id alice)" addr "$1" 192.168.1.77/24 dev eth0; } # so that nobody waits 30 s
-wall open
+wall ra forward open
 network_changes add
 check "UDP is taken up again by itself" until_true 6 grep -q 'event=relay.back_to_udp' "$T/alice.log"
 check "peers talk on" until_true 5 answers bob alice
 check "and the pipe is closed" until_true 6 bash -c '[ "$("$1" status --home "$2" --json | python3 -c "import json, sys; print(json.load(sys.stdin)[\"pipes\"])")" = 0 ]' _ "$RELAY" "$T/one"
-wall shut
+wall alice output shut # by her own firewall: now sending fails
 network_changes del
 began=$(date +%s%3N)
 check "without UDP the pipe comes back" until_true 12 bash -c '[ "$(grep -c "event=relay.connected relay=one addr=pipe:" "$1")" = 2 ]' _ "$T/alice.log"

@@ -124,3 +124,34 @@ TEST(names_are_used_once_and_edits_keep_the_other_lines)
     px_buf_deinit(&text);
     px_buf_deinit(&out);
 }
+
+TEST(a_line_may_name_the_tcp_port)
+{
+    static const struct {
+        const char *line;
+        int err;
+        uint16_t tcp;
+    } rows[] = {
+        {PX_RELAY_URL A "@relay.example:1", 0, 0},
+        {PX_RELAY_URL A "@relay.example:1 tcp=8443", 0, 8443},
+        {A " addr=10.0.0.1:1 addr=10.0.0.2:1 tcp=8443 name=r # why", 0, 8443},
+        {PX_RELAY_URL A "@relay.example:1 tcp=0", PX_EPARSE, 0},
+        {PX_RELAY_URL A "@relay.example:1 tcp=65536", PX_EPARSE, 0},
+        {PX_RELAY_URL A "@relay.example:1 tcp=x", PX_EPARSE, 0},
+        {PX_RELAY_URL A "@relay.example:1 tcp=1 tcp=2", PX_EPARSE, 0},
+    };
+    for (size_t i = 0; i < PX_ARRAY_LEN(rows); i++) {
+        struct px_relay_entry e, back;
+        struct px_auth_error error;
+        struct px_buf out;
+        CHECK_ERR(px_relay_entry_parse(px_slice_cstr(rows[i].line), &e, &error), rows[i].err);
+        if (rows[i].err != 0)
+            continue;
+        CHECK_INT(e.tcp, rows[i].tcp);
+        px_buf_init(&out, 4096);
+        CHECK_OK(px_relay_entry_format(&e, &out));
+        CHECK_OK(px_relay_entry_parse(px_slice(out.data, out.len - 1), &back, &error));
+        CHECK_INT(back.tcp, rows[i].tcp);
+        px_buf_deinit(&out);
+    }
+}
