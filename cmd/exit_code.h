@@ -7,7 +7,7 @@
     X(PX_EXIT_OK, 0, "success")                                                                    \
     X(PX_EXIT_FAILURE, 1, "failure, or a validation found problems")                               \
     X(PX_EXIT_USAGE, 2, "the command line makes no sense")                                         \
-    X(PX_EXIT_NOT_INITIALISED, 3, "this home has no identity yet: `init` makes one")                \
+    X(PX_EXIT_NOT_INITIALISED, 3, "this home has no identity yet: `init` makes one")               \
     X(PX_EXIT_PERMISSION, 4, "permission denied, or a key file is open to others")                 \
     X(PX_EXIT_CONFIG, 5, "config.yaml or a value in it is wrong")                                  \
     X(PX_EXIT_ADDRESS, 6, "an address is in use or cannot be bound")                               \

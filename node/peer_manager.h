@@ -14,9 +14,9 @@
 #include "proto/base/list.h"
 #include "proto/base/map.h"
 
-#define PX_ROUNDS_MAX      256           /* peers dialled at once; further ones wait for their turn */
-#define PX_GUESTS_MAX      32            /* unlisted peers connected at once */
-#define PX_GUEST_DIALS_MAX 8             /* px_peer_manager_dial_guest not yet ended */
+#define PX_ROUNDS_MAX      256 /* peers dialled at once; further ones wait for their turn */
+#define PX_GUESTS_MAX      32  /* unlisted peers connected at once */
+#define PX_GUEST_DIALS_MAX 8   /* px_peer_manager_dial_guest not yet ended */
 #define PX_GUEST_TIME      (30 * PX_SEC) /* then a guest's link is closed */
 #define PX_GUEST_GRACE     (1 * PX_SEC)  /* for last bytes, before a new member's link is renewed */
 #define PX_GOOD_AGAIN                                                                              \
