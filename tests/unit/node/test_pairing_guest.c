@@ -211,46 +211,9 @@ size_t px_relays_routes(const struct px_relays *r, char (*ret)[PX_AUTH_ADDR_MAX]
     return 0;
 }
 
-/* No relay is used here. */
-int px_relays_invite(struct px_relays *r, const uint8_t hash[PX_RELAY_SECRET_LEN], px_nsec ttl,
-                     struct px_relay_entry *ret)
-{
-    (void)r, (void)hash, (void)ttl, (void)ret;
-    return PX_ENOENT;
-}
-
 void px_relays_uninvite(struct px_relays *r, const uint8_t hash[PX_RELAY_SECRET_LEN])
 {
     (void)r, (void)hash;
-}
-
-void px_relays_vouch(struct px_relays *r, const struct px_peer_id *id)
-{
-    (void)r, (void)id;
-}
-
-int px_relays_join(struct px_relays *r, const struct px_relay_entry *relay,
-                   const uint8_t secret[PX_RELAY_SECRET_LEN], char ret_route[PX_AUTH_ADDR_MAX])
-{
-    (void)r, (void)relay, (void)secret, (void)ret_route;
-    return PX_ELIMIT;
-}
-
-int px_relays_keep(struct px_relays *r, const struct px_relay_entry *relay)
-{
-    (void)r, (void)relay;
-    return 0;
-}
-
-void px_relays_part(struct px_relays *r, const struct px_peer_id *relay)
-{
-    (void)r, (void)relay;
-}
-
-size_t px_relays_routes(const struct px_relays *r, char (*ret)[PX_AUTH_ADDR_MAX], size_t cap)
-{
-    (void)r, (void)ret, (void)cap;
-    return 0;
 }
 
 /* ---- a node that invites, and joiners who speak as the test says ---- */
