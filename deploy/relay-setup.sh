@@ -63,13 +63,13 @@ sysctl_load() {
     sysctl -q -p "$sysctl_file" >/dev/null 2>&1 ||
         say "note        $sysctl_file could not be loaded now; it counts from the next boot"
 }
-# KEY DEFAULT: what config.yaml says, in plain scalars, which is how install writes it
+# KEY: what config.yaml says, in plain scalars, or the program's default
 setting() {
     if grep -qs "^$1:" "$config/config.yaml"; then
-        sed -n "s/^$1:[[:space:]]*[\"']\{0,1\}\([^\"'#[:space:]]*\).*/\1/p" "$config/config.yaml" | tail -n 1
+        sed -n "s/^$1:/#&/p" "$config/config.yaml"
     else
-        printf '%s\n' "$2"
-    fi
+        "$program" config sample
+    fi | sed -n "s/^#$1:[[:space:]]*[\"']\{0,1\}\([^\"'#[:space:]]*\).*/\1/p" | tail -n 1
 }
 port_of() { printf '%s\n' "${1##*:}"; }
 # The address this machine sends from, unless that is of a private network. No packet is sent.
@@ -89,7 +89,7 @@ public_address() {
 }
 with_port() { # HOST[:PORT]
     local port
-    port=$(port_of "$(setting listen :12307)")
+    port=$(port_of "$(setting listen)")
     case "$1" in
     \[*\]:*) printf '%s\n' "$1" ;;
     \[*\]) printf '%s:%s\n' "$1" "$port" ;;
@@ -99,7 +99,7 @@ with_port() { # HOST[:PORT]
     esac
 }
 configure() {
-    [ -n "$public" ] || [ -z "$(setting public-addr '')" ] || return 0
+    [ -n "$public" ] || [ -z "$(setting public-addr)" ] || return 0
     [ -n "$public" ] || public=$(public_address)
     [ -n "$public" ] || return 0
     as_user sed -i -e '/^#\{0,1\}public-addr:/d' "$config/config.yaml"
@@ -107,10 +107,14 @@ configure() {
     as_user "$program" config validate --system >"$work/out" 2>&1 ||
         { cat "$work/out" >&2; fail "$config/config.yaml is not valid"; }
 }
-url() { printf 'peerix-relay://%s@%s\n' "$(as_user "$program" whoami --system)" "$(setting public-addr "THIS-HOST:$(port_of "$(setting listen :12307)")")"; }
+url() {
+    local at
+    at=$(setting public-addr)
+    printf 'peerix-relay://%s@%s\n' "$(as_user "$program" whoami --system)" "${at:-THIS-HOST:$(port_of "$(setting listen)")}"
+}
 ports() { # PORT/PROTOCOL of what listens
-    printf '%s/udp\n' "$(port_of "$(setting listen :12307)")"
-    [ -z "$(setting tcp :443)" ] || printf '%s/tcp\n' "$(port_of "$(setting tcp :443)")"
+    printf '%s/udp\n' "$(port_of "$(setting listen)")"
+    [ -z "$(setting tcp)" ] || printf '%s/tcp\n' "$(port_of "$(setting tcp)")"
 }
 firewall() {
     local p words='firewall    '
@@ -151,7 +155,7 @@ next        for each node, here:       peerix-relay auth add NODE-ID --name NAME
             and on the node:           peerix relay add '$(url)'
             NODE-ID is what \`peerix whoami\` prints there
 TEXT
-    [ -n "$(setting public-addr '')" ] ||
+    [ -n "$(setting public-addr)" ] ||
         say "note        this machine has no public address of its own: put its host name or address for THIS-HOST, with
             $me install --public HOST"
 }
@@ -166,7 +170,7 @@ answers() { timeout 3 "$program" status --system >"$work/status"; }
 # PATH: over bash's own TCP, for a fresh machine may have no curl
 metrics_get() {
     local at
-    at=$(setting metrics 127.0.0.1:12306)
+    at=$(setting metrics)
     # shellcheck disable=SC2016 # expanded by the other bash
     timeout 3 bash -c 'exec 3<>"/dev/tcp/$1/$2" && printf "GET $3 HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n" >&3 && cat <&3' \
         _ "$(tr -d '[]' <<<"${at%:*}")" "$(port_of "$at")" "$1" >"$work/http" || return 1
@@ -176,11 +180,11 @@ healthy() { metrics_get /healthz && grep -qx ok "$work/http"; }
 measures() { metrics_get /metrics && grep -q '^peerix_relay_nodes ' "$work/http"; }
 listens() {
     local port
-    port=$(port_of "$(setting listen :12307)")
+    port=$(port_of "$(setting listen)")
     grep -q "^listens at .*:$port\$" "$work/status"
 }
 by_tcp() {
-    grep -q "^and, by TCP .*:$(port_of "$(setting tcp :443)")," "$work/status" ||
+    grep -q "^and, by TCP .*:$(port_of "$(setting tcp)")," "$work/status" ||
         { echo "is another server there? The relay's log has relay.no_tcp; tcp: \"\" in config.yaml does without"; return 1; }
 }
 verify_running() {
@@ -189,13 +193,13 @@ verify_running() {
     if [ -S "$state/control.sock" ]; then
         expect "the relay answers status" answers
         expect "it listens where config.yaml says" listens
-        [ -z "$(setting tcp :443)" ] || expect "it listens on TCP port $(port_of "$(setting tcp :443)") too" by_tcp
+        [ -z "$(setting tcp)" ] || expect "it listens on TCP port $(port_of "$(setting tcp)") too" by_tcp
         expect "/healthz says ok" healthy
         expect "/metrics answers" measures
     else
         say "--    the relay is not running"
     fi
-    [ -n "$(setting public-addr '')" ] || say "--    no public-addr in config.yaml: the URL names no host"
+    [ -n "$(setting public-addr)" ] || say "--    no public-addr in config.yaml: the URL names no host"
     [ "$(buffers)" -ge 8388608 ] || say "--    net.core.rmem_max is $(buffers): bursts may be lost; see $share/sysctl.conf"
     # shellcheck disable=SC2046 # a word each
     say "--    not checked: that the firewall lets through" $(ports)"; \`peerix relay list\` on a node tells"

@@ -76,6 +76,7 @@ fi
 cat >"$T/real.sh" <<'REAL'
 set -uo pipefail
 T=$1 RELAY=$2 setup=$3 BIN=$5
+port=$("$RELAY" config sample | sed -n 's/^#listen: ".*:\([0-9]*\)".*/\1/p')
 . "$4" e2e_relay_install "$(dirname "$(dirname "$setup")")" "$(dirname "$RELAY")"
 cd /tmp
 # root's commands become the owner of the home; the leak checker cannot follow them there
@@ -86,14 +87,14 @@ ip addr add 198.51.100.7/24 dev lo # such a machine has a public address
 ip route add default via 198.51.100.1 dev lo
 try "a real install" inside "$setup" install --binary "$RELAY"
 id=$(relay whoami)
-try "it names the URL, with the machine's public address" grep -q "^URL  *peerix-relay://$id@198\.51\.100\.7:12307$" "$T/last"
+try "it names the URL, with the machine's public address" grep -q "^URL  *peerix-relay://$id@198\.51\.100\.7:$port\$" "$T/last"
 cp "$T/last" "$T/step"
-try "the commands for members and the port" bash -c "grep -q 'peerix-relay auth add NODE-ID' '$T/last' && grep -q \"peerix relay add 'peerix-relay://$id@\" '$T/last' && grep -q 'UDP port 12307' '$T/last' && grep -q 'TCP port 443' '$T/last'"
+try "the commands for members and the port" bash -c "grep -q 'peerix-relay auth add NODE-ID' '$T/last' && grep -q \"peerix relay add 'peerix-relay://$id@\" '$T/last' && grep -q 'UDP port $port' '$T/last' && grep -q 'TCP port 443' '$T/last'"
 try "the key belongs to the user alone" bash -c "[ \"\$(chroot '$root' stat -c '%U %a' /etc/peerix-relay/identity.pem)\" = 'peerix-relay 600' ]"
 try "verify finds it in order" inside "$setup" verify
 try "another host for the URL" inside "$setup" install --binary "$RELAY" --public relay.example.org
-try "is taken up" grep -q "^URL .*@relay\.example\.org:12307$" "$T/last"
-try "and kept by an upgrade" bash -c "chroot '$root' '$setup' install --binary '$RELAY' | grep -q '^URL .*@relay\.example\.org:12307$'"
+try "is taken up" grep -q "^URL .*@relay\.example\.org:$port$" "$T/last"
+try "and kept by an upgrade" bash -c "chroot '$root' '$setup' install --binary '$RELAY' | grep -q '^URL .*@relay\.example\.org:$port$'"
 
 # ---- the relay as the unit would run it: that user, one capability, nothing writable but its two directories ----
 for d in etc/peerix-relay var/lib/peerix-relay; do mount --bind "$root/$d" "$root/$d" || exit 99; done
@@ -108,7 +109,7 @@ start() {
 }
 stop() { kill "$daemon" && wait "$daemon"; }
 start
-grep -q "event=ready.* url=peerix-relay://$id@relay.example.org:12307" "$T/real.log"; say $? "it runs unprivileged and prints that URL"
+grep -q "event=ready.* url=peerix-relay://$id@relay.example.org:$port" "$T/real.log"; say $? "it runs unprivileged and prints that URL"
 grep -q 'event=ready.* tcp=[^ ]*:443 ' "$T/real.log"; say $? "TCP port 443 is its to take"
 [ "$(ps -o user:20= -p "$daemon" | tr -d ' ')" = peerix-relay ] || [ "$(stat -c %u "/proc/$daemon")" = "$(inside id -u peerix-relay)" ]; say $? "as its user"
 try "nothing else of the machine was writable for it" bash -c "! chroot '$root' touch /etc/x /usr/local/x /var/lib/x 2>/dev/null"
@@ -118,7 +119,7 @@ try "nothing else of the machine was writable for it" bash -c "! chroot '$root' 
 relay auth add "$("$RELAY" whoami --home "$T/alice")" --name alice >/dev/null
 for _ in $(seq 100); do relay status --json | grep -q '"members": 1' && break; sleep 0.05; done
 mkfifo "$T/alice.in"
-"$BIN/tests/relay_client" "$T/alice/identity.pem" "$id" 198.51.100.7:12307 <"$T/alice.in" >"$T/alice.out" 2>&1 &
+"$BIN/tests/relay_client" "$T/alice/identity.pem" "$id" 198.51.100.7:$port <"$T/alice.in" >"$T/alice.out" 2>&1 &
 client=$!
 exec 9>"$T/alice.in"
 for _ in $(seq 100); do grep -q '^reserved OK member' "$T/alice.out" && break; sleep 0.05; done
@@ -174,7 +175,7 @@ residue >"$T/step"
 [ "$(stat -c %a "$T/backup.tar.gz")" = 600 ]; say $? "the backup is for its owner only"
 tar -C "$root" -xzf "$T/backup.tar.gz"
 try "unpacked before an install" inside "$setup" install --binary "$RELAY"
-try "it is the same relay again" bash -c "grep -q '^URL  *peerix-relay://$id@relay\.example\.org:12307$' '$T/last' && chroot '$root' /usr/local/bin/peerix-relay auth list --system | grep -q alice && [ -s '$root/var/lib/peerix-relay/relay.db' ]"
+try "it is the same relay again" bash -c "grep -q '^URL  *peerix-relay://$id@relay\.example\.org:$port$' '$T/last' && chroot '$root' /usr/local/bin/peerix-relay auth list --system | grep -q alice && [ -s '$root/var/lib/peerix-relay/relay.db' ]"
 try "and in order" inside "$setup" verify
 try "purge makes no backup" bash -c "cd '$T' && mkdir purge && cd purge && chroot '$root' '$setup' uninstall --purge && [ -z \"\$(find . / '$root' -maxdepth 1 -name 'peerix-relay-backup-*')\" ]"
 residue >"$T/step"
