@@ -183,7 +183,8 @@ static void put_state(struct px_table *t, const json_t *state)
     px_nsec took = px_json_seconds(state, "rtt");
     bool reserved = px_json_true(state, "reserved");
     const char *error = px_json_text(state, "last_error");
-    snprintf(text, sizeof(text), "%s%s%.20s", px_json_text(state, "state"),
+    bool tcp = strcmp(px_json_text(state, "transport"), "tcp") == 0;
+    snprintf(text, sizeof(text), "%s%s%s%.20s", px_json_text(state, "state"), tcp ? " by TCP" : "",
              reserved ? ", reserved as " : "", px_json_text(state, "class"));
     px_table_put_colored(t, reserved ? px_cli_style(stdout).green : "", text);
     px_table_put(t, took != PX_NEVER ? px_units_short(took, rtt) : "");

@@ -9,9 +9,13 @@ static void add_relay(void *ctx, const struct px_relay_info *i)
     bool seen = i->state == PX_RELAY_UP && i->observed.family != PX_ADDR_NONE;
     (void)json_array_append_new(
         ctx,
-        json_pack("{s:o, s:s, s:s, s:s, s:b, s:s?, s:s?, s:o, s:o, s:I, s:o}", "peer",
+        json_pack("{s:o, s:s, s:s, s:s, s:s?, s:b, s:s?, s:s?, s:o, s:o, s:I, s:o}", "peer",
                   px_control_id_json(&i->id), "name", i->label, "address", i->addr, "state",
-                  px_relay_state_name(i->state), "reserved", i->reserved, "class",
+                  px_relay_state_name(i->state), "transport",
+                  i->state != PX_RELAY_UP ? NULL
+                  : i->tcp                ? "tcp"
+                                          : "udp",
+                  "reserved", i->reserved, "class",
                   i->reserved ? px_relay_class_name(i->class) : NULL, "observed",
                   seen ? px_addr_format(&i->observed, observed) : NULL, "rtt",
                   px_control_seconds_json(i->rtt != 0 ? i->rtt : PX_NEVER), "next_dial",

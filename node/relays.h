@@ -79,6 +79,7 @@ struct px_relay_info {
     const char *label;
     const char *addr; /* HOST:PORT, of the current or next dial */
     enum px_relay_state state;
+    bool tcp; /* connected through a pipe */
     bool reserved;
     enum px_relay_class class; /* while reserved */
     px_nsec rtt;               /* 0: not known */

@@ -36,6 +36,7 @@ nat_start alice && nat_start bob --trusted-public-key "$key" || { not_ok "the da
 check "alice gets to the relay through a pipe" until_true 8 grep -q 'event=relay.connected relay=one addr=pipe:' "$T/alice.log"
 check "and is reachable there" until_true 5 grep -q 'event=relay.reserved relay=one status=OK' "$T/alice.log"
 echo "# the start of two daemons, 1.5 s without an answer, TCP, TLS, and the link: $(($(date +%s%3N) - began)) ms"
+check "relay list shows it" bash -c 'ip netns exec "$1" "$2" relay list --home "$3" | grep -q "connected by TCP, reserved as member"' _ "$(netns_id alice)" "$PEERIX" "$T/alice/home"
 check "bob by UDP" until_true 5 grep -q 'event=relay.connected relay=one addr=203.0.113.1:' "$T/bob.log"
 check "the two connect" until_true 10 connected bob alice || { tail -n 30 "$T/alice.log" "$T/bob.log" "$T/one.log"; finish; }
 check "through the relay" grep -q 'event=peer.connected .*path=relayed' "$T/bob.log"
