@@ -12,8 +12,9 @@ const size_t px_common_option_count = PX_ARRAY_LEN(px_common_options);
 
 static const struct px_cli_option init_options[] = {
     {"non-interactive", NULL, "never ask, take the defaults"},
-    {"nix-key-name", "NAME", "name of the signing key (default: HOSTNAME-ID-peerix-1, ID the end of "
-                                      "the peer ID)"},
+    {"nix-key-name", "NAME",
+     "name of the signing key (default: HOSTNAME-ID-peerix-1, ID the end of "
+     "the peer ID)"},
     {"json", NULL, "print JSON"},
 };
 static const struct px_cli_option json_option[] = {

@@ -56,7 +56,7 @@ struct px_peers {
     uv_timer_t ping_timer;
     /* peer_relay.c */
     struct px_list relays;
-    struct px_tls_pipes *pipes; /* NULL until one is needed */
+    struct px_tls_pipes *pipes;     /* NULL until one is needed */
     struct px_circuit_ops circuits; /* all NULL: none */
     void *circuits_ctx;
     /* log lines of refused strangers */
