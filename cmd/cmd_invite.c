@@ -78,15 +78,16 @@ static int request(const struct px_cli *cli, json_t **ret)
 
 /* ---- what is shown ---- */
 
-static void warn_loopback(const struct px_cli *cli, const json_t *addrs)
+static void warn_loopback(const struct px_cli *cli, const json_t *invite)
 {
+    const json_t *addrs = px_json_at(invite, "addrs");
     bool all = json_array_size(addrs) > 0;
     for (size_t i = 0; i < json_array_size(addrs); i++) {
         struct px_addr a;
         const char *text = json_string_value(json_array_get(addrs, i));
         all = all && px_addr_parse(px_slice_cstr(text), &a) == 0 && px_addr_is_loopback(&a);
     }
-    if (all)
+    if (all && px_json_text(invite, "relay")[0] == '\0')
         px_cli_warn(cli,
                     "this node knows no address of its own that other machines can reach; give "
                     "one with --addr");
@@ -211,7 +212,7 @@ int px_cmd_invite(const struct px_cli *cli)
     if (code != 0)
         return code;
     snprintf(id, sizeof(id), "%s", px_json_text(invite, "id"));
-    warn_loopback(cli, px_json_at(invite, "addrs"));
+    warn_loopback(cli, invite);
     if (px_cli_has(cli, "json") && waits)
         code = px_json_print_line(cli, invite);
     else if (px_cli_has(cli, "json"))

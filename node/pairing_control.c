@@ -155,10 +155,10 @@ static json_t *with_code(struct px_pairings *p, const struct px_pairing_invite *
     if (px_invite_print(code, &text) == 0 && px_invite_print_url(code, &url) == 0)
         o = px_pairing_invite_json(p, i);
     if (o != NULL)
-        (void)json_object_update_new(o,
-                                     json_pack("{s:s%, s:s%, s:o}", "code", (const char *)text.data,
-                                               text.len, "url", (const char *)url.data, url.len,
-                                               "addrs", addrs_json(code->addrs, code->addr_count)));
+        (void)json_object_update_new(
+            o, json_pack("{s:s%, s:s%, s:o, s:s}", "code", (const char *)text.data, text.len, "url",
+                         (const char *)url.data, url.len, "addrs",
+                         addrs_json(code->addrs, code->addr_count), "relay", code->relay));
     px_wipe(text.data, text.len);
     px_wipe(url.data, url.len);
     px_buf_deinit(&text);

@@ -172,15 +172,22 @@ bool px_peers_is_connected(struct px_peers *set, const struct px_peer_id *id)
     return p != NULL && p->link != NULL;
 }
 
-bool px_peers_link_on(struct px_peers *set, const struct px_peer_id *id,
-                      const struct px_addr *circuit)
+bool px_peers_link_remote(struct px_peers *set, const struct px_peer_id *id, struct px_addr *ret)
 {
     const struct px_peer *p = px_peer_manager_find(set->manager, id);
     struct px_path path;
     if (p == NULL || p->link == NULL)
         return false;
     px_link_path(p->link, &path);
-    return px_addr_eq(&path.remote, circuit);
+    *ret = path.remote;
+    return true;
+}
+
+bool px_peers_link_on(struct px_peers *set, const struct px_peer_id *id,
+                      const struct px_addr *circuit)
+{
+    struct px_addr remote;
+    return px_peers_link_remote(set, id, &remote) && px_addr_eq(&remote, circuit);
 }
 
 void px_peers_prefer(struct px_peers *set, const struct px_peer_id *id, const struct px_addr *addr)

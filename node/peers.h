@@ -200,6 +200,8 @@ bool px_peers_is_connected(struct px_peers *p, const struct px_peer_id *id);
 /* Is the peer's link on this circuit? */
 bool px_peers_link_on(struct px_peers *p, const struct px_peer_id *id,
                       const struct px_addr *circuit);
+/* Where the peer's link goes now. False: there is none. */
+bool px_peers_link_remote(struct px_peers *p, const struct px_peer_id *id, struct px_addr *ret);
 /* px_link_prefer for the peer's link if it is on any circuit. */
 void px_peers_prefer(struct px_peers *p, const struct px_peer_id *id, const struct px_addr *addr);
 /* Closes the links that are on circuits, with PX_CLOSE_SHUTDOWN. */

@@ -374,11 +374,24 @@ static void end(struct px_circuit *c)
     circuit_free(c);
 }
 
+/* Does it stand in for the one the peer's link is on: that is gone, or the same side had called it?
+ * Both may have called at once; then the link stays where it came up. */
+static bool supersedes(const struct px_circuit *c)
+{
+    struct px_addr remote;
+    if (!px_peers_link_remote(c->set->config.peers, &c->peer, &remote) ||
+        !px_addr_is_circuit(&remote) || px_addr_eq(&remote, &c->addr))
+        return false;
+    const struct px_circuit *old = find(c->set, &remote);
+    return old == NULL || old->caller == c->caller;
+}
+
 /* Asks the peer on the new circuit until its link is there: the other end may not know yet that it
  * is open. */
 static void prefer(struct px_circuit *c, px_nsec now)
 {
-    px_peers_prefer(c->set->config.peers, &c->peer, &c->addr);
+    if (supersedes(c))
+        px_peers_prefer(c->set->config.peers, &c->peer, &c->addr);
     c->prefer_at = ++c->preferred < PREFER_MAX ? now + PREFER_GAP : PX_NEVER;
     if (px_peers_link_on(c->set->config.peers, &c->peer, &c->addr))
         c->prefer_at = PX_NEVER;

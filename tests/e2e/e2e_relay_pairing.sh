@@ -50,6 +50,11 @@ node_stop bob
 nat_start bob || not_ok "bob starts again" "$T/bob.log"
 check "after a restart bob is known at the relay" until_true 8 grep -q 'event=relay.reserved .*status=OK class=vouched' "$T/bob.log"
 check "and both connect again" until_true 8 bash -c '[ "$(grep -c "event=peer.connected .*name=bob" "$1")" -ge 2 ]' _ "$T/alice.log"
+node_stop bob
+connects=$(grep -c event=relay.connected "$T/bob.log")
+nat_start bob --mode lan || not_ok "bob starts in mode lan" "$T/bob.log"
+sleep 1.5
+check "in mode lan no relay is used" test "$(grep -c event=relay.connected "$T/bob.log")" = "$connects"
 for n in alice bob carol; do
     node_stop $n
     check "$n ends with 0" test $? = 0
