@@ -68,6 +68,18 @@ static int take_id(const struct px_cli *cli, struct px_relay_entry *e, bool has_
     return 0;
 }
 
+static int take_tcp(const struct px_cli *cli, struct px_relay_entry *e)
+{
+    const char *text = px_cli_get(cli, "tcp");
+    uint64_t port;
+    if (text == NULL)
+        return 0;
+    if (px_slice_parse_u64(px_slice_cstr(text), &port) != 0 || port == 0 || port > UINT16_MAX)
+        return px_cli_usage(cli, "--tcp: '%s' is not a port", text);
+    e->tcp = (uint16_t)port;
+    return 0;
+}
+
 static int take_options(const struct px_cli *cli, struct px_relay_entry *e)
 {
     const char *name = px_cli_get(cli, "name"), *comment = px_cli_get(cli, "comment");
@@ -79,10 +91,10 @@ static int take_options(const struct px_cli *cli, struct px_relay_entry *e)
     if (name != NULL)
         snprintf(e->name, sizeof(e->name), "%s", name);
     if (comment == NULL)
-        return 0;
+        return take_tcp(cli, e);
     int length = snprintf(e->comment, sizeof(e->comment), "%s", comment);
     return length < (int)sizeof(e->comment)
-               ? 0
+               ? take_tcp(cli, e)
                : px_cli_usage(cli, "--comment: must be one line of at most %d bytes",
                               PX_AUTH_COMMENT_MAX - 1);
 }
@@ -142,6 +154,8 @@ int px_cmd_relay_add(const struct px_cli *cli)
         memcpy(e.name, old->name, sizeof(e.name));
     if (old != NULL && !px_cli_has(cli, "comment"))
         memcpy(e.comment, old->comment, sizeof(e.comment));
+    if (old != NULL && !px_cli_has(cli, "tcp"))
+        e.tcp = old->tcp;
     int err = px_relay_file_set(r.path, &e);
     if (err != 0)
         return add_error(cli, &r, &e, err);

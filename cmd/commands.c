@@ -77,6 +77,7 @@ static const struct px_cli_option name_add_options[] = {
 static const struct px_cli_option relay_add_options[] = {
     {"id", "ID", "the relay's peer ID, where the address does not tell it"},
     {"name", "NAME", "a short name, as in host names: a-z, 0-9 and dashes"},
+    {"tcp", "PORT", "its TCP port, for networks that let no UDP out (default: 443)"},
     {"comment", "TEXT", "a remark for people"},
     {"json", NULL, "print JSON"},
 };

@@ -301,6 +301,9 @@ run 0 relay add "/ip6/2001:db8::1/udp/12305/quic-v1/p2p/$id_c" --name six --comm
 has "$out" "updated six"
 run 0 relay list --json --home "$A"
 has "$out" '"[2001:db8::1]:12305"'
+run 0 relay add "/ip6/2001:db8::1/udp/12305/quic-v1/p2p/$id_c" --tcp 8443 --home "$A"
+has "$(cat "$A/relays")" "[2001:db8::1]:12305 name=six tcp=8443 # at home"
+run 2 relay add 192.0.2.1 --id "$id_c" --tcp 0 --home "$A"
 run 1 relay add "peerix-relay://$id_a@192.0.2.9:1" --name hub --home "$A" # the name is taken
 run 2 relay add 192.0.2.1 --home "$A" # no ID
 has "$err" "peer ID"
