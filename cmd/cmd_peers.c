@@ -35,9 +35,11 @@ static const char *error_text(const json_t *o)
 
 static void put_path(struct px_table *t, const json_t *p)
 {
-    char text[256];
-    snprintf(text, sizeof(text), "%s %s", px_json_text(p, "connection.path"),
-             px_json_text(p, "connection.remote"));
+    char text[512];
+    const char *relay = px_json_text(p, "connection.relay");
+    snprintf(text, sizeof(text), "%s%s %s", px_json_text(p, "connection.path"),
+             relay[0] != '\0' ? " via" : "",
+             relay[0] != '\0' ? relay : px_json_text(p, "connection.remote"));
     px_table_put(t, json_is_object(px_json_at(p, "connection")) ? text : "");
 }
 
@@ -105,8 +107,10 @@ static void put_connection(struct px_table *t, const json_t *p)
     px_table_put_field(
         t, "connected for", "%s, %s", px_units_long(age != PX_NEVER ? age : 0, since),
         px_json_true(p, "connection.dialled_by_us") ? "dialled from here" : "dialled from there");
-    px_table_put_field(t, "path", "%s, %s to %s", px_json_text(p, "connection.path"),
-                       px_json_text(p, "connection.local"), px_json_text(p, "connection.remote"));
+    const char *relay = px_json_text(p, "connection.relay");
+    px_table_put_field(t, "path", "%s%s%s, %s to %s", px_json_text(p, "connection.path"),
+                       relay[0] != '\0' ? " via " : "", relay, px_json_text(p, "connection.local"),
+                       px_json_text(p, "connection.remote"));
     px_table_put_field(t, "round trip", "%s", short_time(p, "connection.rtt", rtt));
     px_table_put_field(t, "sent", "%s",
                        px_units_bytes(px_json_count(p, "connection.bytes_sent"), sent));

@@ -54,6 +54,11 @@ static int print_text(const struct px_cli *cli, const json_t *s)
     px_table_put_field(&t, "store", "%s", px_json_text(s, "store"));
     px_table_put_field(&t, "peers", "%" PRIu64 " connected of %" PRIu64 " listed",
                        px_json_count(s, "peers.connected"), px_json_count(s, "peers.listed"));
+    if (px_json_count(s, "relays.listed") > 0)
+        px_table_put_field(&t, "relays",
+                           "%" PRIu64 " reserved of %" PRIu64 " listed, %" PRIu64 " circuits",
+                           px_json_count(s, "relays.reserved"), px_json_count(s, "relays.listed"),
+                           px_json_count(s, "relays.circuits"));
     put_substituter(&t, s);
     return px_table_print(cli, &t, false);
 }

@@ -34,6 +34,27 @@ static json_t *peers_json(const struct px_control_node *n)
     return counts;
 }
 
+struct relay_census {
+    json_int_t listed, reserved, circuits;
+};
+
+static void count_relay(void *ctx, const struct px_relay_info *i)
+{
+    struct relay_census *c = ctx;
+    c->listed++;
+    c->reserved += i->reserved;
+    c->circuits += (json_int_t)i->circuits;
+}
+
+static json_t *relays_json(const struct px_control_node *n)
+{
+    struct relay_census c = {0};
+    if (n->relays != NULL)
+        px_relays_each(n->relays, count_relay, &c);
+    return json_pack("{s:I, s:I, s:I}", "listed", c.listed, "reserved", c.reserved, "circuits",
+                     c.circuits);
+}
+
 static json_t *cache_json(const struct px_control_node *n)
 {
     struct px_cache_service_stats s = {0};
@@ -105,9 +126,9 @@ static void handle_status(void *ctx, struct px_control_call *call)
         n->config->mode, "listen", listen_json(n), "http", http_json(n), "store",
         n->store != NULL ? px_store_describe(n->store) : "", "home", "config", n->home->config_dir,
         "state", n->home->state_dir, "socket", px_control_path(n->control));
-    json_t *counts =
-        json_pack("{s:o, s:o, s:o, s:o}", "peers", peers_json(n), "substituter",
-                  substituter_json(n), "cache", cache_json(n), "discovery", discovery_json(n));
+    json_t *counts = json_pack("{s:o, s:o, s:o, s:o, s:o}", "peers", peers_json(n), "relays",
+                               relays_json(n), "substituter", substituter_json(n), "cache",
+                               cache_json(n), "discovery", discovery_json(n));
     if (reply == NULL || json_object_update_new(reply, setup) != 0 ||
         json_object_update_new(reply, counts) != 0) {
         json_decref(reply);

@@ -372,7 +372,6 @@ static int start_relays(struct node *n)
         .path = n->relays_path,
         .identity = &n->identity,
         .network = n->config->network,
-        .name = "",
         .allowlist = n->allowlist,
         .monitor = n->monitor,
         .peers = n->peers,

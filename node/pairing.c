@@ -3,8 +3,8 @@
 
 #include <stdlib.h>
 #include <time.h>
-#include <unistd.h>
 
+#include "node/host_name.h"
 #include "node/pairing_addrs.h"
 #include "node/pairing_internal.h"
 
@@ -16,23 +16,6 @@ int64_t px_pairing_now(void)
 }
 
 /* ---- what we say of ourselves ---- */
-
-/* The host name, reduced to what a name may hold; "" when nothing is left. */
-static void self_name(char ret[PX_AUTH_NAME_MAX + 1])
-{
-    char host[PX_AUTH_NAME_MAX + 1] = "";
-    size_t n = 0;
-    (void)gethostname(host, sizeof(host) - 1);
-    for (const char *c = host; *c != '\0' && *c != '.'; c++) {
-        char x = *c >= 'A' && *c <= 'Z' ? (char)(*c - 'A' + 'a') : *c;
-        bool ok = (x >= 'a' && x <= 'z') || (x >= '0' && x <= '9');
-        if (ok || n > 0)
-            ret[n++] = ok ? x : '-';
-    }
-    while (n > 0 && ret[n - 1] == '-')
-        n--;
-    ret[n] = '\0';
-}
 
 static size_t own_addrs(const struct px_pairings *p,
                         char ret[PX_INVITE_ADDRS_MAX][PX_INVITE_ADDR_MAX])
@@ -54,7 +37,7 @@ void px_pairings_card(const struct px_pairings *p, uint32_t grants, bool verify,
 {
     struct px_buf key;
     memset(ret, 0, sizeof(*ret));
-    self_name(ret->name);
+    px_host_name(ret->name);
     ret->grants = grants;
     ret->verify = verify;
     ret->addr_count = own_addrs(p, ret->addrs);

@@ -47,15 +47,6 @@ int px_relays_invite(struct px_relays *set, const uint8_t hash[PX_RELAY_SECRET_L
     return PX_EOFFLINE;
 }
 
-void px_relays_uninvite(struct px_relays *set, const uint8_t hash[PX_RELAY_SECRET_LEN])
-{
-    struct px_relay_msg m = {.type = PX_RELAY_MSG_UNINVITE};
-    memcpy(m.secret, hash, sizeof(m.secret));
-    PX_LIST_EACH(it, &set->all)
-        if (is_member(from_node(it)) && request(from_node(it), &m, PX_RELAY_TOKEN_INVITE) != 0)
-            return; /* it ends by itself */
-}
-
 void px_relays_vouch(struct px_relays *set, const struct px_peer_id *id)
 {
     struct px_relay_msg m = {.type = PX_RELAY_MSG_VOUCH, .peer = *id, .on = true};

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "node/host_name.h"
 #include "node/relays_internal.h"
 #include "relay/record.h"
 
@@ -73,8 +74,10 @@ static void send_record(struct px_relay *r, px_nsec now)
                              .ttl_ms = TTL_MS};
     struct px_record rec = {.name_space = name_space(r)};
     struct px_buf out;
+    char name[PX_AUTH_NAME_MAX + 1];
+    px_host_name(name);
     if (!r->nameless)
-        rec.name = px_slice_cstr(r->set->config.name);
+        rec.name = px_slice_cstr(name);
     next_sequence(r);
     r->changed = false;
     rec.sequence = r->sequence;

@@ -29,7 +29,6 @@ struct px_relays_config {
     const char *path; /* of the file; borrowed, as is all else */
     const struct px_identity *identity;
     const char *network;
-    const char *name; /* to register; "" for none */
     struct px_allowlist *allowlist;
     struct px_net_monitor *monitor; /* NULL: no addresses are registered but the observed one */
     struct px_peers *peers;
@@ -46,8 +45,6 @@ void px_relays_close(struct px_relays *r, void (*done)(void *ctx), void *ctx);
  * is a member, and tells which that is. PX_EOFFLINE when there is none. */
 PX_MUST_CHECK int px_relays_invite(struct px_relays *r, const uint8_t hash[PX_RELAY_SECRET_LEN],
                                    px_nsec ttl, struct px_relay_entry *ret);
-/* Takes it back, wherever it was registered. */
-void px_relays_uninvite(struct px_relays *r, const uint8_t hash[PX_RELAY_SECRET_LEN]);
 /* Vouches for a peer at every relay where this node is a member. */
 void px_relays_vouch(struct px_relays *r, const struct px_peer_id *id);
 /* Uses a relay that may not be in the file, being admitted by this secret if it must be, until
