@@ -39,6 +39,7 @@ struct node {
     char data[64];
     bool consent, silent; /* what it does when rung */
     bool deaf;            /* packets to it are lost */
+    bool piped;           /* comes through TCP */
 };
 
 /* Kinds of things on their way. */
@@ -424,8 +425,8 @@ static bool bed_join(struct node *n)
     if (!px_relay_server_hears(b->server, &n->identity.id, b->now))
         return false;
     b->config.rng.fill(b->config.rng.ctx, binding, sizeof(binding));
-    CHECK_OK(px_relay_server_join(b->server, n, &n->identity.id, binding, &n->addr, true, b->now,
-                                  &n->session));
+    CHECK_OK(px_relay_server_join(b->server, n, &n->identity.id, binding, &n->addr, !n->piped,
+                                  b->now, &n->session));
     n->joined = true;
     px_relay_session_ready(n->session, b->now);
     px_relay_client_up(n->client, binding, b->now);

@@ -767,6 +767,30 @@ TEST(transfers_are_confirmed_as_far_as_both_say_them)
 
 /* ---- reachability ---- */
 
+TEST(a_node_that_comes_by_tcp_is_told_no_address_until_it_moves_to_udp)
+{
+    struct bed b;
+    bed_init(&b, false);
+    struct node *a = bed_add(&b, true), *c = bed_member(&b);
+    a->piped = true;
+    CHECK(bed_join(a));
+    CHECK_INT(a->reserved, PX_RELAY_OK);
+    CHECK_INT(a->observed.family, PX_ADDR_NONE);
+    CHECK_INT(bed_ask(a, (struct px_relay_msg){.type = PX_RELAY_MSG_OBSERVE}), PX_RELAY_NOT_FOUND);
+    CHECK_INT(a->observed.family, PX_ADDR_NONE);
+    bed_call(a, c); /* without a nonce told: HELLO first */
+    CHECK_INT(a->opens, 1);
+    CHECK_INT(c->opens, 1);
+    bed_say(a, "one");
+    CHECK_STR(c->data, "one");
+    bed_say(c, "two");
+    CHECK_STR(a->data, "two");
+    px_relay_session_moved(a->session, &a->addr, true, b.now);
+    bed_settle(&b);
+    CHECK(px_addr_eq(&a->observed, &a->addr));
+    bed_end(&b);
+}
+
 static struct px_relay_msg probe_of(const struct px_addr *a)
 {
     return (struct px_relay_msg){.type = PX_RELAY_MSG_PROBE, .address = *a};
