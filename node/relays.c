@@ -51,7 +51,8 @@ static void set_state(struct px_relay *r, enum px_relay_state to)
 
 bool px_relay_usable(const struct px_relay *r)
 {
-    return r->state == PX_RELAY_UP && (r->reserved || r->admitted) && r->stream != NULL && !r->gone;
+    return r->state == PX_RELAY_UP && (r->reserved || r->admitted) && r->stream != NULL &&
+           r->away_until == 0 && !r->gone;
 }
 
 void px_relays_tell_usable(struct px_relays *set)
@@ -115,6 +116,15 @@ static void on_restarting(void *ctx, px_nsec left, px_nsec spread)
     r->away_until = px_now_io() + left + (spread > 0 ? random % spread : 0);
     px_log_event(r->set->config.log, PX_LOG_INFO, "relay.restarting", PX_F_STR("relay", r->label),
                  PX_F_U64("spread_ms", spread / PX_MSEC));
+    px_relays_tell_usable(r->set);
+    px_node_circuits_doubt(r->set, r, px_now_io()); /* over to another one, if there is one */
+}
+
+/* It said that it goes, and did not. */
+static void stay(struct px_relay *r)
+{
+    r->away_until = 0;
+    px_relays_tell_usable(r->set);
 }
 
 static const struct px_relay_client_ops client_ops = {
@@ -379,6 +389,8 @@ static bool is_needed(const struct px_relay *r)
 static void run_relay(struct px_relay *r, px_nsec now)
 {
     bool needed = is_needed(r);
+    if (r->state == PX_RELAY_UP && r->away_until != 0 && now >= r->away_until)
+        stay(r);
     px_relay_client_run(r->client, now);
     px_relay_records_run(r, now);
     px_relay_pipe_run(r, now);

@@ -74,6 +74,17 @@ check "peers talk on" until_true 5 answers bob alice
 echo "# over to the second relay: $(($(date +%s%3N) - began)) ms"
 check "on the same connection" test "$(disconnects bob)" = "$before"
 
+# ---- a relay says that it goes ----
+there=$(cat "$T/alice.log" "$T/bob.log" | grep -c "event=relay.reserved relay=one status=OK")
+relay_start one 203.0.113.1 && one_pid=$RELAY_PID
+check "both have the first one back" until_true 10 bash -c '
+    [ "$(cat "$1" "$2" | grep -c "event=relay.reserved relay=one status=OK")" -ge $(($3 + 2)) ]' _ "$T/alice.log" "$T/bob.log" "$there"
+kill $two_pid
+check "the circuit moves before the relay is gone" until_true 3 via bob alice one
+check "and the relay ends" wait $two_pid
+check "peers talk on" until_true 2 answers bob alice
+check "still on the same connection" test "$(disconnects bob)" = "$before"
+
 # ---- revocation ----
 check "a peer is removed" "$PEERIX" auth remove bob --home "$T/alice/home"
 check "its connection ends" until_true 3 grep -q 'event=peer.disconnected .*name=alice .*EREVOKED' "$T/bob.log"
