@@ -11,6 +11,7 @@
 #define CONNS_EXTRA 2048
 /* What circuits' ends are told needs a moment to leave: a close of the link overtakes it. */
 #define LAST_WORDS_MS 50
+#define QUIC_INITIAL  0xc0 /* first byte of what begins a link (RFC 9000 §17.2.2) */
 
 struct px_relay_server_io {
     struct px_relay_server_io_config config;
@@ -375,6 +376,21 @@ void px_relay_server_io_stop(struct px_relay_server_io *io, px_nsec left, void (
     io->stopping = true;
 }
 
+/* SPEC relay-tls §5: TLS handshakes are counted as those of links are */
+static bool on_admits(void *ctx, const struct px_addr *peer)
+{
+    const struct px_relay_server_io *io = ctx;
+    return px_knock_allows(io->knock, peer, QUIC_INITIAL, px_now_io());
+}
+
+static void on_left(void *ctx, const struct px_addr *peer)
+{
+    const struct px_relay_server_io *io = ctx;
+    px_knock_refused(io->knock, peer, px_now_io());
+}
+
+static const struct px_tls_pipes_door door = {on_admits, on_left};
+
 static int start_pipes(struct px_relay_server_io *io)
 {
     const struct px_relay_server_io_config *c = &io->config;
@@ -382,7 +398,7 @@ static int start_pipes(struct px_relay_server_io *io)
     int err = px_tls_pipes_new(c->loop, io->overlay, c->log, &io->pipes);
     if (err != 0 || c->tcp.family == PX_ADDR_NONE)
         return err;
-    err = px_tls_pipes_listen(io->pipes, &c->tcp);
+    err = px_tls_pipes_listen(io->pipes, &c->tcp, &door, io);
     if (err != 0 && err != PX_ENOMEM)
         px_log_event(c->log, PX_LOG_WARN, "relay.no_tcp",
                      PX_F_STR("addr", px_addr_format(&c->tcp, addr)), PX_F_ERR(err));

@@ -28,6 +28,8 @@ struct px_tls_pipes {
     struct px_tls_pipe_tls *client_tls, *server_tls;
     int listen_fd; /* -1: none */
     struct px_addr local;
+    struct px_tls_pipes_door door;
+    void *door_ctx;
     uv_poll_t listen;
     uv_timer_t pause;
     unsigned handles; /* not yet closed */
@@ -40,7 +42,7 @@ struct pipe {
     uint64_t number;
     struct px_addr addr, peer;
     struct px_tls_pipe_io *io;
-    bool ours;
+    bool ours, was_proved;
     unsigned links;                     /* authenticated ones on it */
     const struct px_tls_pipes_ops *ops; /* of those we opened */
     void *ctx;
@@ -89,6 +91,8 @@ static void note_end(struct pipe *p, int err)
     char peer[PX_ADDR_TEXT_MAX], addr[PX_ADDR_TEXT_MAX];
     const struct px_tls_pipe_stats *s = px_tls_pipe_io_stats(p->io);
     p->set->numbers.dropped += s->dropped;
+    if (!p->ours && !p->was_proved && p->set->door.left != NULL)
+        p->set->door.left(p->set->door_ctx, &p->peer);
     px_log_event(
         p->set->log, PX_LOG_DEBUG, "pipe.closed", PX_F_STR("pipe", px_addr_format(&p->addr, addr)),
         PX_F_STR("peer", px_addr_format(&p->peer, peer)), PX_F_ERR(err), PX_F_U64("sent", s->sent),
@@ -199,7 +203,8 @@ static void take_in(struct px_tls_pipes *set, int fd, const struct px_addr *peer
 {
     size_t all;
     struct pipe *p = NULL;
-    if (count_unproved(set, peer, &all) < PX_TLS_PIPES_UNPROVED_PER_SOURCE) {
+    bool admitted = set->door.admits == NULL || set->door.admits(set->door_ctx, peer);
+    if (admitted && count_unproved(set, peer, &all) < PX_TLS_PIPES_UNPROVED_PER_SOURCE) {
         if (all >= PX_TLS_PIPES_UNPROVED)
             hang_up(from_node(set->unproved.next), PX_EBUSY);
         p = pipe_new(set, peer);
@@ -281,9 +286,13 @@ static int listen_on_any(const struct px_addr *addr, struct px_addr *ret_local, 
     return without ? listen_on(&any4, ret_local, ret_fd) : err;
 }
 
-int px_tls_pipes_listen(struct px_tls_pipes *set, const struct px_addr *addr)
+int px_tls_pipes_listen(struct px_tls_pipes *set, const struct px_addr *addr,
+                        const struct px_tls_pipes_door *door, void *ctx)
 {
     px_assert(set->listen_fd < 0);
+    if (door != NULL)
+        set->door = *door;
+    set->door_ctx = ctx;
     int err = px_tls_pipe_tls_new(true, &set->server_tls);
     if (err == 0)
         err = listen_on_any(addr, &set->local, &set->listen_fd);
@@ -350,6 +359,7 @@ void px_tls_pipes_set_proved(struct px_tls_pipes *set, const struct px_addr *pip
         p->links--;
     if (p->links != (proved ? 1 : 0)) /* another one is on it */
         return;
+    p->was_proved = true;
     px_tls_pipe_io_set_proved(p->io, proved);
     px_list_remove(&p->node);
     px_list_push_back(proved ? &set->proved : p->ours ? &set->dialled : &set->unproved, &p->node);

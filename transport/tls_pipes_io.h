@@ -24,8 +24,16 @@ PX_MUST_CHECK int px_tls_pipes_new(uv_loop_t *loop, struct px_overlay_io *overla
 /* Closes all, without a callback; what was queued leaves if it can at once. NULL is fine. */
 void px_tls_pipes_close(struct px_tls_pipes *set);
 
+/* Who may come; either may be NULL. */
+struct px_tls_pipes_door {
+    /* Whether a connection from there is taken; a handshake costs something. NULL: yes. */
+    bool (*admits)(void *ctx, const struct px_addr *peer);
+    /* One from there ended that never was proved. */
+    void (*left)(void *ctx, const struct px_addr *peer);
+};
 /* Once; port 0 is a free one. PX_EADDR, PX_EPERM & co. from the socket, PX_ETLS, PX_ENOMEM. */
-PX_MUST_CHECK int px_tls_pipes_listen(struct px_tls_pipes *set, const struct px_addr *addr);
+PX_MUST_CHECK int px_tls_pipes_listen(struct px_tls_pipes *set, const struct px_addr *addr,
+                                      const struct px_tls_pipes_door *door, void *ctx);
 /* The address bound, with the real port; NULL if it does not listen. */
 const struct px_addr *px_tls_pipes_local(const struct px_tls_pipes *set);
 

@@ -172,10 +172,11 @@ tell bob say three
 check "and lives on when more comes than TCP takes" hears alice 'data three'
 
 # ---- strangers do not disturb ----
-strangers idle >"$T/idle.out" 2>&1 &
-PIDS+=($!)
 strangers slow >"$T/slow.out" 2>&1 &
 slow=$!
+until_true 5 pipes_are 2 # before its source is known for the others
+strangers idle >"$T/idle.out" 2>&1 &
+PIDS+=($!)
 until_true 10 grep -q there "$T/idle.out"
 check "of 200 that say nothing few are there" bash -c '[ "$1" -le 9 ]' _ "$(pipes)"
 for k in 1 2 3 4 5; do tell alice say "ping$k" && hears bob "data ping$k" 1 >/dev/null || break; done

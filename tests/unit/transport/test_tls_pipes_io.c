@@ -114,6 +114,23 @@ static void on_pipe_closed(void *ctx, int err)
 
 static const struct px_tls_pipes_ops pipes_ops = {on_pipe_open, on_pipe_closed};
 
+static bool shut;
+static unsigned left;
+
+static bool on_admits(void *ctx, const struct px_addr *peer)
+{
+    CHECK(ctx == &a && px_addr_is_loopback(peer));
+    return !shut;
+}
+
+static void on_left(void *ctx, const struct px_addr *peer)
+{
+    CHECK(ctx == &a && px_addr_is_loopback(peer));
+    left++;
+}
+
+static const struct px_tls_pipes_door door = {on_admits, on_left};
+
 static void end_open(struct end *e, struct end *other)
 {
     struct px_addr any;
@@ -135,10 +152,12 @@ static void open_both(void)
     struct px_addr any;
     CHECK_INT(px_crypto_init(), 0);
     CHECK_INT(uv_loop_init(&loop), 0);
+    shut = false;
+    left = 0;
     end_open(&a, &b);
     end_open(&b, &a);
     CHECK_OK(px_addr_parse(PX_SLICE_LIT("127.0.0.1:0"), &any));
-    CHECK_OK(px_tls_pipes_listen(a.pipes, &any));
+    CHECK_OK(px_tls_pipes_listen(a.pipes, &any, &door, &a));
     CHECK(px_tls_pipes_local(a.pipes)->port != 0);
     CHECK(px_tls_pipes_local(b.pipes) == NULL);
 }
@@ -192,6 +211,7 @@ TEST(a_link_comes_up_in_a_pipe_and_moves_to_udp)
     CHECK_OK(px_link_ping(b.link, &nonce));
     close_both();
     CHECK(b.closed == 0); /* we hung up ourselves */
+    CHECK_INT(left, 0);
 }
 
 TEST(the_other_end_of_a_pipe_is_told_its_end)
@@ -286,6 +306,27 @@ TEST(one_source_has_few_unproved_pipes)
     for (int k = 0; k < 100 && pipes_of_a() > 0; k++)
         turn(10);
     CHECK_INT(pipes_of_a(), 0);
+    close_both();
+}
+
+TEST(the_door_hears_of_who_was_never_proved_and_may_be_shut)
+{
+    struct px_tls_pipes_numbers n;
+    open_both();
+    int fd = stranger();
+    turn(20);
+    CHECK_INT(pipes_of_a(), 1);
+    close(fd);
+    for (int k = 0; k < 100 && pipes_of_a() > 0; k++)
+        turn(10);
+    CHECK_INT(left, 1);
+    shut = true;
+    fd = stranger();
+    turn(20);
+    px_tls_pipes_numbers(a.pipes, &n);
+    CHECK_INT(n.open, 0);
+    CHECK_INT(n.refused, 1);
+    close(fd);
     close_both();
 }
 
