@@ -211,11 +211,6 @@ size_t px_relays_routes(const struct px_relays *r, char (*ret)[PX_AUTH_ADDR_MAX]
     return 0;
 }
 
-void px_relays_uninvite(struct px_relays *r, const uint8_t hash[PX_RELAY_SECRET_LEN])
-{
-    (void)r, (void)hash;
-}
-
 /* ---- a node that invites, and joiners who speak as the test says ---- */
 
 static const struct px_stream_ops *route(void *ctx, int64_t id, uint8_t type, void **ret_ctx)
