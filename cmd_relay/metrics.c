@@ -63,7 +63,7 @@ static void put_nodes(struct px_metrics *m, const struct px_relay_server_stats *
     put(m, "peerix_relay_malformed_frames_total", PX_METRIC_COUNTER,
         "Control frames that made no sense; each ended its link.", s->malformed);
     put(m, "peerix_relay_unheard_packets_total", PX_METRIC_COUNTER,
-        "First packets of sources that were refused too often.", s->unheard);
+        "Packets of handshakes dropped, by the limit of a refused source or of all.", s->unheard);
     put(m, "peerix_relay_pipes", PX_METRIC_GAUGE, "TCP connections of nodes without UDP.",
         s->pipes);
     put(m, "peerix_relay_refused_pipes_total", PX_METRIC_COUNTER,

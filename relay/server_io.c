@@ -5,6 +5,7 @@
 
 #include "relay/control_stream.h"
 #include "relay/knock.h"
+#include "relay/waiting.h"
 #include "transport/sockaddr.h"
 
 /* Links beyond reservations: nodes that only call, and those that are just coming or going. */
@@ -20,8 +21,10 @@ struct px_relay_server_io {
     struct px_tls_pipes *pipes;
     struct px_udp *probe;
     struct px_knock *knock;
-    uint64_t unheard; /* Initials not given to QUIC */
+    struct px_waiting *waiting; /* handshakes, behind everything else */
+    uint64_t unheard;           /* Initials not given to QUIC */
     uv_timer_t timer, stop;
+    uv_idle_t idle;   /* turns while handshakes wait */
     uv_prepare_t arm; /* sets the timer before the loop sleeps */
     px_nsec armed;
     unsigned handles; /* of ours, not yet closed */
@@ -253,6 +256,31 @@ static const struct px_overlay_ops overlay_ops = {
 
 /* ---- packets ---- */
 
+/* One a turn of the loop, which takes what the socket has in between. */
+static void on_idle(uv_idle_t *idle)
+{
+    struct px_relay_server_io *io = idle->data;
+    struct px_path path;
+    unsigned ecn;
+    struct px_slice datagram;
+    if (io->overlay != NULL && px_waiting_take(io->waiting, &path, &ecn, &datagram)) {
+        px_overlay_io_resume(io->overlay, &path, ecn, datagram);
+        px_overlay_io_received_all(io->overlay);
+    }
+    if (px_waiting_is_empty(io->waiting))
+        uv_idle_stop(idle);
+}
+
+static size_t wait_its_turn(struct px_relay_server_io *io, const struct px_path *path, unsigned ecn,
+                            struct px_slice datagram)
+{
+    if (px_waiting_put(io->waiting, path, ecn, datagram) == 0)
+        uv_idle_start(&io->idle, on_idle);
+    else
+        io->unheard++;
+    return datagram.len;
+}
+
 static size_t on_batch(void *ctx, const struct px_path *path, unsigned ecn, uint8_t *data,
                        size_t len, size_t segment)
 {
@@ -261,10 +289,14 @@ static size_t on_batch(void *ctx, const struct px_path *path, unsigned ecn, uint
     struct px_addr from;
     if (!px_relay_is_packet(data[0])) {
         (void)seen_at(io, &path->remote, &from);
-        if (px_knock_allows(io->knock, &from, data[0], px_now_io()))
+        if (!px_knock_allows(io->knock, &from, data[0], px_now_io())) {
+            io->unheard++;
+            return PX_MIN(segment, len);
+        }
+        if (px_addr_is_pipe(&path->remote) ||
+            !px_waiting_wants(io->waiting, &path->remote, data[0]))
             return 0;
-        io->unheard++;
-        return PX_MIN(segment, len);
+        return wait_its_turn(io, path, ecn, px_slice(data, PX_MIN(segment, len)));
     }
     size_t n = px_relay_server_packets(io->server, path, data, len, segment, px_now_io(), &out);
     if (out.path != NULL) /* a full socket drops, as any router does */
@@ -328,6 +360,8 @@ static void on_overlay_closed(void *ctx)
 {
     struct px_relay_server_io *io = ctx;
     px_relay_server_free(io->server);
+    px_waiting_free(io->waiting);
+    io->waiting = NULL;
     px_knock_free(io->knock);
     io->server = NULL;
     io->knock = NULL;
@@ -335,6 +369,7 @@ static void on_overlay_closed(void *ctx)
     uv_close((uv_handle_t *)&io->timer, on_handle_closed);
     uv_close((uv_handle_t *)&io->stop, on_handle_closed);
     uv_close((uv_handle_t *)&io->arm, on_handle_closed);
+    uv_close((uv_handle_t *)&io->idle, on_handle_closed);
 }
 
 static void close_now(struct px_relay_server_io *io)
@@ -428,6 +463,8 @@ static int start(struct px_relay_server_io *io)
     any.port = 0;
     int err = px_knock_new(&px_system_rng, &io->knock);
     if (err == 0)
+        err = px_waiting_new(&io->waiting);
+    if (err == 0)
         err = px_relay_server_new(&server, px_now_io(), &io->server);
     if (err == 0)
         err = px_udp_new(c->loop, &any, &probe_ops, io, &io->probe);
@@ -449,8 +486,9 @@ int px_relay_server_io_new(const struct px_relay_server_io_config *config,
     uv_timer_init(config->loop, &io->timer); /* these cannot fail */
     uv_timer_init(config->loop, &io->stop);
     uv_prepare_init(config->loop, &io->arm);
-    io->timer.data = io->stop.data = io->arm.data = io;
-    io->handles = 3;
+    uv_idle_init(config->loop, &io->idle);
+    io->timer.data = io->stop.data = io->arm.data = io->idle.data = io;
+    io->handles = 4;
     uv_prepare_start(&io->arm, on_arm);
     int err = start(io);
     if (err != 0) {

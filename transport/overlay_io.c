@@ -316,6 +316,12 @@ void px_overlay_io_received(struct px_overlay_io *io, const struct px_addr *remo
         px_overlay_io_carried(io, remote, 0, px_slice(data, len));
 }
 
+void px_overlay_io_resume(struct px_overlay_io *io, const struct px_path *path, unsigned ecn,
+                          struct px_slice datagram)
+{
+    on_datagram(io, path, ecn, datagram);
+}
+
 void px_overlay_io_received_all(struct px_overlay_io *io)
 {
     on_batch_end(io);

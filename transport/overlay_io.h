@@ -43,6 +43,9 @@ void px_overlay_io_set_pipes(struct px_overlay_io *io,
 void px_overlay_io_received(struct px_overlay_io *io, const struct px_addr *remote, uint8_t *data,
                             size_t len);
 void px_overlay_io_received_all(struct px_overlay_io *io);
+/* A datagram that `batch` kept back, as it was then; px_overlay_io_received_all after it. */
+void px_overlay_io_resume(struct px_overlay_io *io, const struct px_path *path, unsigned ecn,
+                          struct px_slice datagram);
 /* px_udp_send, or through the pipe that the path leads to. */
 PX_MUST_CHECK int px_overlay_io_send(struct px_overlay_io *io, const struct px_path *path,
                                      unsigned ecn, struct px_slice data, size_t segment);

@@ -49,9 +49,10 @@ heard_at() { # NAME PATTERN: the number of the line
     awk -v from="${!n:-0}" -v p="$2" 'NR > from && $0 ~ p { print NR; found = 1; exit } END { exit !found }' "$T/$1.out"
 }
 quit() {
-    local fd="${1}_fd" n="${1}_seen"
+    local var="${1}_fd" n="${1}_seen" fd
+    fd=${!var}
     tell "$1" quit
-    exec {fd}>&- 2>/dev/null
+    exec {fd}>&-
     printf -v "$n" 0
 }
 status() { "$RELAY" status --json --home "$RHOME"; }
@@ -183,7 +184,6 @@ check "for good" hears joiner 'down EREFUSED'
 echo 'open: true' >>"$RHOME/config.yaml"
 kill -HUP "$RELAY_PID"
 until_true 5 grep -q 'event=relay.reloaded open=true' "$T/relay.log"
-quit mallory 2>/dev/null
 client mallory
 check "SIGHUP opens the relay to strangers" hears mallory 'reserved OK stranger'
 tell mallory call "$(id_of bob)"
