@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Two nodes behind two NAT routers that let nothing in, and two relays outside: the main job goes through
-# a relay, whose wire shows no content; relays die and come back; a removed peer is refused.
+# a relay, whose wire shows no content; relays die, restart and come back; a direct link is taken when there is
+# one; a removed peer is refused.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/netns.sh"
 . "$(dirname "$0")/nat.sh"
@@ -12,6 +13,10 @@ for r in one two; do netns_add $r; "$RELAY" init --home "$T/$r" >/dev/null; done
 netns_plug one wan eth0 203.0.113.1/24 && netns_plug two wan eth0 203.0.113.2/24
 router ra 203.0.113.11 192.168.1 && router rb 203.0.113.12 192.168.2 || { not_ok "the routers are set up"; finish; }
 host alice ra 192.168.1 && host bob rb 192.168.2
+netns_switch own # a link between the two, without a cable as yet
+netns_plug alice own eth1 10.9.9.1/24 && netns_plug bob own eth1 10.9.9.2/24
+netns_unplug alice eth1; netns_unplug bob eth1
+LAN_DISCOVERY=multicast
 for n in alice bob; do
     node_init $n
     for r in one two; do "$RELAY" auth add "$(node_id $n)" --name $n --home "$T/$r" >/dev/null; done
@@ -84,6 +89,13 @@ check "the circuit moves before the relay is gone" until_true 3 via bob alice on
 check "and the relay ends" wait $two_pid
 check "peers talk on" until_true 2 answers bob alice
 check "still on the same connection" test "$(disconnects bob)" = "$before"
+
+# ---- a cable between the two ----
+netns_replug alice eth1 && netns_replug bob eth1
+check "found on a link of their own, the two leave the relay" until_true 8 grep -q 'event=peer.path .*path=lan' "$T/bob.log"
+check "at both ends" until_true 3 grep -q 'event=peer.path .*path=lan' "$T/alice.log"
+check "peers talk on" until_true 2 answers bob alice
+check "with their connection" test "$(disconnects bob)" = "$before"
 
 # ---- revocation ----
 check "a peer is removed" "$PEERIX" auth remove bob --home "$T/alice/home"

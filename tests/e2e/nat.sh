@@ -6,7 +6,7 @@
 #   host NAME ROUTER LAN      a machine behind it
 #   relay_start NAME IP       a relay in the namespace NAME; sets RELAY_PID, and <NAME>_url
 #   relay_kill PID            with -9
-#   nat_start NODE [OPTIONS]  a daemon in the namespace of that name
+#   nat_start NODE [OPTIONS]  a daemon in the namespace of that name; LAN_DISCOVERY: off unless set
 #   cli NODE COMMAND…         a command of ours there
 RELAY=$BIN/peerix-relay
 
@@ -46,7 +46,7 @@ relay_kill() { # PID: -9; every process of the wrapper is the relay itself
 }
 nat_start() { # NODE [OPTIONS]
     NODE_WRAP=($(netns_in "$1"))
-    node_start "$1" --listen "[::]:12304" --lan-discovery off "${@:2}"
+    node_start "$1" --listen "[::]:12304" --lan-discovery "${LAN_DISCOVERY:-off}" "${@:2}"
     local rc=$?
     NODE_WRAP=()
     return $rc
