@@ -36,15 +36,19 @@ wanted() {
     return 1
 }
 
-# part NAME SECONDS COMMAND…: runs a command that prints `ok - `, `not ok - ` and `skip - ` lines and
-# counts them. A command that fails without such a line, or says nothing, is one failure.
-part() {
-    local name=$1 limit=$2 out rc ok bad skip t=$SECONDS
+# run_part NAME SECONDS COMMAND…: a command that prints `ok - `, `not ok - ` and `skip - ` lines.
+run_part() {
+    local name=$1 limit=$2 t=$SECONDS
     shift 2
-    if [ "$list" = 1 ]; then echo "$name"; return; fi
-    out=$logs/$name
-    timeout -k 10 "$limit" "$@" >"$out" 2>&1 </dev/null
-    rc=$?
+    timeout -k 10 "$limit" "$@" >"$logs/$name" 2>&1 </dev/null
+    echo "$? $limit $((SECONDS - t))" >"$logs/$name.end"
+}
+
+# count_part NAME: counts those lines. A command that failed without such a line, or said nothing, is
+# one failure.
+count_part() {
+    local name=$1 out=$logs/$1 rc limit took ok bad skip
+    read -r rc limit took <"$out.end"
     ok=$(grep -c '^ok - ' "$out")
     bad=$(grep -c '^not ok - ' "$out")
     skip=$(grep -c '^skip - ' "$out")
@@ -53,13 +57,34 @@ part() {
         echo "not ok - $name (exit code $rc$([ "$rc" = 124 ] && echo ", time limit of $limit s"))" >>"$out"
     fi
     passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + skip))
-    printf '%-28s %4d ok %3d failed %3d skipped %4d s\n' "$name" "$ok" "$bad" "$skip" $((SECONDS - t))
+    printf '%-28s %4d ok %3d failed %3d skipped %4d s\n' "$name" "$ok" "$bad" "$skip" "$took"
     grep '^skip - ' "$out" | sed 's/^/    /'
     if [ "$bad" != 0 ]; then
         grep '^not ok - ' "$out" | sed 's/^/    /'
         echo "    --- end of its output ---"
         tail -n 60 "$out" | sed 's/^/    /'
     fi
+}
+
+part() {
+    if [ "$list" = 1 ]; then echo "$1"; return; fi
+    run_part "$@"
+    count_part "$1"
+}
+
+# The same, as many at once as there are cores: for parts that measure no time. Ends with `together`.
+waiting=()
+part_beside() {
+    if [ "$list" = 1 ]; then echo "$1"; return; fi
+    while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do wait -n; done
+    run_part "$@" &
+    waiting+=("$1")
+}
+together() {
+    local name
+    wait
+    for name in "${waiting[@]}"; do count_part "$name"; done
+    waiting=()
 }
 
 # build PRESET [TARGET…]
@@ -91,9 +116,8 @@ unit_programs() { find "build/$1/tests" -maxdepth 1 -type f -name 'test_*' -perm
 
 if [ "$list" = 0 ]; then
     deploy/deps.sh test || { echo "0 passed, 1 failed"; exit 1; }
-    for preset in asan release fuzz; do
-        build "$preset" || { failed=$((failed + 1)); finish; }
-    done
+    build asan && build release peerix peerix-relay tools && build fuzz fuzzers ||
+        { failed=$((failed + 1)); finish; }
     [ "$full" = 0 ] || build clang || failed=$((failed + 1))
 fi
 export PX_ASAN=$PWD/build/asan PX_RELEASE=$PWD/build/release
@@ -115,8 +139,9 @@ if [ "$full" = 1 ]; then
 fi
 for fuzzer in $(find build/fuzz/tests -maxdepth 1 -type f -name 'fuzz_*' -perm -u+x 2>/dev/null | sort); do
     name=$(basename "$fuzzer")
-    if wanted fuzz || wanted "$name"; then part "$name" $((fuzz_seconds + 60)) tests/fuzz/run.sh "$fuzzer" "$fuzz_seconds"; fi
+    if wanted fuzz || wanted "$name"; then part_beside "$name" $((fuzz_seconds + 60)) tests/fuzz/run.sh "$fuzzer" "$fuzz_seconds"; fi
 done
+together
 for script in tests/cli/*.sh tests/e2e/e2e_*.sh; do
     [ -x "$script" ] || continue
     name=$(basename "$script" .sh)
