@@ -26,7 +26,7 @@ packages="build-essential cmake ninja-build pkg-config libuv1-dev libsodium-dev 
     libsqlite3-dev libmicrohttpd-dev libjansson-dev libyaml-dev libqrencode-dev libavahi-client-dev"
 quic="libngtcp2-dev libngtcp2-crypto-gnutls-dev libnghttp3-dev"
 if wants demo; then packages+=" nix-bin"; fi
-if wants test; then packages+=" clang clang-format libclang-rt-dev curl iproute2 procps util-linux xz-utils binutils systemd jq groff mandoc zsh fish avahi-daemon dbus-daemon openssl nftables"; fi
+if wants test; then packages+=" clang clang-format libclang-rt-dev curl iproute2 procps util-linux xz-utils binutils systemd jq groff mandoc zsh fish avahi-daemon dbus-daemon openssl nftables python3"; fi
 if wants bench; then packages+=" nginx-light openssl coturn"; fi
 
 programs() {

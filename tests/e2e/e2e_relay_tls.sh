@@ -3,7 +3,7 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/netns.sh"
 netns_need
-command -v nft >/dev/null || { skip "needs nft"; finish; }
+for c in nft jq python3; do command -v $c >/dev/null || { skip "needs $c"; finish; }; done
 RELAY=$BIN/peerix-relay
 CLIENT=$BIN/tests/relay_client
 declare -A FD SEEN
@@ -24,7 +24,7 @@ client() { # NAME
     FD[$1]=$fd
 }
 status() { "$RELAY" status --home "$T/relay" --json; }
-pipes() { status | python3 -c 'import json, sys; print(json.load(sys.stdin)["pipes"])'; }
+pipes() { status | jq .pipes; }
 pipes_are() { [ "$(pipes)" = "$1" ]; }
 
 # alice - wall - relay, bob, eve

@@ -5,6 +5,7 @@
 . "$(dirname "$0")/netns.sh"
 . "$(dirname "$0")/nat.sh"
 nat_need
+command -v jq >/dev/null || { skip "needs jq"; finish; }
 mkdir -p "$T/alice" "$T/bob"
 top=$(build alice "$HERE/closure.nix" --argstr tag TLS-MARKER-plain --arg n 60) || { not_ok "build"; finish; }
 netns_switch wan
@@ -61,7 +62,7 @@ wall ra forward open
 network_changes add
 check "UDP is taken up again by itself" until_true 6 grep -q 'event=relay.back_to_udp' "$T/alice.log"
 check "peers talk on" until_true 5 answers bob alice
-check "and the pipe is closed" until_true 6 bash -c '[ "$("$1" status --home "$2" --json | python3 -c "import json, sys; print(json.load(sys.stdin)[\"pipes\"])")" = 0 ]' _ "$RELAY" "$T/one"
+check "and the pipe is closed" until_true 6 bash -c '[ "$("$1" status --home "$2" --json | jq .pipes)" = 0 ]' _ "$RELAY" "$T/one"
 wall alice output shut # by her own firewall: now sending fails
 network_changes del
 began=$(date +%s%3N)
