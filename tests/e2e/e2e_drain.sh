@@ -37,8 +37,9 @@ check "bob, who passes the NAR on to nix, stops within 5 s" stops_in_time bob
 check "the NAR was finished first" nar_is_whole
 node_stop alice
 
+# Up to 20 MB of the 24 may be in buffers between her and curl: slower, so that she has some left to send.
 pair_up || { not_ok "nodes connect"; finish; }
-fetch 8M
+fetch 4M
 check "alice, who serves it to a peer, stops within 5 s" stops_in_time alice
 check "she finished it first" nar_is_whole
 check "and began no sooner to leave than it was sent (${took_ms:-0} ms)" test "${took_ms:-0}" -ge 500
