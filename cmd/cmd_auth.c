@@ -1,13 +1,11 @@
 /* peerix auth add, list, remove, validate: edits and shows HOME/authorized_keys.
  *
  * Locking and atomic writing are auth/authorized_keys_io's. A running daemon watches the file. */
-#include <errno.h>
 #include <stdlib.h>
 #include <time.h>
-#include <unistd.h>
 
-#include "auth/authorized_keys_io.h"
 #include "auth/names_io.h"
+#include "cmd/auth_list.h"
 #include "cmd/control_client.h"
 #include "cmd/json.h"
 #include "cmd/table.h"
@@ -16,49 +14,6 @@
 enum { SEEN_TRIES = 60, SEEN_PAUSE_MS = 50 };
 
 #define DEFAULT_GRANTS (PX_GRANT_CACHE | PX_GRANT_CACHE_OWN)
-
-/* The file as it was when the command began. */
-struct list {
-    char path[PX_HOME_FILE_MAX];
-    struct px_home home;
-    struct px_authorized_keys *keys;
-};
-
-/* What loading or editing the file came to, as an exit code after telling people. */
-static int file_error(const struct px_cli *cli, const struct list *l, int err)
-{
-    if (err == PX_ENOENT) {
-        px_cli_error(cli, "%s is not there; run `peerix init`", l->home.config_dir);
-        return PX_EXIT_NOT_INITIALISED;
-    }
-    px_cli_error(
-        cli, "%s: %s%s", l->path, px_strerror(err),
-        err == PX_EPERM ? "; it must be a regular file that you, but not everyone, may write" : "");
-    return err == PX_EPERM ? PX_EXIT_PERMISSION : PX_EXIT_FAILURE;
-}
-
-/* 0, or an exit code after telling people; then there is nothing to free. */
-static int open_list(const struct px_cli *cli, struct list *ret)
-{
-    int code = px_cli_home(cli, &ret->home);
-    if (code != 0)
-        return code;
-    px_home_config_path(&ret->home, PX_HOME_AUTHORIZED_KEYS, ret->path);
-    int err = access(ret->home.config_dir, F_OK) != 0 ? px_err_from_errno(errno) : 0;
-    if (err == 0)
-        err = px_crypto_init();
-    if (err == 0)
-        err = px_authorized_keys_load(ret->path, &ret->keys);
-    return err == 0 ? 0 : file_error(cli, ret, err);
-}
-
-static void warn_bad_lines(const struct px_cli *cli, const struct list *l)
-{
-    size_t n = px_authorized_keys_error_count(l->keys);
-    if (n > 0)
-        px_cli_warn(cli, "%zu bad line%s in %s; run `peerix auth validate`", n, n == 1 ? "" : "s",
-                    l->path);
-}
 
 /* ---- add ---- */
 
@@ -137,7 +92,7 @@ static int apply_options(const struct px_cli *cli, struct px_authorized_key *k)
 }
 
 /* What would make the list worse than it is. */
-static int check_entry(const struct px_cli *cli, const struct list *l,
+static int check_entry(const struct px_cli *cli, const struct px_auth_list *l,
                        const struct px_authorized_key *k)
 {
     char hint[1024], id[PX_PEER_ID_TEXT_MAX];
@@ -157,7 +112,7 @@ static int check_entry(const struct px_cli *cli, const struct list *l,
 }
 
 /* A name means one peer, wherever it is written. */
-static int check_names(const struct px_cli *cli, const struct list *l,
+static int check_names(const struct px_cli *cli, const struct px_auth_list *l,
                        const struct px_authorized_key *k)
 {
     char path[PX_HOME_FILE_MAX], id[PX_PEER_ID_TEXT_MAX];
@@ -175,13 +130,13 @@ static int check_names(const struct px_cli *cli, const struct list *l,
     return code;
 }
 
-static int store_entry(const struct px_cli *cli, const struct list *l,
+static int store_entry(const struct px_cli *cli, const struct px_auth_list *l,
                        const struct px_authorized_key *k)
 {
     int err = px_authorized_keys_file_set(l->path, k);
     if (err == PX_EPARSE)
         return px_cli_usage(cli, "the entry would be longer than %d bytes", PX_AUTH_LINE_MAX);
-    return err == 0 ? PX_EXIT_OK : file_error(cli, l, err);
+    return err == 0 ? PX_EXIT_OK : px_auth_list_error(cli, l, err);
 }
 
 static bool is_listed(const json_t *answer, const char *id)
@@ -195,7 +150,8 @@ static bool is_listed(const json_t *answer, const char *id)
 
 /* Until a running daemon, which watches the file, has seen the new peer: the next command may be
  * about it. */
-static void wait_until_listed(const struct px_cli *cli, const struct list *l, const char *id)
+static void wait_until_listed(const struct px_cli *cli, const struct px_auth_list *l,
+                              const char *id)
 {
     const struct timespec pause = {.tv_nsec = SEEN_PAUSE_MS * 1000000L};
     for (int i = 0; i < SEEN_TRIES && px_control_is_running(&l->home); i++) {
@@ -210,7 +166,8 @@ static void wait_until_listed(const struct px_cli *cli, const struct list *l, co
     }
 }
 
-static int add_to(const struct px_cli *cli, const struct list *l, const struct px_peer_id *id)
+static int add_to(const struct px_cli *cli, const struct px_auth_list *l,
+                  const struct px_peer_id *id)
 {
     char text[PX_PEER_ID_TEXT_MAX];
     const struct px_authorized_key *old = px_authorized_keys_find(l->keys, id);
@@ -242,15 +199,15 @@ static int parse_id(const struct px_cli *cli, const char *text, struct px_peer_i
 
 int px_cmd_auth_add(const struct px_cli *cli)
 {
-    struct list l;
+    struct px_auth_list l;
     struct px_peer_id id;
     int code = parse_id(cli, cli->operands[0], &id);
     if (code == 0)
-        code = open_list(cli, &l);
+        code = px_auth_list_open(cli, &l);
     if (code != 0)
         return code;
     code = add_to(cli, &l, &id);
-    warn_bad_lines(cli, &l);
+    px_auth_list_warn(cli, &l, "; run `peerix auth validate`");
     px_authorized_keys_free(l.keys);
     return code;
 }
@@ -258,7 +215,7 @@ int px_cmd_auth_add(const struct px_cli *cli)
 /* ---- remove ---- */
 
 /* With a daemon running it is asked to, and answers when the peer is gone. */
-static int remove_entry(const struct px_cli *cli, const struct list *l,
+static int remove_entry(const struct px_cli *cli, const struct px_auth_list *l,
                         const struct px_authorized_key *k)
 {
     char id[PX_PEER_ID_TEXT_MAX], path[128];
@@ -271,16 +228,16 @@ static int remove_entry(const struct px_cli *cli, const struct list *l,
     } else {
         int err = px_authorized_keys_file_remove(l->path, &k->id);
         if (err != 0)
-            return file_error(cli, l, err);
+            return px_auth_list_error(cli, l, err);
     }
     return px_json_result(cli, "removed", id);
 }
 
 int px_cmd_auth_remove(const struct px_cli *cli)
 {
-    struct list l;
+    struct px_auth_list l;
     struct px_peer_id id;
-    int code = open_list(cli, &l);
+    int code = px_auth_list_open(cli, &l);
     if (code != 0)
         return code;
     code = px_cli_peer(cli, &l.home, cli->operands[0], &id);
@@ -291,7 +248,7 @@ int px_cmd_auth_remove(const struct px_cli *cli)
         px_cli_error(cli, "'%s' is not listed; see `peerix auth list`", cli->operands[0]);
         code = PX_EXIT_NO_PEER;
     }
-    warn_bad_lines(cli, &l);
+    px_auth_list_warn(cli, &l, "; run `peerix auth validate`");
     px_authorized_keys_free(l.keys);
     return code;
 }
@@ -327,7 +284,7 @@ static void put_owned(struct px_table *t, char *owned_text)
     free(owned_text);
 }
 
-static int list_text(const struct px_cli *cli, const struct list *l)
+static int list_text(const struct px_cli *cli, const struct px_auth_list *l)
 {
     static const struct px_column columns[] = {{"PEER ID", false},
                                                {"NAME", false},
@@ -378,7 +335,7 @@ static json_t *entry_json(const struct px_authorized_key *k)
                      "line", (json_int_t)k->line);
 }
 
-static int list_json(const struct px_cli *cli, const struct list *l)
+static int list_json(const struct px_cli *cli, const struct px_auth_list *l)
 {
     json_t *array = json_array();
     for (size_t i = 0; i < px_authorized_keys_count(l->keys) && array != NULL; i++)
@@ -391,12 +348,12 @@ static int list_json(const struct px_cli *cli, const struct list *l)
 
 int px_cmd_auth_list(const struct px_cli *cli)
 {
-    struct list l;
-    int code = open_list(cli, &l);
+    struct px_auth_list l;
+    int code = px_auth_list_open(cli, &l);
     if (code != 0)
         return code;
     code = px_cli_has(cli, "json") ? list_json(cli, &l) : list_text(cli, &l);
-    warn_bad_lines(cli, &l);
+    px_auth_list_warn(cli, &l, "; run `peerix auth validate`");
     px_authorized_keys_free(l.keys);
     return code;
 }
@@ -405,7 +362,7 @@ int px_cmd_auth_list(const struct px_cli *cli)
 
 static const char unused[] = "may connect but use nothing; add grant=cache";
 
-static void validate_text(const struct list *l)
+static void validate_text(const struct px_auth_list *l)
 {
     char id[PX_PEER_ID_TEXT_MAX];
     size_t bad = px_authorized_keys_error_count(l->keys);
@@ -432,7 +389,7 @@ static json_t *finding(size_t line, const char *level, const char *message)
                      text != NULL ? text : json_string("malformed"));
 }
 
-static json_t *validate_json(const struct list *l)
+static json_t *validate_json(const struct px_auth_list *l)
 {
     json_t *findings = json_array();
     size_t bad = px_authorized_keys_error_count(l->keys);
@@ -451,8 +408,8 @@ static json_t *validate_json(const struct list *l)
 
 int px_cmd_auth_validate(const struct px_cli *cli)
 {
-    struct list l;
-    int code = open_list(cli, &l);
+    struct px_auth_list l;
+    int code = px_auth_list_open(cli, &l);
     if (code != 0)
         return code;
     if (px_cli_has(cli, "json"))

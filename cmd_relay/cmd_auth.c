@@ -1,43 +1,10 @@
 /* peerix-relay auth add, list, remove: the members in HOME/authorized_keys. Grants and addresses,
  * which nodes keep there, mean nothing to a relay. */
-#include <errno.h>
 #include <stdlib.h>
-#include <unistd.h>
 
-#include "auth/authorized_keys_io.h"
+#include "cmd/auth_list.h"
 #include "cmd/json.h"
 #include "cmd_relay/commands.h"
-
-struct list {
-    char path[PX_HOME_FILE_MAX];
-    struct px_home home;
-    struct px_authorized_keys *keys;
-};
-
-static int file_error(const struct px_cli *cli, const struct list *l, int err)
-{
-    if (err == PX_ENOENT) {
-        px_cli_error(cli, "%s is not there; run `peerix-relay init`", l->home.config_dir);
-        return PX_EXIT_NOT_INITIALISED;
-    }
-    px_cli_error(cli, "%s: %s", l->path, px_strerror(err));
-    return err == PX_EPERM ? PX_EXIT_PERMISSION : PX_EXIT_FAILURE;
-}
-
-/* 0, or an exit code after telling people; then there is nothing to free. */
-static int open_list(const struct px_cli *cli, struct list *ret)
-{
-    int code = px_cli_home(cli, &ret->home);
-    if (code != 0)
-        return code;
-    px_home_config_path(&ret->home, PX_HOME_AUTHORIZED_KEYS, ret->path);
-    int err = access(ret->home.config_dir, F_OK) != 0 ? px_err_from_errno(errno) : 0;
-    if (err == 0)
-        err = px_crypto_init();
-    if (err == 0)
-        err = px_authorized_keys_load(ret->path, &ret->keys);
-    return err == 0 ? 0 : file_error(cli, ret, err);
-}
 
 /* ---- add ---- */
 
@@ -58,7 +25,7 @@ static int apply_options(const struct px_cli *cli, struct px_authorized_key *k)
     return 0;
 }
 
-static int add(const struct px_cli *cli, const struct list *l, const struct px_peer_id *id)
+static int add(const struct px_cli *cli, const struct px_auth_list *l, const struct px_peer_id *id)
 {
     const struct px_authorized_key *old = px_authorized_keys_find(l->keys, id);
     struct px_authorized_key k = {.id = *id};
@@ -73,19 +40,19 @@ static int add(const struct px_cli *cli, const struct list *l, const struct px_p
     if (err == PX_EPARSE)
         return px_cli_usage(cli, "--comment: must be one line");
     if (err != 0)
-        return file_error(cli, l, err);
+        return px_auth_list_error(cli, l, err);
     puts(old != NULL ? "changed" : "added");
     return PX_EXIT_OK;
 }
 
 int px_relay_cmd_auth_add(const struct px_cli *cli)
 {
-    struct list l;
+    struct px_auth_list l;
     struct px_peer_id id;
     if (px_peer_id_parse(px_slice_cstr(cli->operands[0]), &id) != 0)
         return px_cli_usage(cli, "'%s' is not a peer ID; `peerix whoami` prints one",
                             cli->operands[0]);
-    int code = open_list(cli, &l);
+    int code = px_auth_list_open(cli, &l);
     if (code != 0)
         return code;
     code = add(cli, &l, &id);
@@ -97,9 +64,9 @@ int px_relay_cmd_auth_add(const struct px_cli *cli)
 
 int px_relay_cmd_auth_remove(const struct px_cli *cli)
 {
-    struct list l;
+    struct px_auth_list l;
     struct px_peer_id id;
-    int code = open_list(cli, &l);
+    int code = px_auth_list_open(cli, &l);
     if (code != 0)
         return code;
     struct px_slice word = px_slice_cstr(cli->operands[0]);
@@ -116,14 +83,14 @@ int px_relay_cmd_auth_remove(const struct px_cli *cli)
         return PX_EXIT_NO_PEER;
     }
     if (err != 0)
-        return file_error(cli, &l, err);
+        return px_auth_list_error(cli, &l, err);
     puts("removed");
     return PX_EXIT_OK;
 }
 
 /* ---- list ---- */
 
-static json_t *list_json(const struct list *l)
+static json_t *list_json(const struct px_auth_list *l)
 {
     char id[PX_PEER_ID_TEXT_MAX];
     json_t *array = json_array();
@@ -140,7 +107,7 @@ static json_t *list_json(const struct list *l)
     return array;
 }
 
-static void list_text(const struct list *l)
+static void list_text(const struct px_auth_list *l)
 {
     char id[PX_PEER_ID_TEXT_MAX];
     for (size_t i = 0; i < px_authorized_keys_count(l->keys); i++) {
@@ -153,17 +120,15 @@ static void list_text(const struct list *l)
 
 int px_relay_cmd_auth_list(const struct px_cli *cli)
 {
-    struct list l;
-    int code = open_list(cli, &l);
+    struct px_auth_list l;
+    int code = px_auth_list_open(cli, &l);
     if (code != 0)
         return code;
     if (px_cli_has(cli, "json"))
         code = px_json_print(cli, list_json(&l));
     else
         list_text(&l);
-    size_t bad = px_authorized_keys_error_count(l.keys);
-    if (bad > 0)
-        px_cli_warn(cli, "%zu bad line%s in %s", bad, bad == 1 ? "" : "s", l.path);
+    px_auth_list_warn(cli, &l, "");
     px_authorized_keys_free(l.keys);
     return code;
 }
