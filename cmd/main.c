@@ -1,4 +1,7 @@
 /* Entry point of every program here: dispatch over its command table. */
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "cmd/cli.h"
 #include "cmd/help.h"
 #include "node/spell.h"
@@ -59,8 +62,18 @@ static int dispatch(int argc, char **argv)
     return PX_EXIT_USAGE;
 }
 
+/* Started with descriptors 0 to 2 closed, a socket of ours would take their place and libuv would
+ * abort on closing it. Each is opened the wrong way round, so that its use fails as before. */
+static void fill_standard_descriptors(void)
+{
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) != fd)
+            return;
+}
+
 int main(int argc, char **argv)
 {
+    fill_standard_descriptors();
     const struct px_cli none = {.command = NULL};
     int code = dispatch(argc, argv);
     /* a script must not take half an answer for a whole one */

@@ -626,6 +626,12 @@ if command -v nix-store >/dev/null; then
     run 6 daemon "${common[@]}" --listen 192.0.2.1:1 --http 127.0.0.1:0
     has "$err" "event=daemon.failed part=listen"
     verdict "an_address_that_cannot_be_bound_exits_6"
+    timeout 20 "$PEERIX" daemon "${common[@]}" --listen 192.0.2.1:1 --http 127.0.0.1:0 <&- >&- 2>&-
+    equal "$?" 6
+    timeout 20 "$PEERIX" whoami --home "$A" <&- >&- 2>"$T/err"
+    equal "$?" 1
+    has "$(cat "$T/err")" 'cannot write the output'
+    verdict "without_standard_descriptors_a_failure_is_the_same_one"
 
     "$PEERIX" daemon "${common[@]}" --listen 127.0.0.1:0 --http 127.0.0.1:0 2>"$T/log" &
     daemon=$!
