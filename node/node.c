@@ -1,7 +1,4 @@
-/* Start-up in dependency order, shut-down in the reverse: substituter, control API, peers,
- * service, store. */
-#include "node/node.h"
-
+/* A node's start, part by part in dependency order, and what the parts tell each other. */
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
@@ -11,77 +8,19 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
-#include <uv.h>
 
 #include "auth/identity_io.h"
-#include "node/allowlist.h"
-#include "node/config_reload.h"
-#include "node/control_node.h"
-#include "node/discovery.h"
 #include "node/http_server.h"
 #include "node/metrics_node.h"
-#include "node/nix/cache_service.h"
-#include "node/nix/nix_conf.h"
-#include "node/nix/nix_key_io.h"
-#include "node/nix/store.h"
-#include "node/nix/substituter.h"
-#include "node/pairing.h"
-#include "node/pairing_export.h"
-#include "node/peers.h"
-#include "node/relays.h"
-#include "node/rotation.h"
+#include "node/node_internal.h"
 #include "node/service_manager.h"
-#include "node/state_db.h"
-#include "node/trusted_keys.h"
-#include "node/watchdog_io.h"
 
-#define HOLD_WHOLE_MAX (1024u * 1024) /* NARs up to this size are held until verified */
-#define DRAIN_TICK_MS  20
+#define HOLD_WHOLE_MAX (1024u * 1024)     /* NARs up to this size are held until verified */
 #define HOLD_TOTAL_MAX (8u * 1024 * 1024) /* all of them together */
-
-struct node {
-    const struct px_node_env *env;
-    const struct px_home *home;
-    const struct px_config *config;
-    const struct px_log *log;
-    uv_loop_t loop;
-    uv_signal_t term, intr, usr1;
-    int signals; /* how many of them are initialised */
-    uv_timer_t drain;
-    px_nsec drain_until;
-    struct px_identity identity;
-    struct px_nix_secret_key own_key;
-    bool has_own_key;
-    struct px_nix_public_key own_public; /* of own_key */
-    struct px_nix_keys trusted, share;   /* as configured; those of paired peers come on top */
-    struct px_allowlist *allowlist;
-    struct px_sqlite *state;        /* NULL: nothing is remembered */
-    struct px_net_monitor *monitor; /* NULL: changes of the network go unseen */
-    struct px_net_listener net_listener;
-    struct px_discoveries *discoveries; /* NULL: addresses are looked for nowhere */
-    struct px_net_listener discovery_listener;
-    struct px_store *store;
-    struct px_cache_service *service;
-    struct px_peers *peers;
-    char relays_path[PX_HOME_FILE_MAX];
-    struct px_relays *relays; /* NULL: none are used */
-    struct px_pairings *pairings;
-    struct px_rotations *rotations;
-    struct px_substituter *substituter;
-    struct px_control *control;
-    struct px_control_node view; /* what the control API sees of all this */
-    struct px_config_reload *reload;
-    struct px_watchdog_io *watchdog;
-    int listen_fd; /* the substituter's if we opened it; kept over a restart in place */
-    bool stopping, restart;
-};
-
-static void stop(struct node *n);
-static void end(struct node *n, const char *why);
 
 /* ---- start-up, a step a function ---- */
 
-static int start_identity(struct node *n)
+static int start_identity(struct px_node *n)
 {
     char path[PX_HOME_PATH_MAX + 64], hint[256] = "";
     px_home_config_path(n->home, PX_HOME_IDENTITY, path);
@@ -94,13 +33,13 @@ static int start_identity(struct node *n)
 
 static void on_shutdown(void *ctx)
 {
-    struct node *n = ctx;
-    end(n, "control API");
+    struct px_node *n = ctx;
+    px_node_end(n, "control API");
 }
 
 /* Early, so that a second daemon of this home ends before it takes anything else. From here on what
  * is logged also goes to those who follow the events. */
-static int start_control(struct node *n)
+static int start_control(struct px_node *n)
 {
     int other_pid;
     int err = px_control_new(&n->loop, n->home, n->log, &other_pid, &n->control);
@@ -122,7 +61,7 @@ static int start_control(struct node *n)
 }
 
 /* The parts as they are now. */
-static void update_view(struct node *n)
+void px_node_update_view(struct px_node *n)
 {
     n->view.allowlist = n->allowlist;
     n->view.store = n->store;
@@ -134,113 +73,26 @@ static void update_view(struct node *n)
     n->view.stopping = n->stopping;
 }
 
-static int start_nix_key(struct node *n)
-{
-    char hint[256] = "";
-    int err = px_nix_key_load(n->home, n->config->nix_key, &n->own_key, hint, sizeof(hint));
-    if (err == PX_ENOENT) { /* only the grant `cache-own` needs it */
-        px_log_event(n->log, PX_LOG_WARN, "nix_key.missing", PX_F_STR("hint", hint));
-        return 0;
-    }
-    if (err != 0)
-        px_log_event(n->log, PX_LOG_ERROR, "nix_key.unusable", PX_F_ERR(err),
-                     PX_F_STR("hint", hint));
-    n->has_own_key = err == 0;
-    if (n->has_own_key)
-        px_nix_secret_key_public(&n->own_key, &n->own_public);
-    return err;
-}
-
-static int add_keys(struct node *n, struct px_nix_keys *keys, const struct px_string_list *list)
-{
-    for (size_t i = 0; i < list->count; i++) {
-        int err = px_nix_keys_add(keys, px_slice_cstr(list->items[i]));
-        if (err != 0) {
-            px_log_event(n->log, PX_LOG_ERROR, "key.malformed", PX_F_STR("key", list->items[i]),
-                         PX_F_ERR(err));
-            return err;
-        }
-    }
-    return 0;
-}
-
-static int start_trusted_keys(struct node *n)
-{
-    int err = 0;
-    if (n->config->nix_conf[0] != '\0')
-        err = px_nix_conf_keys(n->config->nix_conf, n->log, &n->trusted);
-    return err != 0 ? err : add_keys(n, &n->trusted, &n->config->trusted_public_keys);
-}
-
-static int start_share_keys(struct node *n)
-{
-    int err = px_nix_keys_add(&n->share, px_slice_cstr(px_nix_default_key));
-    return err != 0 ? err : add_keys(n, &n->share, &n->config->share_keys);
-}
-
-/* What is configured and the keys of paired peers that are listed now. */
-static int all_trusted_keys(const struct node *n, struct px_nix_keys *ret)
-{
-    char path[PX_HOME_FILE_MAX];
-    struct px_nix_keys keys = {.count = n->trusted.count};
-    size_t size = PX_MAX(n->trusted.count, (size_t)1) * sizeof(*keys.keys);
-    keys.keys = malloc(size);
-    if (keys.keys == NULL)
-        return PX_ENOMEM;
-    if (keys.count > 0)
-        memcpy(keys.keys, n->trusted.keys, keys.count * sizeof(*keys.keys));
-    px_home_config_path(n->home, PX_HOME_TRUSTED_KEYS, path);
-    int err = px_trusted_keys_load(path, px_allowlist_keys(n->allowlist), n->log, &keys);
-    if (err != 0) /* those that were read stay */
-        px_log_event(n->log, PX_LOG_ERROR, "trusted_keys.unreadable", PX_F_STR("file", path),
-                     PX_F_ERR(err));
-    *ret = keys;
-    return 0;
-}
-
-static void reload_trusted_keys(struct node *n)
-{
-    struct px_nix_keys keys;
-    int err = all_trusted_keys(n, &keys);
-    if (err == 0) {
-        err = px_substituter_set_trusted_keys(n->substituter, keys.keys, keys.count);
-        px_nix_keys_deinit(&keys);
-    }
-    if (err != 0)
-        px_log_event(n->log, PX_LOG_ERROR, "trusted_keys.not_reloaded", PX_F_ERR(err));
-}
-
-/* For Nix to import; a home that is not ours to write has none. */
-static void export_peers(struct node *n)
-{
-    char http[PX_ADDR_TEXT_MAX];
-    px_addr_format(px_substituter_local(n->substituter), http);
-    int err = px_pairing_export_file(n->home, px_allowlist_keys(n->allowlist), http);
-    if (err != 0)
-        px_log_event(n->log, PX_LOG_DEBUG, "peers_json.not_written", PX_F_ERR(err));
-}
-
 static void on_allowlist_changed(void *ctx)
 {
-    struct node *n = ctx;
+    struct px_node *n = ctx;
     if (n->peers != NULL && !n->stopping)
         px_peers_reload(n->peers);
     if (n->substituter != NULL) {
-        reload_trusted_keys(n);
-        export_peers(n);
+        px_node_keys_changed(n);
     }
     if (n->discoveries != NULL)
         px_discoveries_keys_changed(n->discoveries);
 }
 
-static int start_allowlist(struct node *n)
+static int start_allowlist(struct px_node *n)
 {
     char path[PX_HOME_PATH_MAX + 64];
     px_home_config_path(n->home, PX_HOME_AUTHORIZED_KEYS, path);
     return px_allowlist_new(&n->loop, path, n->log, on_allowlist_changed, n, &n->allowlist);
 }
 
-static int start_store(struct node *n)
+static int start_store(struct px_node *n)
 {
     struct px_store_uri uri;
     char hint[256] = "";
@@ -256,7 +108,7 @@ static int start_store(struct node *n)
     return err;
 }
 
-static int start_service(struct node *n)
+static int start_service(struct px_node *n)
 {
     struct px_cache_service_config c = {
         .store = n->store,
@@ -272,7 +124,7 @@ static int start_service(struct node *n)
 
 static void on_peer_gone(void *ctx, struct px_cache_peer *peer)
 {
-    struct node *n = ctx;
+    struct px_node *n = ctx;
     if (n->substituter != NULL)
         px_substituter_peer_gone(n->substituter, peer);
     if (n->discoveries != NULL)
@@ -281,32 +133,32 @@ static void on_peer_gone(void *ctx, struct px_cache_peer *peer)
 
 static void on_peer_ready(void *ctx, struct px_cache_peer *peer)
 {
-    struct node *n = ctx;
+    struct px_node *n = ctx;
     if (n->substituter != NULL)
         px_substituter_peer_ready(n->substituter, peer);
 }
 
 static bool on_expected(void *ctx, const struct px_peer_id *id)
 {
-    const struct node *n = ctx;
+    const struct px_node *n = ctx;
     return n->rotations != NULL && px_rotations_guest(n->rotations, id);
 }
 
 static bool on_guest(void *ctx, const struct px_peer_id *id)
 {
-    const struct node *n = ctx;
+    const struct px_node *n = ctx;
     return on_expected(ctx, id) || (n->pairings != NULL && px_pairings_guest(n->pairings, id));
 }
 
 static void on_peer_up(void *ctx, const struct px_peer_id *id)
 {
-    const struct node *n = ctx;
+    const struct px_node *n = ctx;
     if (n->pairings != NULL)
         px_pairings_peer_up(n->pairings, id);
 }
 
 /* Neither is needed to serve or to fetch: without them the node goes on. */
-static int start_state_db(struct node *n)
+static int start_state_db(struct px_node *n)
 {
     int err = px_state_db_open(n->home, n->log, &n->state);
     if (err != 0)
@@ -316,7 +168,7 @@ static int start_state_db(struct node *n)
     return 0;
 }
 
-static int start_net_monitor(struct node *n)
+static int start_net_monitor(struct px_node *n)
 {
     int err = px_net_monitor_new(&n->loop, n->log, &n->monitor);
     if (err != 0)
@@ -331,7 +183,7 @@ static enum px_mode mode_of(const char *text)
                                       : PX_MODE_BOTH;
 }
 
-static int start_peers(struct node *n)
+static int start_peers(struct px_node *n)
 {
     struct px_peers_config c = {
         .loop = &n->loop,
@@ -364,7 +216,7 @@ static int start_peers(struct node *n)
 }
 
 /* In mode lan nothing leaves the link. */
-static int start_relays(struct node *n)
+static int start_relays(struct px_node *n)
 {
     const struct px_relays_config c = {
         .loop = &n->loop,
@@ -380,7 +232,7 @@ static int start_relays(struct node *n)
     return mode_of(n->config->mode) == PX_MODE_LAN ? 0 : px_relays_new(&c, &n->relays);
 }
 
-static int start_pairing(struct node *n)
+static int start_pairing(struct px_node *n)
 {
     struct px_pairings_config c = {
         .loop = &n->loop,
@@ -403,14 +255,14 @@ static int start_pairing(struct node *n)
 /* Parts begin anew with what the files hold now. */
 static void restart_in_place(void *ctx)
 {
-    struct node *n = ctx;
+    struct px_node *n = ctx;
     if (n->stopping)
         return;
     n->restart = true;
-    stop(n);
+    px_node_stop(n);
 }
 
-static int start_rotation(struct node *n)
+static int start_rotation(struct px_node *n)
 {
     struct px_rotations_config c = {
         .loop = &n->loop,
@@ -430,26 +282,26 @@ static int start_rotation(struct node *n)
 
 static const struct px_authorized_keys *listed_peers(void *ctx)
 {
-    struct node *n = ctx;
+    struct px_node *n = ctx;
     return px_allowlist_keys(n->allowlist);
 }
 
 static void on_peer_found(void *ctx, const struct px_peer_id *id, const struct px_addr *addr,
                           enum px_source source)
 {
-    struct node *n = ctx;
+    struct px_node *n = ctx;
     px_peers_found(n->peers, id, addr, source);
 }
 
 static void refresh_discovery(void *ctx, enum px_net_change change)
 {
-    struct node *n = ctx;
+    struct px_node *n = ctx;
     (void)change;
     if (n->discoveries != NULL)
         px_discoveries_refresh(n->discoveries);
 }
 
-static int start_discovery(struct node *n)
+static int start_discovery(struct px_node *n)
 {
     const char *which = n->config->lan_discovery;
     bool both = strcmp(which, "both") == 0;
@@ -475,7 +327,7 @@ static int start_discovery(struct node *n)
     return 0;
 }
 
-static int start_substituter(struct node *n)
+static int start_substituter(struct px_node *n)
 {
     struct px_substituter_config c = {
         .loop = &n->loop,
@@ -507,28 +359,27 @@ static int start_substituter(struct node *n)
         return px_err_from_errno(errno);
     err = px_substituter_new(&c, &n->substituter);
     if (err == 0) {
-        reload_trusted_keys(n);
-        export_peers(n);
+        px_node_keys_changed(n);
     }
     return err;
 }
 
 static int on_load_config(void *ctx, struct px_config **ret, char *ret_message, size_t size)
 {
-    struct node *n = ctx;
+    struct px_node *n = ctx;
     return n->env->load(n->env->ctx, ret, ret_message, size);
 }
 
 static void on_live_config(void *ctx, const struct px_config *c)
 {
-    struct node *n = ctx;
+    struct px_node *n = ctx;
     n->env->set_log_level(n->env->ctx, c->log_level);
     if (n->substituter != NULL)
         px_substituter_set_limits(n->substituter, (unsigned)c->priority, c->deadline_ms * PX_MSEC,
                                   c->stall_ms * PX_MSEC);
 }
 
-static int start_reload(struct node *n)
+static int start_reload(struct px_node *n)
 {
     static const struct px_config_reload_ops ops = {
         .load = on_load_config, .live = on_live_config, .restart = restart_in_place};
@@ -542,7 +393,7 @@ static void on_alive(void *ctx)
     px_service_notify("WATCHDOG=1");
 }
 
-static int start_watchdog(struct node *n)
+static int start_watchdog(struct px_node *n)
 {
     struct px_watchdog_io_config c = {.loop = &n->loop,
                                       .log = n->log,
@@ -556,184 +407,18 @@ static int start_watchdog(struct node *n)
 
 /* ---- signals and shut-down ---- */
 
-static void close_signals(struct node *n)
-{
-    uv_signal_t *all[] = {&n->term, &n->intr, &n->usr1};
-    for (int i = 0; i < n->signals; i++)
-        if (!uv_is_closing((uv_handle_t *)all[i]))
-            uv_close((uv_handle_t *)all[i], NULL);
-    if (!uv_is_closing((uv_handle_t *)&n->drain))
-        uv_close((uv_handle_t *)&n->drain, NULL);
-}
-
-static void on_peers_closed(void *ctx)
-{
-    struct node *n = ctx;
-    n->peers = NULL;
-    px_sqlite_close(n->state);
-    n->state = NULL;
-    px_net_monitor_close(n->monitor);
-    n->monitor = NULL;
-    px_cache_service_free(n->service);
-    n->service = NULL;
-    px_store_close(n->store);
-    n->store = NULL;
-    px_allowlist_close(n->allowlist);
-    n->allowlist = NULL;
-    update_view(n);
-    close_signals(n);
-}
-
-static void on_relays_closed(void *ctx)
-{
-    struct node *n = ctx;
-    n->relays = NULL;
-    if (n->peers != NULL)
-        px_peers_close(n->peers, on_peers_closed, n);
-    else
-        on_peers_closed(n);
-}
-
-static void on_pairings_closed(void *ctx)
-{
-    struct node *n = ctx;
-    n->pairings = NULL;
-    if (n->relays != NULL)
-        px_relays_close(n->relays, on_relays_closed, n);
-    else
-        on_relays_closed(n);
-}
-
-static void on_rotations_closed(void *ctx)
-{
-    struct node *n = ctx;
-    n->rotations = NULL;
-    if (n->pairings != NULL)
-        px_pairings_close(n->pairings, on_pairings_closed, n);
-    else
-        on_pairings_closed(n);
-}
-
-static void on_control_closed(void *ctx)
-{
-    struct node *n = ctx;
-    px_config_reload_close(n->reload); /* the routes led there */
-    n->reload = NULL;
-    if (n->rotations != NULL)
-        px_rotations_close(n->rotations, on_rotations_closed, n);
-    else
-        on_rotations_closed(n);
-}
-
-static void close_control(struct node *n)
-{
-    if (n->control != NULL)
-        px_control_close(n->control, on_control_closed, n);
-    else
-        on_control_closed(n);
-}
-
-/* Peers may still be taking what they asked for before the stop. */
-static void on_drain(uv_timer_t *timer)
-{
-    struct node *n = timer->data;
-    if (n->peers != NULL && px_peers_serving(n->peers) > 0 && px_now_io() < n->drain_until)
-        return;
-    (void)uv_timer_stop(timer);
-    close_control(n);
-}
-
-static void on_substituter_closed(void *ctx)
-{
-    struct node *n = ctx;
-    n->substituter = NULL;
-    update_view(n);
-    if (n->peers != NULL && px_peers_serving(n->peers) > 0)
-        (void)uv_timer_start(&n->drain, on_drain, DRAIN_TICK_MS, DRAIN_TICK_MS);
-    else
-        close_control(n);
-}
-
-static void on_discovery_closed(void *ctx)
-{
-    (void)ctx; /* nothing waits for it but the end of the loop */
-}
-
-static void log_discovery_stat(void *ctx, enum px_source source, const char *name, uint64_t value)
-{
-    struct node *n = ctx;
-    px_log_event(n->log, PX_LOG_INFO, "discovery.stats",
-                 PX_F_STR("backend", px_source_name(source)), PX_F_STR("counter", name),
-                 PX_F_U64("value", value));
-}
-
-static void log_stats(struct node *n)
-{
-    if (n->substituter != NULL) {
-        struct px_substituter_stats s;
-        px_substituter_stats(n->substituter, &s);
-        px_log_event(n->log, PX_LOG_INFO, "substituter.stats",
-                     PX_F_U64("narinfo_hits", s.narinfo_hits),
-                     PX_F_U64("narinfo_misses", s.narinfo_misses),
-                     PX_F_U64("narinfo_rejected", s.narinfo_rejected), PX_F_U64("nars", s.nars),
-                     PX_F_U64("nar_bytes", s.nar_bytes), PX_F_U64("nars_cut", s.nar_cut));
-    }
-    if (n->peers != NULL)
-        px_peers_log_stats(n->peers);
-    if (n->discoveries != NULL)
-        px_discoveries_stats(n->discoveries, log_discovery_stat, n);
-}
-
-static void stop(struct node *n)
-{
-    if (n->stopping)
-        return;
-    n->stopping = true;
-    n->drain_until = px_now_io() + PX_NODE_DRAIN;
-    px_watchdog_io_close(n->watchdog);
-    n->watchdog = NULL;
-    if (n->peers != NULL)
-        px_peers_goaway(n->peers);
-    update_view(n);
-    if (n->restart)
-        px_service_notify_reloading();
-    else
-        px_service_notify("STOPPING=1");
-    log_stats(n);
-    if (n->discoveries != NULL) {
-        struct px_discoveries *d = n->discoveries;
-        n->discoveries = NULL;
-        px_net_monitor_unlisten(n->monitor, &n->discovery_listener);
-        px_discoveries_close(d, on_discovery_closed, n);
-    }
-    if (n->substituter != NULL)
-        px_substituter_close(n->substituter, PX_NODE_DRAIN, on_substituter_closed, n);
-    else
-        on_substituter_closed(n);
-}
-
-/* For good, also when parts are about to start anew. */
-static void end(struct node *n, const char *why)
-{
-    px_log_event(n->log, PX_LOG_INFO, "node.stopping", PX_F_STR("signal", why));
-    if (n->restart)
-        px_service_notify("STOPPING=1");
-    n->restart = false;
-    stop(n);
-}
-
 static void on_stop_signal(uv_signal_t *s, int signum)
 {
-    end(s->data, strsignal(signum));
+    px_node_end(s->data, strsignal(signum));
 }
 
 static void on_stats_signal(uv_signal_t *s, int signum)
 {
     (void)signum;
-    log_stats(s->data);
+    px_node_log_stats(s->data);
 }
 
-static int start_signals(struct node *n)
+static int start_signals(struct px_node *n)
 {
     static const int numbers[] = {SIGTERM, SIGINT, SIGUSR1};
     uv_signal_t *all[] = {&n->term, &n->intr, &n->usr1};
@@ -761,18 +446,18 @@ static void raise_fd_limit(void)
     }
 }
 
-static int start(struct node *n, const char **ret_part)
+static int start(struct px_node *n, const char **ret_part)
 {
     static const struct {
         const char *part;
-        int (*run)(struct node *n);
+        int (*run)(struct px_node *n);
     } steps[] = {
         {"loop", start_signals},
         {"identity", start_identity},
         {"control", start_control},
-        {"nix-key", start_nix_key},
-        {"trusted-public-keys", start_trusted_keys},
-        {"share-keys", start_share_keys},
+        {"nix-key", px_node_start_nix_key},
+        {"trusted-public-keys", px_node_start_trusted_keys},
+        {"share-keys", px_node_start_share_keys},
         {"authorized_keys", start_allowlist},
         {"store", start_store},
         {"service", start_service},
@@ -794,11 +479,11 @@ static int start(struct node *n, const char **ret_part)
             return err;
         }
     }
-    update_view(n);
+    px_node_update_view(n);
     return 0;
 }
 
-static void announce_ready(struct node *n)
+static void announce_ready(struct px_node *n)
 {
     char peer[PX_PEER_ID_TEXT_MAX], overlay[PX_ADDR_TEXT_MAX], http[PX_ADDR_TEXT_MAX];
     px_log_event(n->log, PX_LOG_INFO, "ready",
@@ -819,14 +504,14 @@ static void keep_chunks_in_heap(void)
     (void)mallopt(M_TRIM_THRESHOLD, 4 * 1024 * 1024);
 }
 
-static int run(struct node *n, struct px_node_end *ret_end)
+static int run(struct px_node *n, struct px_node_end *ret_end)
 {
     int err = start(n, &ret_end->part);
     ret_end->ready = err == 0;
     if (err == 0)
         announce_ready(n);
     else
-        stop(n);
+        px_node_stop(n);
     (void)uv_run(&n->loop, UV_RUN_DEFAULT);
     px_assert(uv_loop_close(&n->loop) == 0); /* every handle was closed by its owner */
     px_control_free(n->control);             /* after all who log through it */
@@ -839,7 +524,7 @@ static int run(struct node *n, struct px_node_end *ret_end)
 
 int px_node_run(const struct px_node_env *env, struct px_node_end *ret_end)
 {
-    struct node *n = calloc(1, sizeof(*n));
+    struct px_node *n = calloc(1, sizeof(*n));
     *ret_end = (struct px_node_end){.part = "loop", .listen_fd = -1};
     if (n == NULL)
         return PX_ENOMEM;
