@@ -125,11 +125,12 @@ static struct item *add(struct px_admission *a, enum px_relay_item kind, struct 
     return i;
 }
 
-static int save(const struct px_admission *a, const struct item *i, px_nsec now)
+static int save(const struct px_admission *a, const struct item *i, const struct px_peer_id *member,
+                px_nsec until, px_nsec now)
 {
     const struct px_relay_store *s = a->config.store;
-    px_nsec ttl = i->until == PX_NEVER ? PX_NEVER : i->until - now;
-    return s == NULL ? 0 : s->put(s->ctx, i->kind, store_key(i), peer_slice(&i->member), ttl);
+    px_nsec ttl = until == PX_NEVER ? PX_NEVER : until - now;
+    return s == NULL ? 0 : s->put(s->ctx, i->kind, store_key(i), peer_slice(member), ttl);
 }
 
 static void drop(struct px_admission *a, struct item *i)
@@ -139,14 +140,28 @@ static void drop(struct px_admission *a, struct item *i)
     free_item(a, i);
 }
 
+/* A new item; gone again if it cannot be stored. */
 static enum px_relay_status saved(struct px_admission *a, struct item *i, px_nsec now)
 {
     if (i == NULL)
         return PX_RELAY_RESOURCE_LIMIT_EXCEEDED;
-    if (save(a, i, now) == 0)
+    if (save(a, i, &i->member, i->until, now) == 0)
         return PX_RELAY_OK;
     drop(a, i);
     return PX_RELAY_INTERNAL;
+}
+
+/* What is there is somebody's, or lasts, differently from now on. Stored first: an item that cannot
+ * be stays what it was. */
+static enum px_relay_status change(struct px_admission *a, struct item *i,
+                                   const struct px_peer_id *member, px_nsec until, px_nsec now)
+{
+    if (save(a, i, member, until, now) != 0)
+        return PX_RELAY_INTERNAL;
+    i->member = *member;
+    i->until = until;
+    a->next_at = PX_MIN(a->next_at, until);
+    return PX_RELAY_OK;
 }
 
 static size_t count_of(const struct px_admission *a, enum px_relay_item kind,
@@ -222,11 +237,9 @@ enum px_relay_status px_admission_invite(struct px_admission *a, const struct px
         return PX_RELAY_PERMISSION_DENIED;
     if (i == NULL && count_of(a, PX_RELAY_ITEM_INVITE, member) >= PX_ADMISSION_INVITES_MAX)
         return PX_RELAY_RESOURCE_LIMIT_EXCEEDED;
-    if (i == NULL)
-        i = add(a, PX_RELAY_ITEM_INVITE, key, px_slice(NULL, 0), member, NULL, now + ttl);
-    else
-        i->until = now + ttl;
-    a->next_at = PX_MIN(a->next_at, now + ttl);
+    if (i != NULL)
+        return change(a, i, member, now + ttl, now);
+    i = add(a, PX_RELAY_ITEM_INVITE, key, px_slice(NULL, 0), member, NULL, now + ttl);
     return saved(a, i, now);
 }
 
@@ -271,13 +284,14 @@ enum px_relay_status px_admission_admit(struct px_admission *a, const struct px_
         return PX_RELAY_NOT_FOUND;
     struct px_peer_id inviter = invite->member;
     px_nsec until = invite->until;
-    struct item *old = find(a, PX_RELAY_ITEM_JOINER, peer_slice(joiner), px_slice(NULL, 0));
-    if (old != NULL)
-        drop(a, old);
-    enum px_relay_status status = saved(a,
-                                        add(a, PX_RELAY_ITEM_JOINER, peer_slice(joiner),
-                                            px_slice(NULL, 0), &inviter, joiner, until),
-                                        now);
+    struct px_slice key = peer_slice(joiner);
+    struct item *old = find(a, PX_RELAY_ITEM_JOINER, key, px_slice(NULL, 0));
+    enum px_relay_status status =
+        old != NULL
+            ? change(a, old, &inviter, until, now)
+            : saved(a,
+                    add(a, PX_RELAY_ITEM_JOINER, key, px_slice(NULL, 0), &inviter, joiner, until),
+                    now);
     if (status != PX_RELAY_OK)
         return status;
     drop(a, invite);

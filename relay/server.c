@@ -101,6 +101,20 @@ void px_relay_audit(const struct px_relay_session *n, const char *event,
     n->server->config.ops->audit(n->server->config.ctx, &a);
 }
 
+void px_relay_hit(struct px_relay_server *s, enum px_relay_limit limit)
+{
+    s->stats.hits[limit]++;
+}
+
+void px_relay_hit_source(struct px_relay_server *s, int err, enum px_relay_limit source,
+                         enum px_relay_limit asn)
+{
+    if (err == PX_ELIMIT)
+        px_relay_hit(s, source);
+    else if (err == PX_EBUSY)
+        px_relay_hit(s, asn);
+}
+
 void px_relay_wake_at(struct px_relay_session *n, px_nsec at)
 {
     n->server->timers_at = PX_MIN(n->server->timers_at, at);
@@ -186,12 +200,16 @@ void px_relay_server_free(struct px_relay_server *s)
 
 /* ---- sessions ---- */
 
-bool px_relay_server_hears(const struct px_relay_server *s, const struct px_peer_id *id,
-                           px_nsec now)
+bool px_relay_server_hears(struct px_relay_server *s, const struct px_peer_id *id, px_nsec now)
 {
     if (px_admission_class(s->admission, id, now) != PX_RELAY_UNKNOWN)
         return true;
-    return px_admission_hears_unknown(s->admission, now) && s->unknown < PX_RELAY_UNKNOWN_MAX;
+    if (!px_admission_hears_unknown(s->admission, now))
+        return false;
+    if (s->unknown < PX_RELAY_UNKNOWN_MAX)
+        return true;
+    px_relay_hit(s, PX_RELAY_LIMIT_UNKNOWN_NODES);
+    return false;
 }
 
 void px_relay_set_class(struct px_relay_session *n, enum px_relay_class class)
@@ -214,14 +232,21 @@ static bool count_link(struct px_relay_session *n)
     struct px_relay_server *s = n->server;
     if (!px_relay_is_limited(n->class))
         return true;
-    px_source_of(s->config.asn_table, &n->remote, &n->link_source);
-    if (s->limited >= s->config.limits.strangers ||
-        px_sources_add(s->link_sources, &n->link_source, PX_RELAY_LINKS_PER_SOURCE,
-                       PX_RELAY_LINKS_PER_ASN) != 0)
+    if (s->limited >= s->config.limits.strangers) {
+        px_relay_hit(s, PX_RELAY_LIMIT_LINKS);
         return false;
-    n->link_counted = true;
-    s->limited++;
-    return true;
+    }
+    if (s->unknown > PX_RELAY_UNKNOWN_MAX) { /* it shook hands together with others */
+        px_relay_hit(s, PX_RELAY_LIMIT_UNKNOWN_NODES);
+        return false;
+    }
+    px_source_of(s->config.asn_table, &n->remote, &n->link_source);
+    int err = px_sources_add(s->link_sources, &n->link_source, PX_RELAY_LINKS_PER_SOURCE,
+                             PX_RELAY_LINKS_PER_ASN);
+    px_relay_hit_source(s, err, PX_RELAY_LIMIT_LINKS_PER_SOURCE, PX_RELAY_LIMIT_LINKS_PER_ASN);
+    n->link_counted = err == 0;
+    s->limited += n->link_counted;
+    return n->link_counted;
 }
 
 static void uncount_link(struct px_relay_session *n)
@@ -229,7 +254,25 @@ static void uncount_link(struct px_relay_session *n)
     if (!n->link_counted)
         return;
     px_sources_remove(n->server->link_sources, &n->link_source);
+    n->link_counted = false;
     n->server->limited--;
+}
+
+static void refuse_link(struct px_relay_session *n)
+{
+    n->server->stats.refused++;
+    px_relay_audit(n, "relay.refused", PX_RELAY_RESOURCE_LIMIT_EXCEEDED);
+    px_relay_close(n, PX_CLOSE_BUSY);
+}
+
+/* Whose class is another now: only what is counted of its kind counts. */
+static void recount(struct px_relay_session *n)
+{
+    if (!px_relay_is_limited(n->class))
+        uncount_link(n);
+    else if (!n->link_counted && !n->closing && !count_link(n))
+        refuse_link(n);
+    px_relay_recount_reservation(n);
 }
 
 int px_relay_server_join(struct px_relay_server *s, void *conn, const struct px_peer_id *id,
@@ -264,9 +307,7 @@ int px_relay_server_join(struct px_relay_server *s, void *conn, const struct px_
         px_relay_audit(n, "relay.node_up", PX_RELAY_OK);
         return 0;
     }
-    s->stats.refused++;
-    px_relay_audit(n, "relay.refused", PX_RELAY_RESOURCE_LIMIT_EXCEEDED);
-    px_relay_close(n, PX_CLOSE_BUSY);
+    refuse_link(n);
     return 0;
 }
 
@@ -317,6 +358,7 @@ static bool charge_unknown(struct px_relay_session *n, size_t bytes)
     n->unknown_bytes += bytes;
     if (n->unknown_bytes <= PX_RELAY_UNKNOWN_BYTES)
         return true;
+    px_relay_hit(n->server, PX_RELAY_LIMIT_UNKNOWN_BYTES);
     px_relay_close(n, PX_CLOSE_OVERRUN);
     return false;
 }
@@ -340,6 +382,7 @@ static void handle(struct px_relay_session *n, const struct px_relay_msg *m)
                           m->type == PX_RELAY_MSG_CONSENT;
     if (!free_of_charge && !px_token_bucket_try(&n->requests, 1, s->now)) {
         s->stats.rate_limited++;
+        px_relay_hit(s, PX_RELAY_LIMIT_REQUESTS);
         px_relay_reply(n, m, PX_RELAY_RATE_LIMITED);
         return;
     }
@@ -408,6 +451,8 @@ static void recheck_session(struct px_relay_session *n)
     if (revoked) {
         px_relay_drop_reservation(n);
         px_relay_close(n, PX_CLOSE_REVOKED);
+    } else {
+        recount(n);
     }
 }
 
@@ -459,6 +504,7 @@ static px_nsec run_session(struct px_relay_session *n)
 {
     px_nsec now = n->server->now, next = PX_NEVER;
     if (now >= n->unknown_until) {
+        px_relay_hit(n->server, PX_RELAY_LIMIT_UNKNOWN_TIME);
         px_relay_audit(n, "relay.refused", PX_RELAY_PERMISSION_DENIED);
         n->unknown_until = PX_NEVER;
         px_relay_close(n, PX_CLOSE_UNLISTED);

@@ -6,6 +6,7 @@
 
 #include "proto/close.h"
 #include "relay/circuits.h"
+#include "relay/limit_hits.h"
 #include "relay/sources.h"
 #include "relay/store.h"
 
@@ -82,6 +83,7 @@ struct px_relay_server_stats {
     struct px_circuits_stats circuits;
     size_t nodes, unknown, limited, reservations, records, invites, watches;
     uint64_t requests, rate_limited, refused, malformed, probes;
+    uint64_t hits[PX_RELAY_LIMIT_COUNT]; /* by enum px_relay_limit */
     /* the shell's */
     uint64_t unheard; /* first packets of sources that were refused too often */
     size_t pipes;     /* open ones, TLS or not yet */
@@ -94,8 +96,7 @@ PX_MUST_CHECK int px_relay_server_new(const struct px_relay_server_config *confi
 void px_relay_server_free(struct px_relay_server *s);
 
 /* Whether a node that proved to be `id` gets a link at all. */
-bool px_relay_server_hears(const struct px_relay_server *s, const struct px_peer_id *id,
-                           px_nsec now);
+bool px_relay_server_hears(struct px_relay_server *s, const struct px_peer_id *id, px_nsec now);
 /* A node's link is up. `conn` is given to the ops; `binding` is its link's; `remote`
  * is where it comes from, `udp` tells whether by UDP: otherwise its port means nothing. PX_ENOMEM.
  */

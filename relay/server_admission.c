@@ -11,6 +11,8 @@ void px_relay_on_invite(struct px_relay_session *n, const struct px_relay_msg *m
 {
     enum px_relay_status status = px_admission_invite(n->server->admission, &n->peer, m->secret,
                                                       m->ttl_ms * PX_MSEC, n->server->now);
+    if (status == PX_RELAY_RESOURCE_LIMIT_EXCEEDED)
+        px_relay_hit(n->server, PX_RELAY_LIMIT_INVITES);
     px_relay_audit(n, "invite.opened", status);
     px_relay_reply(n, m, status);
 }
@@ -57,6 +59,8 @@ void px_relay_on_vouch(struct px_relay_session *n, const struct px_relay_msg *m)
                                      .other = &n->peer,
                                      .class = PX_RELAY_VOUCHED,
                                      .status = status};
+    if (status == PX_RELAY_RESOURCE_LIMIT_EXCEEDED)
+        px_relay_hit(s, PX_RELAY_LIMIT_VOUCHED);
     s->config.ops->audit(s->config.ctx, &a);
     px_relay_reply(n, m, status);
     if (status == PX_RELAY_OK)

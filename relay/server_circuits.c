@@ -18,6 +18,18 @@ static void on_opened(void *ctx, struct px_circuit *c)
     tell(ctx, c, PX_CIRCUIT_CALLEE, PX_RELAY_MSG_OPEN, PX_RELAY_OK);
 }
 
+static void count_end(struct px_relay_server *s, enum px_relay_status why)
+{
+    if (why == PX_RELAY_TIME_USED)
+        px_relay_hit(s, PX_RELAY_LIMIT_CIRCUIT_TIME);
+    else if (why == PX_RELAY_BYTES_USED)
+        px_relay_hit(s, PX_RELAY_LIMIT_CIRCUIT_BYTES);
+    else if (why == PX_RELAY_IDLE)
+        px_relay_hit(s, PX_RELAY_LIMIT_CIRCUIT_IDLE);
+    else if (why == PX_RELAY_NO_ANSWER || why == PX_RELAY_CONNECTION_FAILED)
+        px_relay_hit(s, PX_RELAY_LIMIT_CIRCUIT_BIND_TIME);
+}
+
 static void on_ended(void *ctx, struct px_circuit *c, enum px_relay_status why)
 {
     struct px_relay_server *s = ctx;
@@ -32,6 +44,7 @@ static void on_ended(void *ctx, struct px_circuit *c, enum px_relay_status why)
         if (s->ender == NULL || !px_peer_id_eq(peer, s->ender))
             tell(s, c, (enum px_circuit_side)side, PX_RELAY_MSG_END, why);
     }
+    count_end(s, why);
     s->config.ops->audit(s->config.ctx, &a);
 }
 
@@ -107,6 +120,8 @@ static enum px_relay_status connect(struct px_relay_session *caller, const struc
     set_params(caller, callee, &params);
     int err = px_circuits_open(s->circuits, &params, s->now, ret);
     px_wipe(&params, sizeof(params));
+    if (err == PX_ELIMIT)
+        px_relay_hit(s, PX_RELAY_LIMIT_CIRCUITS);
     return err == 0           ? PX_RELAY_OK
            : err == PX_ELIMIT ? PX_RELAY_RESOURCE_LIMIT_EXCEEDED
                               : PX_RELAY_INTERNAL;

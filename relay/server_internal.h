@@ -88,12 +88,19 @@ void px_relay_audit(const struct px_relay_session *n, const char *event,
 /* Something of this session is due then. */
 void px_relay_wake_at(struct px_relay_session *n, px_nsec at);
 void px_relay_set_class(struct px_relay_session *n, enum px_relay_class class);
+/* A limit was hit. */
+void px_relay_hit(struct px_relay_server *s, enum px_relay_limit limit);
+/* What px_sources_add says of a full source, or its ASN. */
+void px_relay_hit_source(struct px_relay_server *s, int err, enum px_relay_limit source,
+                         enum px_relay_limit asn);
 static inline bool px_relay_is_limited(enum px_relay_class c)
 {
     return c != PX_RELAY_MEMBER && c != PX_RELAY_VOUCHED;
 }
 
 /* The handlers: server_reserve.c */
+/* Whether limits of its source apply to its reservation may have changed with its class. */
+void px_relay_recount_reservation(struct px_relay_session *n);
 void px_relay_on_reserve(struct px_relay_session *n, const struct px_relay_msg *m);
 void px_relay_on_release(struct px_relay_session *n, const struct px_relay_msg *m);
 void px_relay_drop_reservation(struct px_relay_session *n);

@@ -20,6 +20,8 @@ void px_relay_on_register(struct px_relay_session *n, const struct px_relay_msg 
         out.keys = PX_RELAY_BIT(PX_RELAY_K_TTL);
         out.ttl_ms = ttl / PX_MSEC;
     }
+    if (out.status == PX_RELAY_RESOURCE_LIMIT_EXCEEDED)
+        px_relay_hit(n->server, PX_RELAY_LIMIT_RECORDS);
     px_relay_send(n, &out);
 }
 
@@ -113,8 +115,10 @@ static enum px_relay_status watch(struct px_relay_session *n, struct px_slice na
     if (n->watches == NULL)
         return PX_RELAY_INTERNAL;
     struct px_relay_watch *w = find_watch(n, px_slice(NULL, 0));
-    if (w == NULL)
+    if (w == NULL) {
+        px_relay_hit(n->server, PX_RELAY_LIMIT_WATCHES);
         return PX_RELAY_RESOURCE_LIMIT_EXCEEDED;
+    }
     memcpy(w->name_space, name_space.data, name_space.len);
     w->len = name_space.len;
     w->gone_count = 0;

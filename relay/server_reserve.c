@@ -18,12 +18,14 @@ static bool make_room(struct px_relay_server *s, enum px_relay_class class)
 {
     if (s->reservations < s->config.limits.reservations)
         return true;
+    px_relay_hit(s, PX_RELAY_LIMIT_RESERVATIONS);
     if (px_relay_is_limited(class))
         return false;
     for (struct px_list *it = s->all.prev; it != &s->all; it = it->prev) {
         struct px_relay_session *n = PX_CONTAINER_OF(it, struct px_relay_session, all);
         if (n->reserved && n->class == PX_RELAY_STRANGER) {
             px_relay_drop_reservation(n);
+            px_relay_hit(s, PX_RELAY_LIMIT_DISPLACED);
             px_relay_audit(n, "relay.displaced", PX_RELAY_RESOURCE_LIMIT_EXCEEDED);
             px_relay_close(n, PX_CLOSE_BUSY);
             return true;
@@ -32,24 +34,41 @@ static bool make_room(struct px_relay_server *s, enum px_relay_class class)
     return false;
 }
 
+static int count_source(struct px_relay_session *n)
+{
+    struct px_relay_server *s = n->server;
+    px_source_of(s->config.asn_table, &n->remote, &n->source);
+    int err = px_sources_add(s->sources, &n->source, s->config.limits.reservations_per_source,
+                             s->config.limits.reservations_per_asn);
+    px_relay_hit_source(s, err, PX_RELAY_LIMIT_RESERVATIONS_PER_SOURCE,
+                        PX_RELAY_LIMIT_RESERVATIONS_PER_ASN);
+    n->source_counted = err == 0;
+    return err;
+}
+
+void px_relay_recount_reservation(struct px_relay_session *n)
+{
+    bool counts = n->reserved && px_relay_is_limited(n->class);
+    if (n->source_counted && !counts) {
+        px_sources_remove(n->server->sources, &n->source);
+        n->source_counted = false;
+    } else if (counts && !n->source_counted && count_source(n) != 0) {
+        px_relay_drop_reservation(n);
+    }
+}
+
 static enum px_relay_status reserve(struct px_relay_session *n)
 {
     struct px_relay_server *s = n->server;
-    const struct px_relay_limits *limits = &s->config.limits;
     if (s->restarting)
         return PX_RELAY_RESTARTING;
     if (n->reserved)
         return PX_RELAY_OK;
     if (!make_room(s, n->class))
         return PX_RELAY_RESOURCE_LIMIT_EXCEEDED;
-    if (px_relay_is_limited(n->class)) {
-        px_source_of(s->config.asn_table, &n->remote, &n->source);
-        int err = px_sources_add(s->sources, &n->source, limits->reservations_per_source,
-                                 limits->reservations_per_asn);
-        if (err != 0)
-            return err == PX_ELIMIT ? PX_RELAY_RESOURCE_LIMIT_EXCEEDED : PX_RELAY_INTERNAL;
-        n->source_counted = true;
-    }
+    int err = px_relay_is_limited(n->class) ? count_source(n) : 0;
+    if (err != 0)
+        return err == PX_ENOMEM ? PX_RELAY_INTERNAL : PX_RELAY_RESOURCE_LIMIT_EXCEEDED;
     n->reserved = true;
     s->reservations++;
     return PX_RELAY_OK;
@@ -149,6 +168,7 @@ void px_relay_on_probe(struct px_relay_session *n, const struct px_relay_msg *m)
     }
     /* a minute has 60 tokens of a second */
     if (!px_token_bucket_try(&n->probes, 60, n->server->now)) {
+        px_relay_hit(n->server, PX_RELAY_LIMIT_PROBES);
         px_relay_reply(n, m, PX_RELAY_RATE_LIMITED);
         return;
     }

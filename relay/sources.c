@@ -106,8 +106,10 @@ int px_sources_add(struct px_sources *s, const struct px_source *source, size_t 
 {
     uint8_t asn[KEY_LEN];
     asn_key(source->asn, asn);
-    if (is_full(s, source->prefix, per_source) || (source->asn != 0 && is_full(s, asn, per_asn)))
+    if (is_full(s, source->prefix, per_source))
         return PX_ELIMIT;
+    if (source->asn != 0 && is_full(s, asn, per_asn))
+        return PX_EBUSY;
     int err = add(s, source->prefix);
     if (err != 0 || source->asn == 0)
         return err;

@@ -37,8 +37,8 @@ struct px_source {
 PX_MUST_CHECK int px_sources_new(const struct px_rng *rng, struct px_sources **ret);
 void px_sources_free(struct px_sources *s);
 void px_source_of(const struct px_asn_table *t, const struct px_addr *a, struct px_source *ret);
-/* PX_ELIMIT when the source has per_source already or its ASN per_asn; nothing is counted then.
- * PX_ENOMEM. */
+/* PX_ELIMIT when the source has per_source already, PX_EBUSY when its ASN has per_asn; nothing is
+ * counted then. PX_ENOMEM. */
 PX_MUST_CHECK int px_sources_add(struct px_sources *s, const struct px_source *source,
                                  size_t per_source, size_t per_asn);
 void px_sources_remove(struct px_sources *s, const struct px_source *source);

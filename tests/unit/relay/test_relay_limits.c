@@ -80,6 +80,84 @@ TEST(all_members_together_fill_no_more_than_the_table)
     px_admission_free(a);
 }
 
+/* A store that fails when it is told to. */
+struct bad_store {
+    bool fails;
+    unsigned drops;
+};
+
+static int bad_put(void *ctx, enum px_relay_item kind, struct px_slice key, struct px_slice value,
+                   px_nsec ttl)
+{
+    (void)kind, (void)key, (void)value, (void)ttl;
+    return ((const struct bad_store *)ctx)->fails ? PX_EIO : 0;
+}
+
+static void bad_drop(void *ctx, enum px_relay_item kind, struct px_slice key)
+{
+    (void)kind, (void)key;
+    ((struct bad_store *)ctx)->drops++;
+}
+
+static int bad_each(void *ctx, enum px_relay_item kind,
+                    void (*fn)(void *fn_ctx, struct px_slice key, struct px_slice value,
+                               px_nsec ttl),
+                    void *fn_ctx)
+{
+    (void)ctx, (void)kind, (void)fn, (void)fn_ctx;
+    return 0;
+}
+
+static bool is_low(void *ctx, const struct px_peer_id *id)
+{
+    (void)ctx;
+    return id->key[3] < 10;
+}
+
+TEST(a_store_that_fails_loses_no_admission)
+{
+    static struct px_test_rng seed;
+    struct bad_store bad = {0};
+    const struct px_relay_store store = {
+        .put = bad_put, .drop = bad_drop, .each = bad_each, .ctx = &bad};
+    const struct px_admission_config config = {
+        .rng = px_test_rng(&seed, 1), .is_member = is_low, .store = &store};
+    const uint8_t secret[2][PX_RELAY_SECRET_LEN] = {{1}, {2}};
+    const struct px_peer_id inviter[2] = {peer(1), peer(2)}, joiner = peer(50);
+    uint8_t hash[PX_HASH_LEN];
+    struct px_peer_id by;
+    px_nsec ttl;
+    struct px_admission *a;
+    CHECK_OK(px_crypto_init());
+    CHECK_OK(px_admission_new(&config, &a));
+    for (int i = 0; i < 2; i++) {
+        px_sha256(px_slice(secret[i], sizeof(secret[i])), hash);
+        CHECK_INT(px_admission_invite(a, &inviter[i], hash, 60 * PX_SEC, 0), PX_RELAY_OK);
+    }
+    CHECK_INT(px_admission_admit(a, &joiner, secret[0], 0, &by, &ttl), PX_RELAY_OK);
+
+    bad.fails = true; /* a longer time for an invite: it stays the shorter one */
+    CHECK_INT(px_admission_invite(a, &inviter[1], hash, 3600 * PX_SEC, 0), PX_RELAY_INTERNAL);
+    CHECK_INT(px_admission_invites(a), 1);
+    CHECK_INT(px_admission_admit(a, &joiner, secret[1], 0, &by, &ttl), PX_RELAY_INTERNAL);
+    CHECK_INT(px_admission_class(a, &joiner, 0), PX_RELAY_JOINER);
+    CHECK(px_admission_is_pair(a, &joiner, &inviter[0]));
+    CHECK_INT(px_admission_invites(a), 1);
+    CHECK_INT(bad.drops, 1); /* the first invite, used up */
+    const struct px_peer_id other = peer(51);
+    CHECK_INT(px_admission_admit(a, &other, secret[1], 0, &by, &ttl), PX_RELAY_INTERNAL);
+    CHECK_INT(px_admission_class(a, &other, 0), PX_RELAY_UNKNOWN);
+    CHECK_INT(px_admission_vouch(a, &inviter[0], &other, true), PX_RELAY_INTERNAL);
+    CHECK_INT(px_admission_class(a, &other, 0), PX_RELAY_UNKNOWN);
+
+    bad.fails = false; /* and the same invite is good again */
+    CHECK_INT(px_admission_admit(a, &joiner, secret[1], 0, &by, &ttl), PX_RELAY_OK);
+    CHECK(px_admission_is_pair(a, &joiner, &inviter[1]) && px_peer_id_eq(&by, &inviter[1]));
+    CHECK_INT(px_admission_invites(a), 0);
+    CHECK_INT(ttl, 60 * PX_SEC);
+    px_admission_free(a);
+}
+
 /* --- the registry --- */
 
 static void on_record(void *ctx, const struct px_registry_entry *e, bool gone)

@@ -99,7 +99,7 @@ TEST(counts_have_limits_and_nothing_is_left_behind)
     CHECK_OK(px_sources_add(s, &x, 2, 3));
     CHECK_ERR(px_sources_add(s, &x, 2, 3), PX_ELIMIT);
     CHECK_OK(px_sources_add(s, &y, 2, 3));
-    CHECK_ERR(px_sources_add(s, &y, 2, 3), PX_ELIMIT); /* the ASN is full */
+    CHECK_ERR(px_sources_add(s, &y, 2, 3), PX_EBUSY); /* the ASN is full */
     px_sources_remove(s, &x);
     CHECK_OK(px_sources_add(s, &y, 2, 3));
     px_sources_remove(s, &x);
