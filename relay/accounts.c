@@ -19,9 +19,21 @@ struct sums {
     uint64_t confirmed, sent, received;
 };
 
+/* Who has something here, and how much. */
+struct reporter {
+    struct px_map_node by_id;
+    struct px_list as_large;      /* in px_accounts.by_size[sessions] */
+    struct px_list alone, agreed; /* its sessions: the other side said nothing yet, or did; the one
+                                     reported last at the end */
+    unsigned sessions, pairs;
+    bool in_use; /* stays although it has nothing */
+    struct px_peer_id id;
+};
+
 struct session {
     struct px_map_node by_key;
-    struct px_list all; /* the one reported last at the end */
+    struct px_list in_owner;
+    struct reporter *owner; /* the first to report it */
     uint64_t sent, received;
     uint8_t key[SESSION_LEN];
 };
@@ -30,14 +42,17 @@ struct session {
 struct pair {
     struct px_map_node by_key;
     struct sums sums, today;
-    uint32_t day; /* whose sums `today` are */
+    struct reporter *only; /* nobody else has reported it */
+    uint32_t day;          /* whose sums `today` are */
     uint8_t key[PAIR_LEN];
 };
 
 struct px_accounts {
     const struct px_relay_store *store;
-    struct px_map sessions, pairs;
-    struct px_list all_sessions;
+    struct px_map sessions, pairs, reporters;
+    struct px_list by_size[PX_ACCOUNTS_REPORTER_SESSIONS_MAX + 1]; /* reporters */
+    unsigned largest; /* no reporter has more sessions */
+    bool loading;     /* nothing may be written */
 };
 
 void px_transfer_session(struct px_slice binding, uint8_t ret[PX_RELAY_SESSION_LEN])
@@ -98,10 +113,13 @@ int px_accounts_new(const struct px_rng *rng, const struct px_relay_store *store
     if (a == NULL)
         return PX_ENOMEM;
     a->store = store;
-    px_list_init(&a->all_sessions);
+    for (size_t i = 0; i < PX_ARRAY_LEN(a->by_size); i++)
+        px_list_init(&a->by_size[i]);
     int err = px_map_init(&a->sessions, rng);
     if (err == 0)
         err = px_map_init(&a->pairs, rng);
+    if (err == 0)
+        err = px_map_init(&a->reporters, rng);
     if (err != 0) {
         px_accounts_free(a);
         return err;
@@ -110,44 +128,130 @@ int px_accounts_new(const struct px_rng *rng, const struct px_relay_store *store
     return 0;
 }
 
+/* Files it by the number of its sessions; one that has nothing any more goes. */
+static void place(struct px_accounts *a, struct reporter *r)
+{
+    px_list_remove(&r->as_large);
+    if (r->sessions == 0 && r->pairs == 0 && !r->in_use) {
+        px_map_remove(&a->reporters, &r->by_id);
+        free(r);
+    } else {
+        px_list_push_back(&a->by_size[r->sessions], &r->as_large);
+        a->largest = PX_MAX(a->largest, r->sessions);
+    }
+    while (a->largest > 0 && px_list_empty(&a->by_size[a->largest]))
+        a->largest--;
+}
+
 static void free_session(struct px_accounts *a, struct session *s)
 {
+    struct reporter *owner = s->owner;
     px_map_remove(&a->sessions, &s->by_key);
-    px_list_remove(&s->all);
+    px_list_remove(&s->in_owner);
     free(s);
+    owner->sessions--;
+    place(a, owner);
+}
+
+/* Of this reporter, the session it can spare best. */
+static struct session *sparest(const struct reporter *r)
+{
+    const struct px_list *from = px_list_empty(&r->alone) ? &r->agreed : &r->alone;
+    return PX_CONTAINER_OF(from->next, struct session, in_owner);
 }
 
 void px_accounts_free(struct px_accounts *a)
 {
     if (a == NULL)
         return;
-    PX_LIST_EACH(it, &a->all_sessions)
-        free_session(a, PX_CONTAINER_OF(it, struct session, all));
     for (size_t i = 0; a->pairs.buckets != NULL && i <= a->pairs.mask; i++)
         while (a->pairs.buckets[i] != NULL) {
             struct pair *p = PX_CONTAINER_OF(a->pairs.buckets[i], struct pair, by_key);
             px_map_remove(&a->pairs, &p->by_key);
             free(p);
         }
+    for (size_t i = 0; a->reporters.buckets != NULL && i <= a->reporters.mask; i++)
+        while (a->reporters.buckets[i] != NULL) {
+            struct reporter *r = PX_CONTAINER_OF(a->reporters.buckets[i], struct reporter, by_id);
+            r->pairs = 0;
+            r->in_use = true;
+            while (r->sessions > 0)
+                free_session(a, sparest(r));
+            r->in_use = false;
+            place(a, r);
+        }
     px_map_deinit(&a->sessions);
     px_map_deinit(&a->pairs);
+    px_map_deinit(&a->reporters);
     free(a);
 }
 
-static struct session *get_session(struct px_accounts *a, const uint8_t key[SESSION_LEN])
+/* One who has nothing yet is freed by the next place(). */
+static struct reporter *get_reporter(struct px_accounts *a, const struct px_peer_id *id)
+{
+    struct px_map_node *n = px_map_find(&a->reporters, px_slice(id->key, sizeof(id->key)));
+    if (n != NULL)
+        return PX_CONTAINER_OF(n, struct reporter, by_id);
+    struct reporter *r = calloc(1, sizeof(*r));
+    if (r == NULL)
+        return NULL;
+    r->id = *id;
+    px_list_init(&r->as_large);
+    px_list_init(&r->alone);
+    px_list_init(&r->agreed);
+    px_map_insert(&a->reporters, &r->by_id, px_slice(r->id.key, sizeof(r->id.key)));
+    return r;
+}
+
+static void evict(struct px_accounts *a, struct session *s)
+{
+    if (a->store != NULL && !a->loading)
+        a->store->drop(a->store->ctx, PX_RELAY_ITEM_SESSION, px_slice(s->key, SESSION_LEN));
+    free_session(a, s);
+}
+
+/* A full share makes room by itself; a full table by who has most, which is `r` if it has as many
+ * as anybody. */
+static void make_room(struct px_accounts *a, const struct reporter *r)
+{
+    bool full = a->sessions.count >= PX_ACCOUNTS_SESSIONS_MAX;
+    if (r->sessions >= PX_ACCOUNTS_REPORTER_SESSIONS_MAX || (full && r->sessions == a->largest))
+        evict(a, sparest(r));
+    else if (full)
+        evict(a, sparest(PX_CONTAINER_OF(a->by_size[a->largest].next, struct reporter, as_large)));
+}
+
+static struct session *find_session(const struct px_accounts *a, const uint8_t key[SESSION_LEN])
 {
     struct px_map_node *n = px_map_find(&a->sessions, px_slice(key, SESSION_LEN));
-    if (n != NULL)
-        return PX_CONTAINER_OF(n, struct session, by_key);
-    if (a->sessions.count >= PX_ACCOUNTS_SESSIONS_MAX)
-        free_session(a, PX_CONTAINER_OF(a->all_sessions.next, struct session, all));
+    return n == NULL ? NULL : PX_CONTAINER_OF(n, struct session, by_key);
+}
+
+static struct session *new_session(struct px_accounts *a, struct reporter *owner,
+                                   const uint8_t key[SESSION_LEN])
+{
     struct session *s = calloc(1, sizeof(*s));
     if (s == NULL)
         return NULL;
+    bool in_use = owner->in_use;
+    owner->in_use = true;
+    make_room(a, owner);
+    owner->in_use = in_use;
     memcpy(s->key, key, SESSION_LEN);
+    s->owner = owner;
     px_map_insert(&a->sessions, &s->by_key, px_slice(s->key, SESSION_LEN));
-    px_list_push_back(&a->all_sessions, &s->all);
+    px_list_push_back(&owner->alone, &s->in_owner);
+    owner->sessions++;
+    place(a, owner);
     return s;
+}
+
+/* It has just been reported. */
+static void touch(struct session *s)
+{
+    bool agreed = s->sent > 0 && s->received > 0;
+    px_list_remove(&s->in_owner);
+    px_list_push_back(agreed ? &s->owner->agreed : &s->owner->alone, &s->in_owner);
 }
 
 static struct pair *find_pair(const struct px_accounts *a, const uint8_t key[PAIR_LEN])
@@ -156,17 +260,33 @@ static struct pair *find_pair(const struct px_accounts *a, const uint8_t key[PAI
     return n == NULL ? NULL : PX_CONTAINER_OF(n, struct pair, by_key);
 }
 
-static struct pair *get_pair(struct px_accounts *a, const uint8_t key[PAIR_LEN])
+static struct pair *new_pair(struct px_accounts *a, const uint8_t key[PAIR_LEN])
 {
-    struct pair *p = find_pair(a, key);
-    if (p != NULL || a->pairs.count >= PX_ACCOUNTS_PAIRS_MAX)
-        return p;
-    p = calloc(1, sizeof(*p));
+    if (a->pairs.count >= PX_ACCOUNTS_PAIRS_MAX)
+        return NULL;
+    struct pair *p = calloc(1, sizeof(*p));
     if (p == NULL)
         return NULL;
     memcpy(p->key, key, PAIR_LEN);
     px_map_insert(&a->pairs, &p->by_key, px_slice(p->key, PAIR_LEN));
     return p;
+}
+
+/* Whoever alone has reported the pair has it counted against its share. */
+static void charge_pair(struct px_accounts *a, struct pair *p, struct reporter *only)
+{
+    struct reporter *before = p->only;
+    if (before == only)
+        return;
+    p->only = only;
+    if (only != NULL) {
+        only->pairs++;
+        place(a, only);
+    }
+    if (before != NULL) {
+        before->pairs--;
+        place(a, before);
+    }
 }
 
 /* ---- the store ---- */
@@ -199,6 +319,21 @@ static void add_sums(struct sums *to, const struct sums *more)
     to->received += more->received;
 }
 
+/* The end of a pair's or session's key is sender and receiver. */
+static struct px_peer_id end_of(const uint8_t pair_key[PAIR_LEN], bool sender)
+{
+    struct px_peer_id id;
+    memcpy(id.key, pair_key + (sender ? 0 : PX_ED25519_PK_LEN), sizeof(id.key));
+    return id;
+}
+
+static void charge_loaded(struct px_accounts *a, struct pair *p)
+{
+    const struct px_peer_id id = end_of(p->key, p->sums.sent > 0);
+    bool both = p->sums.confirmed > 0 || (p->sums.sent > 0) == (p->sums.received > 0);
+    charge_pair(a, p, both ? NULL : get_reporter(a, &id));
+}
+
 static void load_total(void *ctx, struct px_slice key, struct px_slice value, px_nsec ttl)
 {
     struct px_accounts *a = ctx;
@@ -210,7 +345,9 @@ static void load_total(void *ctx, struct px_slice key, struct px_slice value, px
         px_reader_be64(&r, &sums.confirmed) != 0 || px_reader_be64(&r, &sums.sent) != 0 ||
         px_reader_be64(&r, &sums.received) != 0)
         return;
-    struct pair *p = get_pair(a, key.data);
+    struct pair *p = find_pair(a, key.data);
+    if (p == NULL)
+        p = new_pair(a, key.data);
     if (p == NULL)
         return;
     add_sums(&p->sums, &sums);
@@ -218,6 +355,7 @@ static void load_total(void *ctx, struct px_slice key, struct px_slice value, px
         p->day = day;
         p->today = sums;
     }
+    charge_loaded(a, p);
 }
 
 static void load_session(void *ctx, struct px_slice key, struct px_slice value, px_nsec ttl)
@@ -228,10 +366,14 @@ static void load_session(void *ctx, struct px_slice key, struct px_slice value, 
     if (key.len != SESSION_LEN || px_reader_be64(&r, &sent) != 0 ||
         px_reader_be64(&r, &received) != 0)
         return;
-    struct session *s = get_session(ctx, key.data);
+    struct px_accounts *a = ctx;
+    const struct px_peer_id id = end_of(key.data + PX_RELAY_SESSION_LEN, sent > 0);
+    struct reporter *owner = find_session(a, key.data) == NULL ? get_reporter(a, &id) : NULL;
+    struct session *s = owner != NULL ? new_session(a, owner, key.data) : NULL;
     if (s != NULL) {
         s->sent = sent;
         s->received = received;
+        touch(s);
     }
 }
 
@@ -240,11 +382,56 @@ int px_accounts_load(struct px_accounts *a)
     const struct px_relay_store *s = a->store;
     if (s == NULL)
         return 0;
+    a->loading = true;
     int err = s->each(s->ctx, PX_RELAY_ITEM_TOTAL, load_total, a);
-    return err != 0 ? err : s->each(s->ctx, PX_RELAY_ITEM_SESSION, load_session, a);
+    if (err == 0)
+        err = s->each(s->ctx, PX_RELAY_ITEM_SESSION, load_session, a);
+    a->loading = false;
+    return err;
 }
 
 /* ---- reports ---- */
+
+/* The pair the report counts for; one side's first word about it uses up its share. */
+static struct pair *pair_for(struct px_accounts *a, struct reporter *r, bool is_sender,
+                             const uint8_t key[PAIR_LEN])
+{
+    struct pair *p = find_pair(a, key);
+    if (p != NULL && (is_sender ? p->sums.received : p->sums.sent) > 0) {
+        charge_pair(a, p, NULL);
+        return p;
+    }
+    if (p != NULL && p->only == r)
+        return p;
+    if (r->pairs >= PX_ACCOUNTS_REPORTER_PAIRS_MAX)
+        return NULL;
+    if (p == NULL)
+        p = new_pair(a, key);
+    if (p != NULL)
+        charge_pair(a, p, r);
+    return p;
+}
+
+static enum px_relay_status count(struct px_accounts *a, struct session *s, struct pair *p,
+                                  bool is_sender, uint64_t bytes)
+{
+    uint64_t *now = is_sender ? &s->sent : &s->received;
+    uint64_t before = PX_MIN(s->sent, s->received), had = *now;
+    if (bytes < had)
+        return PX_RELAY_STALE;
+    *now = bytes;
+    struct sums more = {.confirmed = PX_MIN(s->sent, s->received) - before};
+    *(is_sender ? &more.sent : &more.received) = bytes - had;
+    touch(s);
+    uint32_t day = a->store == NULL ? 0 : a->store->day(a->store->ctx);
+    if (day != p->day) {
+        p->day = day;
+        p->today = (struct sums){0};
+    }
+    add_sums(&p->sums, &more);
+    add_sums(&p->today, &more);
+    return save(a, s, p) == 0 ? PX_RELAY_OK : PX_RELAY_INTERNAL;
+}
 
 enum px_relay_status px_accounts_report(struct px_accounts *a, const struct px_peer_id *reporter,
                                         const struct px_transfer *t,
@@ -257,27 +444,19 @@ enum px_relay_status px_accounts_report(struct px_accounts *a, const struct px_p
         px_transfer_verify(t, reporter, signature) != 0)
         return PX_RELAY_BAD_RECORD;
     session_key(t, key);
-    struct session *s = get_session(a, key);
-    struct pair *p = get_pair(a, key + PX_RELAY_SESSION_LEN);
-    if (s == NULL || p == NULL)
+    struct reporter *r = get_reporter(a, reporter);
+    if (r == NULL)
         return PX_RELAY_RESOURCE_LIMIT_EXCEEDED;
-    uint64_t *count = is_sender ? &s->sent : &s->received;
-    uint64_t before = PX_MIN(s->sent, s->received), had = *count;
-    if (t->bytes < had)
-        return PX_RELAY_STALE;
-    *count = t->bytes;
-    struct sums more = {.confirmed = PX_MIN(s->sent, s->received) - before};
-    *(is_sender ? &more.sent : &more.received) = t->bytes - had;
-    px_list_remove(&s->all);
-    px_list_push_back(&a->all_sessions, &s->all);
-    uint32_t day = a->store == NULL ? 0 : a->store->day(a->store->ctx);
-    if (day != p->day) {
-        p->day = day;
-        p->today = (struct sums){0};
-    }
-    add_sums(&p->sums, &more);
-    add_sums(&p->today, &more);
-    return save(a, s, p) == 0 ? PX_RELAY_OK : PX_RELAY_INTERNAL;
+    r->in_use = true;
+    struct pair *p = pair_for(a, r, is_sender, key + PX_RELAY_SESSION_LEN);
+    struct session *s = p == NULL ? NULL : find_session(a, key);
+    if (p != NULL && s == NULL)
+        s = new_session(a, r, key);
+    enum px_relay_status status =
+        s == NULL ? PX_RELAY_RESOURCE_LIMIT_EXCEEDED : count(a, s, p, is_sender, t->bytes);
+    r->in_use = false;
+    place(a, r);
+    return status;
 }
 
 void px_accounts_totals(const struct px_accounts *a, const struct px_peer_id *me,

@@ -9,9 +9,15 @@
 
 struct px_accounts;
 
-#define PX_ACCOUNTS_SESSIONS_MAX 16384 /* the one not reported for longest makes room */
+#define PX_ACCOUNTS_SESSIONS_MAX 16384
 #define PX_ACCOUNTS_PAIRS_MAX    65536
-#define PX_ACCOUNTS_SESSION_TTL  (7 * 24 * 3600 * PX_SEC)
+/* Of one reporter, so that a node that invents sessions or peers pushes out no others': sessions it
+ * was the first to report, and pairs that it alone has reported. A session too many makes room by
+ * another of the same reporter, one that the other side never confirmed first; a pair too many is
+ * refused. */
+#define PX_ACCOUNTS_REPORTER_SESSIONS_MAX 256
+#define PX_ACCOUNTS_REPORTER_PAIRS_MAX    256
+#define PX_ACCOUNTS_SESSION_TTL           (7 * 24 * 3600 * PX_SEC)
 
 struct px_transfer {
     uint8_t session[PX_RELAY_SESSION_LEN];
@@ -32,7 +38,8 @@ PX_MUST_CHECK int px_accounts_new(const struct px_rng *rng, const struct px_rela
 void px_accounts_free(struct px_accounts *a);
 PX_MUST_CHECK int px_accounts_load(struct px_accounts *a);
 
-/* A report of `reporter`, who is sender or receiver. */
+/* A report of `reporter`, who is sender or receiver. RESOURCE_LIMIT_EXCEEDED: one pair too many, of
+ * all or of this reporter. */
 enum px_relay_status px_accounts_report(struct px_accounts *a, const struct px_peer_id *reporter,
                                         const struct px_transfer *t,
                                         const uint8_t signature[PX_ED25519_SIG_LEN]);

@@ -1,7 +1,6 @@
-/* Bounds of the relay's tables that one node, or many, can run into: admission, accounts, and what
- * a client has under way. */
+/* Bounds of the relay's tables that one node, or many, can run into: admission, and what a client
+ * has under way. */
 #include "auth/crypto.h"
-#include "relay/accounts.h"
 #include "relay/admission.h"
 #include "relay/client.h"
 #include "relay/registry.h"
@@ -202,103 +201,6 @@ TEST(all_nodes_together_fill_no_more_than_the_registry)
     CHECK_INT(put_record(r, &node, 1), PX_RELAY_RESOURCE_LIMIT_EXCEEDED);
     CHECK_INT(px_registry_count(r), PX_REGISTRY_RECORDS_MAX);
     px_registry_free(r);
-}
-
-/* --- accounts --- */
-
-/* A store that has one session, or one pair, more than there is room for. */
-struct full_store {
-    enum px_relay_item kind;
-    unsigned count;
-};
-
-static int full_put(void *ctx, enum px_relay_item kind, struct px_slice key, struct px_slice value,
-                    px_nsec ttl)
-{
-    (void)ctx, (void)kind, (void)key, (void)value, (void)ttl;
-    return 0;
-}
-
-static void full_drop(void *ctx, enum px_relay_item kind, struct px_slice key)
-{
-    (void)ctx, (void)kind, (void)key;
-}
-
-static uint32_t full_day(void *ctx)
-{
-    (void)ctx;
-    return 0;
-}
-
-static void put_key(uint8_t *out, unsigned sender)
-{
-    const struct px_peer_id from = peer(sender), to = peer(7);
-    memcpy(out, from.key, sizeof(from.key));
-    memcpy(out + sizeof(from.key), to.key, sizeof(to.key));
-}
-
-static int full_each(void *ctx, enum px_relay_item kind,
-                     void (*fn)(void *fn_ctx, struct px_slice key, struct px_slice value,
-                                px_nsec ttl),
-                     void *fn_ctx)
-{
-    const struct full_store *s = ctx;
-    uint8_t key[PX_RELAY_SESSION_LEN + 2 * PX_ED25519_PK_LEN] = {0}, value[24] = {0};
-    for (unsigned n = 0; n < s->count && kind == s->kind; n++) {
-        bool total = kind == PX_RELAY_ITEM_TOTAL;
-        put_key(key + (total ? 0 : PX_RELAY_SESSION_LEN), 1000 + n);
-        value[7] = 9; /* bytes sent, or confirmed */
-        fn(fn_ctx, px_slice(key, 2 * PX_ED25519_PK_LEN + (total ? 4 : PX_RELAY_SESSION_LEN)),
-           px_slice(value, total ? 24 : 16), PX_NEVER);
-    }
-    return 0;
-}
-
-static struct px_accounts *accounts_new(struct full_store *full, struct px_relay_store *store)
-{
-    static struct px_test_rng seed;
-    const struct px_rng rng = px_test_rng(&seed, 1);
-    struct px_accounts *a;
-    *store = (struct px_relay_store){full_put, full_drop, full_each, full_day, full};
-    CHECK_OK(px_crypto_init());
-    CHECK_OK(px_accounts_new(&rng, store, &a));
-    CHECK_OK(px_accounts_load(a));
-    return a;
-}
-
-static uint64_t confirmed(const struct px_accounts *a, unsigned sender)
-{
-    uint64_t totals[PX_RELAY_TOTALS_LEN];
-    const struct px_peer_id from = peer(sender), to = peer(7);
-    px_accounts_totals(a, &from, &to, totals);
-    return totals[PX_RELAY_SENT_CONFIRMED];
-}
-
-static enum px_relay_status report_new_pair(struct px_accounts *a)
-{
-    static struct px_test_rng seed;
-    const struct px_rng rng = px_test_rng(&seed, 9);
-    struct px_identity me;
-    uint8_t signature[PX_ED25519_SIG_LEN];
-    px_identity_generate(&rng, &me);
-    const struct px_transfer t = {.sender = me.id, .receiver = peer(7), .bytes = 5};
-    px_transfer_sign(&me, &t, signature);
-    return px_accounts_report(a, &me.id, &t, signature);
-}
-
-TEST(pairs_beyond_the_table_are_not_counted)
-{
-    struct full_store full = {PX_RELAY_ITEM_TOTAL, PX_ACCOUNTS_PAIRS_MAX - 1};
-    struct px_relay_store store;
-    struct px_accounts *a = accounts_new(&full, &store);
-    CHECK_INT(report_new_pair(a), PX_RELAY_OK);
-    px_accounts_free(a);
-    full.count += 2;
-    a = accounts_new(&full, &store);
-    CHECK_INT(confirmed(a, 1000 + PX_ACCOUNTS_PAIRS_MAX - 1), 9);
-    CHECK_INT(confirmed(a, 1000 + PX_ACCOUNTS_PAIRS_MAX), 0);
-    CHECK_INT(report_new_pair(a), PX_RELAY_RESOURCE_LIMIT_EXCEEDED);
-    px_accounts_free(a);
 }
 
 /* --- a client --- */
