@@ -52,6 +52,10 @@ struct px_overlay_ops {
     void (*cloned)(void *ctx, const struct px_link *link);
     /* Optional: the link's packets take another path from here on (px_link_path tells). */
     void (*path_changed)(void *ctx, struct px_link *link);
+    /* Optional: the link has been in doubt for PX_LINK_LOST_TIME (transport/link_path.h), and is
+     * told so every PX_LINK_LOST_AGAIN: nothing comes back on its path. px_link_suggest helps;
+     * links must not be closed from inside. */
+    void (*lost)(void *ctx, struct px_link *link);
     /* Optional: the answer to px_link_ping. */
     void (*pong)(void *ctx, struct px_link *link, uint64_t nonce, px_nsec rtt);
 };
@@ -131,8 +135,9 @@ bool px_link_is_up(const struct px_link *l);
 bool px_link_is_early(const struct px_link *l);
 void px_link_path(const struct px_link *l, struct px_path *ret);
 /* Another address where the peer may be now, from discovery or an address book. While the path in
- * use is in doubt the peer is asked there too, and the link moves if it answers
- * (docs/spec/paths.md). The last one is remembered; harmless at any time. */
+ * use is in doubt the peer is asked there too, and the link moves if it answers; and while the path
+ * in use is a circuit and this is none, now and then (docs/spec/paths.md). The last few are
+ * remembered; harmless at any time. */
 void px_link_suggest(struct px_link *l, const struct px_addr *remote);
 /* As px_link_suggest, of an address that is better than the path in use: the peer is asked there at
  * once, and if it answers the link moves there. */

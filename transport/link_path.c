@@ -21,6 +21,7 @@ void px_link_path_init(struct px_link_path *p, bool client, const struct px_rng 
     p->rng = *rng;
     p->ops = ops;
     p->ctx = ctx;
+    px_link_places_init(&p->places);
 }
 
 /* ---- questions ---- */
@@ -86,6 +87,9 @@ static struct px_path_question *find_question(struct px_link_path *p, const stru
     for (size_t i = 0; i < PX_ARRAY_LEN(p->own); i++)
         if (answers(&p->own[i], path, nonce, now))
             return &p->own[i];
+    for (size_t i = 0; i < PX_ARRAY_LEN(p->places.of); i++)
+        if (answers(&p->places.of[i].question, path, nonce, now))
+            return &p->places.of[i].question;
     for (size_t i = 0; i < PX_LINK_QUESTIONS_MAX; i++)
         if (answers(&p->questions[i], path, nonce, now))
             return &p->questions[i];
@@ -101,10 +105,13 @@ void px_link_path_doubt(struct px_link_path *p, px_nsec now)
     if (p->state != PX_LINK_PATH_DOUBT) {
         set_state(p, PX_LINK_PATH_DOUBT);
         p->doubt_began = now;
+        p->lost_at = now + PX_LINK_LOST_TIME;
     }
     p->doubt_since = now;
-    if (asked_just_now)
+    if (asked_just_now) {
+        p->next_probe = PX_MIN(p->next_probe, p->asked_at + PX_LINK_PROBE_AGAIN);
         return;
+    }
     p->tries = 0;
     p->next_probe = 0; /* at once, whoever compares it with what time */
 }
@@ -123,14 +130,20 @@ static void ask(struct px_link_path *p, struct px_path_question *q, const struct
     p->ops->send(p->ctx, path, &(struct px_disco_packet){.type = type, .nonce = q->nonce});
 }
 
-/* At the suggested address, from whatever local one the system chooses. */
-static void ask_elsewhere(struct px_link_path *p, struct px_path *path, px_nsec now)
+/* At a place where the peer may be, from whatever local address the system chooses. */
+static void ask_at(struct px_link_path *p, struct px_link_place *place, px_nsec now)
 {
-    memset(path->local.ip, 0, sizeof(path->local.ip));
-    path->local.scope = 0;
-    path->remote = p->suggested;
-    path->local.family = path->remote.family;
-    ask(p, &p->own[2], path, p->client ? PX_DISCO_PING : PX_DISCO_MOVED, now);
+    struct px_path path;
+    p->ops->current(p->ctx, &path);
+    if (px_addr_eq(&place->addr, &path.remote))
+        return;
+    memset(path.local.ip, 0, sizeof(path.local.ip));
+    path.local.scope = 0;
+    path.remote = place->addr;
+    path.local.family = path.remote.family;
+    ask(p, &place->question, &path, p->client ? PX_DISCO_PING : PX_DISCO_MOVED, now);
+    if (px_link_places_is_back(&p->places, place))
+        place->question.moved = p->client;
 }
 
 /* SPEC paths §5: on the path in use, and from whatever local address the system chooses. */
@@ -145,30 +158,27 @@ static void probe(struct px_link_path *p, px_nsec now)
     path.local.scope = 0;
     if (!any)
         ask(p, &p->own[1], &path, type, now);
-    if (p->suggested.family == PX_ADDR_NONE || px_addr_eq(&p->suggested, &path.remote))
-        return;
-    ask_elsewhere(p, &path, now);
+    for (size_t i = 0; i < PX_ARRAY_LEN(p->places.of); i++)
+        if (p->places.of[i].addr.family != PX_ADDR_NONE)
+            ask_at(p, &p->places.of[i], now);
 }
 
 void px_link_path_suggest(struct px_link_path *p, const struct px_addr *remote, px_nsec now)
 {
-    if (px_addr_eq(&p->suggested, remote))
+    bool known = px_link_places_find(&p->places, remote) != NULL;
+    (void)px_link_places_note(&p->places, remote, now);
+    if (known || p->state != PX_LINK_PATH_DOUBT)
         return;
-    p->suggested = *remote;
-    if (p->state == PX_LINK_PATH_DOUBT)
-        px_link_path_doubt(p, now);
+    px_link_path_doubt(p, now);
+    p->tries = 0; /* the other end may learn of the place a little later */
 }
 
 /* SPEC paths §6: the server's `moved` makes the client move, the client's answer to itself too. */
 void px_link_path_prefer(struct px_link_path *p, const struct px_addr *remote, px_nsec now)
 {
-    struct px_path path;
-    p->ops->current(p->ctx, &path);
-    p->suggested = *remote;
-    if (px_addr_eq(remote, &path.remote))
-        return;
-    ask_elsewhere(p, &path, now);
-    p->own[2].moved = p->client;
+    struct px_link_place *place = px_link_places_note(&p->places, remote, now);
+    ask_at(p, place, now);
+    place->question.moved = p->client;
 }
 
 static void run_doubt(struct px_link_path *p, px_nsec heard_at, px_nsec now)
@@ -178,6 +188,10 @@ static void run_doubt(struct px_link_path *p, px_nsec heard_at, px_nsec now)
     if (heard_at > p->doubt_since) {
         end_doubt(p);
         return;
+    }
+    if (p->lost_at <= now) {
+        p->lost_at = now + PX_LINK_LOST_AGAIN;
+        p->ops->lost(p->ctx);
     }
     if (p->next_probe > now)
         return;
@@ -192,6 +206,7 @@ static void run_doubt(struct px_link_path *p, px_nsec heard_at, px_nsec now)
 /* Not at once: it would overtake the frame that tells the peer how to answer. */
 void px_link_path_start(struct px_link_path *p, px_nsec now)
 {
+    px_link_path_moved(p, now); /* to where it came up */
     if (p->client)
         p->greet_at = now + PX_LINK_GREETING_GAP;
 }
@@ -209,17 +224,45 @@ static void run_greeting(struct px_link_path *p, px_nsec now)
     ask(p, &p->own[0], &path, PX_DISCO_PING, now);
 }
 
+/* ---- the way back from a circuit ---- */
+
+void px_link_path_moved(struct px_link_path *p, px_nsec now)
+{
+    struct px_path path;
+    p->ops->current(p->ctx, &path);
+    px_link_places_moved(&p->places, &p->in_use, &path.remote, now);
+    p->in_use = path.remote;
+}
+
+void px_link_path_hurry(struct px_link_path *p, px_nsec now)
+{
+    px_link_places_hurry(&p->places, now);
+}
+
+/* SPEC paths §9 */
+static void run_back(struct px_link_path *p, px_nsec now)
+{
+    if (!px_link_places_due(&p->places, now))
+        return;
+    for (size_t i = 0; i < PX_ARRAY_LEN(p->places.of); i++)
+        if (px_link_places_is_back(&p->places, &p->places.of[i]))
+            ask_at(p, &p->places.of[i], now);
+}
+
 void px_link_path_run(struct px_link_path *p, px_nsec heard_at, px_nsec now)
 {
     if (p->state == PX_LINK_PATH_DOUBT)
         run_doubt(p, heard_at, now);
     run_greeting(p, now);
+    run_back(p, now);
 }
 
 px_nsec px_link_path_deadline(const struct px_link_path *p)
 {
-    px_nsec probe_at = p->state == PX_LINK_PATH_DOUBT ? p->next_probe : PX_NEVER;
-    return p->greet_at != 0 ? PX_MIN(probe_at, p->greet_at) : probe_at;
+    px_nsec at = p->places.back_at;
+    if (p->state == PX_LINK_PATH_DOUBT)
+        at = PX_MIN(at, PX_MIN(p->next_probe, p->lost_at));
+    return p->greet_at != 0 ? PX_MIN(at, p->greet_at) : at;
 }
 
 /* ---- what the peer makes us send ---- */

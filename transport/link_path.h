@@ -5,6 +5,7 @@
 #define PX_TRANSPORT_LINK_PATH_H
 
 #include "transport/disco.h"
+#include "transport/link_places.h"
 
 #define PX_LINK_QUESTIONS_MAX 4            /* outstanding on paths that are not proved */
 #define PX_LINK_QUESTION_SAME (2 * PX_SEC) /* so long it is repeated with the same nonce */
@@ -16,7 +17,9 @@
 #define PX_LINK_STRAY_GAP     (200 * PX_MSEC) /* between two questions to one of them */
 #define PX_LINK_ANSWERS_BURST 32              /* packets the peer's packets make us send, */
 #define PX_LINK_ANSWERS_GAP   (PX_SEC / 16)   /* and how often in the long run */
-#define PX_LINK_PROBE_AGAIN   (50 * PX_MSEC)  /* a doubt renewed sooner waits for the next probe */
+#define PX_LINK_PROBE_AGAIN   (50 * PX_MSEC)  /* between two probes, whatever renews the doubt */
+#define PX_LINK_LOST_TIME     (500 * PX_MSEC) /* in doubt for so long, the owner is told, */
+#define PX_LINK_LOST_AGAIN    PX_SEC          /* and again so often */
 
 struct px_link_path_ops {
     void (*send)(void *ctx, const struct px_path *path, const struct px_disco_packet *packet);
@@ -29,13 +32,8 @@ struct px_link_path_ops {
     int (*migrate)(void *ctx, const struct px_path *path);
     /* The path in use works: have QUIC send something now. */
     void (*poke)(void *ctx);
-};
-
-struct px_path_question {
-    uint64_t nonce; /* 0: none */
-    struct px_path path;
-    px_nsec asked_at; /* first, with this nonce */
-    bool moved;       /* asked because the peer said that it moved here */
+    /* In doubt for a while: other places where the peer may be are wanted. */
+    void (*lost)(void *ctx);
 };
 
 struct px_path_stray {
@@ -58,12 +56,13 @@ struct px_link_path {
     enum px_link_path_state state;
     px_nsec doubt_began; /* the first of doubts that followed each other */
     px_nsec doubt_since, asked_at, next_probe;
+    px_nsec lost_at; /* in doubt: when the owner is told (again) */
     unsigned tries;
     px_nsec greet_at; /* when the first question is asked (again); 0: answered, or given up */
     unsigned greetings;
-    /* on the path in use; from any local address; to where the peer may be now */
-    struct px_path_question own[3];
-    struct px_addr suggested; /* for the third; may be no address */
+    struct px_path_question own[2]; /* on the path in use; from any local address */
+    struct px_addr in_use;          /* the other end of the path in use, as of the last move */
+    struct px_link_places places;
     struct px_path_question questions[PX_LINK_QUESTIONS_MAX];
     struct px_path_stray strays[PX_LINK_STRAYS_MAX];
     px_nsec answers_until;   /* GCRA: the theoretical arrival time */
@@ -76,7 +75,12 @@ void px_link_path_init(struct px_link_path *p, bool client, const struct px_rng 
 void px_link_path_start(struct px_link_path *p, px_nsec now);
 /* The path may be lost. Cheap; probes leave with px_link_path_run. */
 void px_link_path_doubt(struct px_link_path *p, px_nsec now);
-/* The peer may be found here too: asked in doubt. The last one is remembered. */
+/* QUIC sends on another path now. */
+void px_link_path_moved(struct px_link_path *p, px_nsec now);
+/* The network is another one: a link on a circuit asks for its way back at once. */
+void px_link_path_hurry(struct px_link_path *p, px_nsec now);
+/* The peer may be found here too: asked in doubt, and if the path in use is a circuit and this is
+ * none, now and then. Remembered as transport/link_places says. */
 void px_link_path_suggest(struct px_link_path *p, const struct px_addr *remote, px_nsec now);
 /* The peer is asked here now, doubt or not; if it answers, the link moves here. */
 void px_link_path_prefer(struct px_link_path *p, const struct px_addr *remote, px_nsec now);

@@ -51,6 +51,14 @@ static void poke(void *ctx)
     px_link_poke(ctx);
 }
 
+static void tell_lost(void *ctx)
+{
+    struct px_link *l = ctx;
+    const struct px_overlay *o = l->overlay;
+    if (l->was_up && o->ops.lost != NULL)
+        o->ops.lost(o->ops_ctx, l);
+}
+
 static const struct px_link_path_ops path_ops = {
     .send = send_packet,
     .current = get_current,
@@ -58,6 +66,7 @@ static const struct px_link_path_ops path_ops = {
     .proved = on_proved,
     .migrate = migrate,
     .poke = poke,
+    .lost = tell_lost,
 };
 
 /* ---- the link's life ---- */
@@ -162,6 +171,10 @@ void px_link_on_path_changed(void *ctx)
 {
     struct px_link *l = ctx;
     struct px_overlay *o = l->overlay;
+    if (l->roam.on && l->conn != NULL) {
+        px_link_path_moved(&l->roam.path, o->now);
+        note_asking(l);
+    }
     if (l->state == PX_LINK_UP && l->was_up && o->ops.path_changed != NULL)
         o->ops.path_changed(o->ops_ctx, l);
 }
@@ -190,8 +203,11 @@ void px_overlay_disco_input(struct px_overlay *o, const struct px_path *path,
 
 void px_link_suggest(struct px_link *l, const struct px_addr *remote)
 {
-    if (l->roam.on && remote->family != PX_ADDR_NONE)
-        px_link_path_suggest(&l->roam.path, remote, l->overlay->now);
+    if (!l->roam.on || remote->family == PX_ADDR_NONE)
+        return;
+    px_link_path_suggest(&l->roam.path, remote, l->overlay->now);
+    if (l->conn != NULL)
+        note_asking(l);
 }
 
 void px_link_prefer(struct px_link *l, const struct px_addr *remote)
@@ -205,8 +221,10 @@ void px_overlay_network_changed(struct px_overlay *o, px_nsec now)
     o->now = PX_MAX(o->now, now);
     PX_LIST_EACH(it, &o->links) {
         struct px_link *l = PX_CONTAINER_OF(it, struct px_link, all);
-        if (l->state == PX_LINK_UP)
-            doubt(l);
+        if (l->state != PX_LINK_UP)
+            continue;
+        px_link_path_hurry(&l->roam.path, o->now);
+        doubt(l);
     }
 }
 

@@ -76,6 +76,7 @@ static int on_migrate(void *ctx, const struct px_path *path)
     struct end *e = ctx;
     px_assert(e->path.client && on_is_proved(e, path));
     e->current = *path;
+    px_link_path_moved(&e->path, e->now);
     return 0;
 }
 
@@ -85,8 +86,8 @@ static void on_poke(void *ctx)
     px_assert(e->path.state == PX_LINK_PATH_DOUBT);
 }
 
-static const struct px_link_path_ops ops = {on_send,   on_current, on_is_proved,
-                                            on_proved, on_migrate, on_poke};
+static const struct px_link_path_ops ops = {on_send,    on_current, on_is_proved, on_proved,
+                                            on_migrate, on_poke,    on_poke};
 
 static void end_init(struct end *e, bool client)
 {

@@ -246,6 +246,12 @@ static void on_cloned(void *ctx, const struct px_link *link)
     h->cloned_count++;
 }
 
+static void on_lost(void *ctx, struct px_link *link)
+{
+    (void)link;
+    ((struct host *)ctx)->lost_count++;
+}
+
 static void on_path_changed(void *ctx, struct px_link *link)
 {
     struct host *h = ctx;
@@ -281,6 +287,7 @@ static const struct px_overlay_ops overlay_ops = {
     .streams_available = on_streams_available,
     .cloned = on_cloned,
     .path_changed = on_path_changed,
+    .lost = on_lost,
     .pong = on_pong,
 };
 

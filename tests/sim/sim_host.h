@@ -52,8 +52,9 @@ struct host {
     bool lazy;       /* read, but give no credit back until host_wake_up */
     uint64_t window; /* of a stream; 0: the default */
     size_t available_count;
-    bool any_local;      /* dial from whatever address it has */
-    size_t moved_count;  /* path_changed */
+    bool any_local;     /* dial from whatever address it has */
+    size_t moved_count; /* path_changed */
+    size_t lost_count;
     struct px_path path; /* as it was told last */
     size_t pong_count;
     uint64_t pong_nonce; /* of the last one */

@@ -32,6 +32,12 @@ struct sim_node {
     px_nsec busy_until;   /* of the link towards it, where the rate is limited */
 };
 
+struct circuit {
+    struct px_addr addr;
+    struct sim_node *ends[2];
+    bool up;
+};
+
 struct sim_net {
     struct px_test_rng rng;
     struct sim_weather weather;
@@ -42,6 +48,8 @@ struct sim_net {
     uint64_t delivered, dropped, astray;
     bool (*passes)(void *ctx, uint8_t from, uint8_t to);
     void *passes_ctx;
+    struct circuit circuits[SIM_CIRCUITS_MAX];
+    size_t circuit_count;
 };
 
 struct sim_net *sim_net_new(uint64_t seed, const struct sim_weather *weather)
@@ -214,8 +222,21 @@ static bool pass_bottleneck(struct sim_node *to, size_t len, px_nsec *ret)
     return true;
 }
 
+static struct px_path arriving_path(const struct sim_node *from, const struct sim_node *to,
+                                    const struct px_addr *sent_to)
+{
+    struct px_path path = {to->address, outside(from)};
+    if (from->forged != 0)
+        path.remote.port = from->forged;
+    if (px_addr_is_circuit(sent_to)) {
+        path.local = (struct px_addr){.family = PX_ADDR_CIRCUIT, .port = to->address.port};
+        path.remote = *sent_to;
+    }
+    return path;
+}
+
 static void launch(const struct sim_node *from, struct sim_node *to, unsigned ecn,
-                   struct px_slice data, px_nsec at)
+                   const struct px_addr *sent_to, struct px_slice data, px_nsec at)
 {
     struct sim_net *n = to->net;
     const struct sim_weather *w = &n->weather;
@@ -230,9 +251,7 @@ static void launch(const struct sim_node *from, struct sim_node *to, unsigned ec
     px_assert(f != NULL && n->flights.len < IN_FLIGHT_MAX);
     f->due = (struct px_heap_node){0};
     f->to = to;
-    f->path = (struct px_path){to->address, outside(from)};
-    if (from->forged != 0)
-        f->path.remote.port = from->forged;
+    f->path = arriving_path(from, to, sent_to);
     f->sent_to = outside(to);
     f->ecn = ecn;
     f->len = data.len;
@@ -240,23 +259,43 @@ static void launch(const struct sim_node *from, struct sim_node *to, unsigned ec
     px_heap_set(&n->flights, &f->due, at);
 }
 
+static struct circuit *circuit_at(struct sim_net *n, const struct px_addr *addr)
+{
+    for (size_t i = 0; i < n->circuit_count; i++)
+        if (px_addr_eq(&n->circuits[i].addr, addr))
+            return &n->circuits[i];
+    return NULL;
+}
+
+/* Who gets what is sent there; NULL: nobody. */
+static struct sim_node *receiver(struct sim_node *from, const struct px_path *path)
+{
+    struct sim_net *n = from->net;
+    const struct circuit *c = circuit_at(n, &path->remote);
+    if (c != NULL)
+        return c->up ? c->ends[c->ends[0] == from] : NULL;
+    struct sim_node *to = node_at(n, &path->remote);
+    bool lost =
+        to != NULL && n->passes != NULL && !n->passes(n->passes_ctx, from->number, to->number);
+    return lost || !may_send_from(from, &path->local) ? NULL : to;
+}
+
 static void send_one(struct sim_node *from, const struct px_path *path, unsigned ecn,
                      struct px_slice data)
 {
     struct sim_net *n = from->net;
-    struct sim_node *to = node_at(n, &path->remote);
+    struct sim_node *to = receiver(from, path);
+    bool nobody = node_at(n, &path->remote) == NULL && circuit_at(n, &path->remote) == NULL;
     px_nsec at;
-    n->astray += to == NULL ? data.len : 0;
-    if (to != NULL && n->passes != NULL && !n->passes(n->passes_ctx, from->number, to->number))
-        to = NULL;
-    if (to == NULL || to->deaf || !may_send_from(from, &path->local) || data.len > DATAGRAM_MAX ||
-        dice(n, n->weather.loss) || !pass_bottleneck(to, data.len, &at)) {
+    n->astray += nobody ? data.len : 0;
+    if (to == NULL || to->deaf || data.len > DATAGRAM_MAX || dice(n, n->weather.loss) ||
+        !pass_bottleneck(to, data.len, &at)) {
         n->dropped++;
         return;
     }
-    launch(from, to, ecn, data, at);
+    launch(from, to, ecn, &path->remote, data, at);
     if (dice(n, n->weather.dup))
-        launch(from, to, ecn, data, at);
+        launch(from, to, ecn, &path->remote, data, at);
 }
 
 static int node_send(void *ctx, const struct px_path *path, unsigned ecn, struct px_slice data,
@@ -266,6 +305,22 @@ static int node_send(void *ctx, const struct px_path *path, unsigned ecn, struct
     for (; data.len > 0; data = px_slice_skip(data, segment))
         send_one(s, path, ecn, px_slice_take(data, segment));
     return 0;
+}
+
+struct px_addr sim_net_circuit(struct sim_net *n, struct sim_node *a, struct sim_node *b)
+{
+    px_assert(n->circuit_count < SIM_CIRCUITS_MAX);
+    struct circuit *c = &n->circuits[n->circuit_count++];
+    px_addr_circuit(n->circuit_count, &c->addr);
+    c->ends[0] = a;
+    c->ends[1] = b;
+    c->up = true;
+    return c->addr;
+}
+
+void sim_net_set_circuit(struct sim_net *n, const struct px_addr *circuit, bool up)
+{
+    circuit_at(n, circuit)->up = up;
 }
 
 struct px_quic_net sim_node_net(struct sim_node *s)

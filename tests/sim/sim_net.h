@@ -47,6 +47,11 @@ void sim_node_set_mapping(struct sim_node *s, uint16_t port);
 void sim_node_forge(struct sim_node *s, uint16_t port);
 struct px_addr sim_addr(uint8_t number);
 struct px_path sim_path(uint8_t from, uint8_t to);
+/* A circuit between two nodes, past the filter; both know it under this address. It carries what
+ * they send there while it is up, as it is at first. At most SIM_CIRCUITS_MAX. */
+#define SIM_CIRCUITS_MAX 8
+struct px_addr sim_net_circuit(struct sim_net *n, struct sim_node *a, struct sim_node *b);
+void sim_net_set_circuit(struct sim_net *n, const struct px_addr *circuit, bool up);
 /* What the node's endpoint sends through. */
 struct px_quic_net sim_node_net(struct sim_node *s);
 /* Something changed from outside: run it at the present time. */

@@ -347,3 +347,97 @@ TEST(an_idle_link_moves_when_told_and_when_it_is_next_used)
         world_deinit(&w);
     }
 }
+
+/* ---- a dead direct path, and a circuit beside it ---- */
+
+static bool from_a_only(void *ctx, uint8_t from, uint8_t to)
+{
+    (void)ctx;
+    return from == 1 && to == 2;
+}
+
+static bool nothing(void *ctx, uint8_t from, uint8_t to)
+{
+    (void)ctx, (void)from, (void)to;
+    return false;
+}
+
+static bool on_circuit(const struct host *h)
+{
+    struct px_path path;
+    px_link_path(h->links[0], &path);
+    return px_addr_is_circuit(&path.remote);
+}
+
+/* What a node does for `lost`: it has a circuit a moment later, the other end a little later yet.
+ */
+static void offer_circuit(struct world *w, struct watch *v, const struct px_addr *circuit)
+{
+    px_nsec until = sim_net_now(w->net) + 5 * PX_SEC;
+    while (w->a.lost_count + w->b.lost_count == 0 && sim_net_step(w->net, until))
+        watch_look(v);
+    CHECK(w->a.lost_count + w->b.lost_count > 0);
+    run_watched(w, v, 120 * PX_MSEC);
+    px_link_suggest(w->a.links[0], circuit);
+    sim_node_kick(w->a.node);
+    run_watched(w, v, 40 * PX_MSEC);
+    px_link_suggest(w->b.links[0], circuit);
+    sim_node_kick(w->b.node);
+}
+
+static void flee_and_return(uint64_t seed, bool a_sends, bool one_way)
+{
+    struct world w;
+    start(&w, seed, &line);
+    struct host *from = a_sends ? &w.a : &w.b, *to = a_sends ? &w.b : &w.a;
+    struct px_addr circuit = sim_net_circuit(w.net, w.a.node, w.b.node);
+    CHECK(host_send(from, from->links[0], 20000000));
+    struct watch v = watch_start(to);
+    run_watched(&w, &v, PX_SEC);
+    sim_net_set_filter(w.net, one_way ? from_a_only : nothing, NULL);
+    offer_circuit(&w, &v, &circuit);
+    run_watched(&w, &v, 4 * PX_SEC);
+    CHECK(on_circuit(&w.a) && on_circuit(&w.b));
+    CHECK(v.longest <= 2500 * PX_MSEC);
+    CHECK(!world_bulks_done(&w));
+    size_t moved = w.a.moved_count;
+    sim_net_set_filter(w.net, NULL, NULL);
+    run_watched(&w, &v, 9 * PX_SEC);
+    CHECK(!on_circuit(&w.a) && !on_circuit(&w.b));
+    CHECK(w.a.moved_count > moved);
+    run_watched(&w, &v, 60 * PX_SEC);
+    CHECK(world_bulks_done(&w));
+    CHECK(v.longest <= 2500 * PX_MSEC);
+    check_works(&w);
+    world_deinit(&w);
+}
+
+TEST(a_link_whose_path_dies_goes_on_through_a_circuit_and_comes_back)
+{
+    for (uint64_t i = 0; i < 4; i++)
+        flee_and_return(1500 + i, (i & 1) == 0, (i & 2) != 0);
+}
+
+TEST(a_circuit_that_dies_is_followed_by_another_one)
+{
+    struct world w;
+    start(&w, 1510, &line);
+    struct px_addr first = sim_net_circuit(w.net, w.a.node, w.b.node);
+    struct px_addr second = sim_net_circuit(w.net, w.a.node, w.b.node);
+    CHECK(host_send(&w.b, w.b.links[0], 12000000));
+    struct watch v = watch_start(&w.a);
+    run_watched(&w, &v, PX_SEC);
+    sim_net_set_filter(w.net, nothing, NULL);
+    offer_circuit(&w, &v, &first);
+    run_watched(&w, &v, 2 * PX_SEC);
+    CHECK(on_circuit(&w.a));
+    sim_net_set_circuit(w.net, &first, false);
+    w.a.lost_count = w.b.lost_count = 0;
+    offer_circuit(&w, &v, &second);
+    run_watched(&w, &v, 60 * PX_SEC);
+    CHECK(world_bulks_done(&w));
+    CHECK(v.longest <= 2500 * PX_MSEC);
+    check_path(&w.a, &(struct px_addr){.family = PX_ADDR_CIRCUIT, .port = 4433}, &second);
+    check_works(&w);
+    world_deinit(&w);
+}

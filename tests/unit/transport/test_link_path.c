@@ -17,7 +17,7 @@ struct end {
     struct px_test_rng rng;
     px_nsec now;
     struct px_path current, allowed, migrated;
-    size_t proved_count, migrate_count, poke_count;
+    size_t proved_count, migrate_count, poke_count, lost_count;
     int migrate_err;
     struct sent sent[SENT_MAX];
     size_t sent_count;
@@ -54,8 +54,10 @@ static int on_migrate(void *ctx, const struct px_path *path)
     struct end *e = ctx;
     CHECK(e->path.client);
     e->migrate_count++;
-    if (e->migrate_err == 0)
+    if (e->migrate_err == 0) {
         e->migrated = e->current = *path;
+        px_link_path_moved(&e->path, e->now);
+    }
     return e->migrate_err;
 }
 
@@ -64,8 +66,13 @@ static void on_poke(void *ctx)
     ((struct end *)ctx)->poke_count++;
 }
 
-static const struct px_link_path_ops ops = {on_send,   on_current, on_is_proved,
-                                            on_proved, on_migrate, on_poke};
+static void on_lost(void *ctx)
+{
+    ((struct end *)ctx)->lost_count++;
+}
+
+static const struct px_link_path_ops ops = {on_send,    on_current, on_is_proved, on_proved,
+                                            on_migrate, on_poke,    on_lost};
 
 static struct px_addr addr(uint8_t a, uint8_t b)
 {
@@ -150,10 +157,9 @@ TEST(a_suggested_address_is_asked_in_doubt_and_the_link_moves_there)
     struct px_path path = path_of(addr(11, 1), there);
     for (int client = 0; client < 2; client++) {
         struct end *e = start(client != 0);
-        px_link_path_suggest(&e->path, &there, e->now);
+        px_link_path_suggest(&e->path, &here, e->now);
         run(e, 0, e->now + 10 * PX_SEC);
         CHECK_INT(e->sent_count, 0); /* no doubt, no question */
-        px_link_path_suggest(&e->path, &here, e->now);
         px_link_path_doubt(&e->path, e->now);
         run(e, 0, e->now + 60 * PX_MSEC);
         CHECK_INT(e->sent_count, 2); /* where it is already is no other place */
@@ -447,6 +453,25 @@ TEST(strays_get_no_more_bytes_than_they_sent)
     CHECK_INT(e->sent_count, 0);
 }
 
+/* Remembered is who was asked lately: he is not asked again at once. */
+TEST(so_many_strays_are_remembered)
+{
+    for (unsigned others = PX_LINK_STRAYS_MAX - 1; others <= PX_LINK_STRAYS_MAX; others++) {
+        struct end *e = start(false);
+        struct px_path from = path_of(addr(10, 1), addr(66, 6)), other = from;
+        px_link_path_stray(&e->path, &from, 1200, e->now);
+        CHECK_INT(sent_to(e, &from.remote), 1);
+        for (unsigned i = 1; i <= others; i++) {
+            e->now += PX_MSEC;
+            other.remote.ip[3] = (uint8_t)(66 + i);
+            px_link_path_stray(&e->path, &other, 1200, e->now);
+        }
+        e->now += PX_MSEC;
+        px_link_path_stray(&e->path, &from, 1200, e->now);
+        CHECK_INT(sent_to(e, &from.remote), others < PX_LINK_STRAYS_MAX ? 1 : 2);
+    }
+}
+
 TEST(a_stray_that_answers_is_proved)
 {
     struct end *e = start(false);
@@ -507,4 +532,183 @@ TEST(who_comes_through_a_circuit_was_seen_nowhere)
     CHECK_INT(last(e)->packet.type, PX_DISCO_PONG);
     CHECK_INT(last(e)->packet.observed.family, PX_ADDR_NONE);
     CHECK_INT(last(e)->packet.observed.ip[0], 0);
+}
+
+/* ---- lost, and the way back from a circuit ---- */
+
+static struct px_path circuit_of(uint64_t number)
+{
+    struct px_addr circuit;
+    px_addr_circuit(number, &circuit);
+    return path_of((struct px_addr){.family = PX_ADDR_CIRCUIT, .port = 4433}, circuit);
+}
+
+TEST(the_owner_is_told_of_a_doubt_that_lasts)
+{
+    struct end *e = start(true);
+    px_nsec began = e->now;
+    px_link_path_doubt(&e->path, e->now);
+    run(e, 0, began + PX_LINK_LOST_TIME - 1);
+    CHECK_INT(e->lost_count, 0);
+    px_link_path_doubt(&e->path, e->now); /* the same one */
+    run(e, 0, began + PX_LINK_LOST_TIME);
+    CHECK_INT(e->lost_count, 1);
+    run(e, 0, began + PX_LINK_LOST_TIME + 3 * PX_LINK_LOST_AGAIN);
+    CHECK_INT(e->lost_count, 4);
+    run(e, e->now, e->now + 10 * PX_SEC); /* heard */
+    CHECK_INT(e->lost_count, 4);
+    px_link_path_doubt(&e->path, e->now);
+    run(e, 0, e->now + PX_LINK_LOST_TIME - 1);
+    CHECK_INT(e->lost_count, 4);
+}
+
+TEST(suggested_places_are_few_and_circuits_do_not_crowd_out_addresses)
+{
+    struct end *e = start(true);
+    struct px_addr places[7];
+    for (uint8_t i = 0; i < 4; i++)
+        places[i] = addr(30, i);
+    for (uint8_t i = 4; i < 7; i++)
+        places[i] = circuit_of(i).remote;
+    for (size_t i = 0; i < PX_ARRAY_LEN(places); i++)
+        px_link_path_suggest(&e->path, &places[i], e->now++);
+    px_link_path_doubt(&e->path, e->now);
+    px_link_path_run(&e->path, 0, e->now);
+    static const bool asked[] = {false, false, true, true, false, true, true};
+    for (size_t i = 0; i < PX_ARRAY_LEN(places); i++)
+        CHECK_INT(sent_to(e, &places[i]), asked[i]);
+    CHECK_INT(e->sent_count, 2 + PX_LINK_PLACES_MAX);
+    px_link_path_suggest(&e->path, &places[2], e->now++); /* again: it is younger than [3] now */
+    px_link_path_suggest(&e->path, &places[0], e->now++);
+    px_link_path_doubt(&e->path, e->now += PX_SEC);
+    px_link_path_run(&e->path, 0, e->now);
+    CHECK_INT(sent_to(e, &places[0]), 1);
+    CHECK_INT(sent_to(e, &places[2]), 2);
+    CHECK_INT(sent_to(e, &places[3]), 1);
+}
+
+/* Off to the circuit: the client by an answer, the server because QUIC's packets came there. */
+static void flee(struct end *e, const struct px_path *circuit)
+{
+    px_link_path_suggest(&e->path, &circuit->remote, e->now);
+    px_link_path_doubt(&e->path, e->now);
+    run(e, 0, e->now);
+    size_t i = e->sent_count;
+    while (i > 0 && !px_addr_eq(&e->sent[i - 1].path.remote, &circuit->remote))
+        i--;
+    CHECK(i > 0);
+    give(e, circuit, PX_DISCO_PONG, e->sent[i - 1].packet.nonce, 0);
+    if (e->path.client) {
+        CHECK(px_path_eq(&e->current, circuit));
+        return;
+    }
+    e->current = *circuit;
+    px_link_path_moved(&e->path, e->now);
+    px_link_path_run(&e->path, e->now + 1, e->now);
+}
+
+static void came_up_directly(struct end *e)
+{
+    px_link_path_start(&e->path, e->now);
+    e->path.greet_at = 0; /* is not looked at here */
+}
+
+TEST(a_link_that_fled_to_a_circuit_asks_for_the_way_back_and_takes_it)
+{
+    static const unsigned at[] = {1, 3, 7, 15, 31, 63, 123, 183};
+    struct px_path circuit = circuit_of(5), home = path_of(addr(10, 1), addr(10, 2));
+    for (int client = 0; client < 2; client++) {
+        struct end *e = start(client != 0);
+        came_up_directly(e);
+        flee(e, &circuit);
+        CHECK_INT(e->path.state, PX_LINK_PATH_STEADY);
+        px_nsec fled = e->now;
+        size_t before = e->sent_count;
+        run(e, 0, fled + 184 * PX_SEC);
+        CHECK_INT(e->sent_count - before, PX_ARRAY_LEN(at));
+        for (size_t i = 0; i < PX_ARRAY_LEN(at); i++) {
+            const struct sent *s = &e->sent[before + i];
+            CHECK_INT(s->at - fled, at[i] * PX_SEC);
+            CHECK_INT(s->packet.type, client ? PX_DISCO_PING : PX_DISCO_MOVED);
+            CHECK(px_addr_eq(&s->path.remote, &home.remote));
+        }
+        size_t moves = e->migrate_count;
+        give(e, &home, PX_DISCO_PONG, last(e)->packet.nonce, 0);
+        CHECK_INT(e->migrate_count - moves, client);
+        if (!client) {
+            CHECK(px_path_eq(&e->allowed, &home));
+            e->current = home;
+            px_link_path_moved(&e->path, e->now);
+        }
+        CHECK(px_path_eq(&e->current, &home));
+        CHECK(px_link_path_deadline(&e->path) == PX_NEVER);
+    }
+}
+
+TEST(from_circuit_to_circuit_the_way_back_is_not_forgotten)
+{
+    struct end *e = start(true);
+    struct px_path first = circuit_of(5), second = circuit_of(6);
+    struct px_addr home = e->current.remote;
+    came_up_directly(e);
+    flee(e, &first);
+    run(e, 0, e->now + 2 * PX_SEC);
+    CHECK_INT(sent_to(e, &home), 3);
+    flee(e, &second);
+    run(e, 0, e->now + PX_SEC);
+    CHECK_INT(sent_to(e, &home), 5); /* in the doubt, and by its own clock */
+}
+
+TEST(a_changed_network_has_the_way_back_asked_at_once)
+{
+    struct end *e = start(true);
+    struct px_path circuit = circuit_of(5);
+    struct px_addr home = e->current.remote;
+    came_up_directly(e);
+    flee(e, &circuit);
+    run(e, 0, e->now + 100 * PX_SEC);
+    size_t before = sent_to(e, &home);
+    px_link_path_hurry(&e->path, e->now);
+    run(e, 0, e->now + 4 * PX_SEC);
+    CHECK_INT(sent_to(e, &home) - before, 2); /* now, and 2 s later */
+}
+
+TEST(a_way_back_that_does_not_hold_is_taken_less_and_less_often)
+{
+    struct end *e = start(true);
+    struct px_path home = e->current;
+    px_nsec pause = 0;
+    came_up_directly(e);
+    for (uint64_t i = 0; i < 10; i++) {
+        struct px_path circuit = circuit_of(10 + i);
+        flee(e, &circuit);
+        px_nsec fled = e->now;
+        e->now = px_link_path_deadline(&e->path);
+        CHECK_INT(e->now - fled, PX_MIN(PX_SEC << i, PX_LINK_BACK_MAX));
+        pause = e->now - fled;
+        px_link_path_run(&e->path, 0, e->now);
+        give(e, &home, PX_DISCO_PONG, last(e)->packet.nonce, 0);
+        CHECK(px_path_eq(&e->current, &home));
+        e->now += 5 * PX_SEC;
+    }
+    CHECK_INT(pause, PX_LINK_BACK_MAX);
+    e->now += PX_LINK_BACK_STABLE;
+    struct px_path circuit = circuit_of(99);
+    flee(e, &circuit);
+    CHECK_INT(px_link_path_deadline(&e->path) - e->now, PX_LINK_BACK_FIRST);
+}
+
+TEST(a_link_that_came_up_on_a_circuit_asks_where_it_is_suggested)
+{
+    struct end *e = start(true);
+    struct px_addr near = addr(10, 9);
+    e->current = circuit_of(3);
+    came_up_directly(e);
+    CHECK(px_link_path_deadline(&e->path) == PX_NEVER);
+    px_link_path_suggest(&e->path, &near, e->now);
+    run(e, 0, e->now + PX_SEC);
+    CHECK_INT(e->sent_count, 1);
+    struct px_path there = path_of(addr(10, 1), near);
+    give(e, &there, PX_DISCO_PONG, last(e)->packet.nonce, 0);
+    CHECK(px_path_eq(&e->current, &there));
 }
