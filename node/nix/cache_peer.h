@@ -25,4 +25,12 @@ struct px_cache_peer {
     uint32_t demerits; /* lies and stalls seen; fewer are asked first for NARs */
 };
 
+/* A bad history: others are asked first. A lie does it for more than a day, two stalls for hours
+ * (node/peer_history.h). */
+#define PX_CACHE_PEER_BAD 3
+static inline bool px_cache_peer_is_bad(const struct px_cache_peer *p)
+{
+    return p->demerits >= PX_CACHE_PEER_BAD;
+}
+
 #endif

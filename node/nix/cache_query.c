@@ -9,6 +9,7 @@
 #define NARINFO_SUFFIX ".narinfo"
 
 enum ask_state {
+    ASK_HELD,    /* others go first */
     ASK_WAITING, /* the peer allows no more streams at the moment */
     ASK_OPEN,    /* asked, no whole answer yet */
     ASK_ENDED,   /* something to judge */
@@ -25,6 +26,7 @@ struct ask {
     unsigned status;
     int err;
     enum ask_state state;
+    bool later; /* its peer has a bad history, and others have not */
 };
 
 struct px_cache_waiter {
@@ -37,13 +39,17 @@ struct px_cache_waiter {
 struct round {
     struct px_cache_queries *owner;
     struct px_list in_bucket, in_order, waiters;
+    struct px_list in_held; /* of queries.held while some of its asks are ASK_HELD */
     uint8_t hash_part[PX_STORE_HASH_LEN];
     uint8_t nar_hash[32];
     bool for_nar;
     px_nsec expires;
+    px_nsec head_start;        /* ends then */
     struct px_path_info *best; /* acceptable, but a better peer may still answer */
     struct px_cache_peer *best_peer;
-    size_t ask_count, open; /* open: ASK_WAITING, ASK_OPEN or ASK_ENDED */
+    size_t ask_count;
+    size_t open;  /* not ASK_OVER */
+    size_t first; /* of those, the ones that go first */
     struct ask asks[];
 };
 
@@ -52,6 +58,9 @@ struct px_cache_queries {
     struct px_list buckets[BUCKETS];
     struct px_list order; /* all rounds, the one that expires first in front */
     struct px_list ended; /* asks with news */
+    struct px_list held;  /* rounds in their head start, the one that began first in front */
+    bool release;         /* in one of those nobody who goes first is left */
+    struct px_cache_queries_stats stats;
     size_t rounds, bytes, waiting;
     bool abandoned; /* some round has nobody left to hear from, or nobody who waits */
     bool ready;     /* a peer has said that it allows streams again */
@@ -61,6 +70,7 @@ struct px_cache_queries {
 static void set_state(struct ask *a, enum ask_state next)
 {
     static const unsigned allowed[] = {
+        [ASK_HELD] = 1u << ASK_WAITING | 1u << ASK_OVER,
         [ASK_WAITING] = 1u << ASK_OPEN | 1u << ASK_OVER,
         [ASK_OPEN] = 1u << ASK_WAITING | 1u << ASK_ENDED | 1u << ASK_OVER,
         [ASK_ENDED] = 1u << ASK_OVER,
@@ -76,8 +86,11 @@ static void set_state(struct ask *a, enum ask_state next)
         px_list_remove(&a->ended);
     if (next == ASK_ENDED)
         px_list_push_back(&q->ended, &a->ended);
-    if (next == ASK_OVER)
+    if (next == ASK_OVER) {
         a->round->open--;
+        if (!a->later && --a->round->first == 0 && !px_list_empty(&a->round->in_held))
+            q->release = true;
+    }
     a->state = next;
 }
 
@@ -198,6 +211,28 @@ static struct round *find_round(struct px_cache_queries *q, struct px_slice hash
     return NULL;
 }
 
+/* Who has to wait for the others, if there are others. */
+static void hold_back(struct round *r, px_nsec now, px_nsec head_start)
+{
+    struct px_cache_queries *q = r->owner;
+    size_t bad = 0;
+    r->head_start = now + head_start;
+    for (size_t i = 0; i < r->ask_count; i++)
+        bad += px_cache_peer_is_bad(r->asks[i].peer);
+    r->first = r->ask_count - (bad < r->ask_count ? bad : 0);
+    if (r->first == r->ask_count)
+        return;
+    for (size_t i = 0; i < r->ask_count; i++) {
+        struct ask *a = &r->asks[i];
+        a->later = px_cache_peer_is_bad(a->peer);
+        if (a->later) {
+            a->state = ASK_HELD;
+            q->waiting--;
+        }
+    }
+    px_list_push_back(&q->held, &r->in_held);
+}
+
 /* The peers to ask, as a round that has asked nobody yet. */
 static int new_round(struct px_cache_queries *q, px_nsec now, struct px_slice hash_part,
                      const uint8_t *nar_hash, struct round **ret)
@@ -220,6 +255,7 @@ static int new_round(struct px_cache_queries *q, px_nsec now, struct px_slice ha
         memcpy(r->nar_hash, nar_hash, 32);
     r->expires = now + q->config.deadline;
     px_list_init(&r->waiters);
+    px_list_init(&r->in_held);
     for (size_t i = 0; i < kept; i++) {
         r->asks[i] = (struct ask){.round = r, .peer = peers[i], .state = ASK_WAITING};
         px_list_init(&r->asks[i].ended);
@@ -229,6 +265,7 @@ static int new_round(struct px_cache_queries *q, px_nsec now, struct px_slice ha
     px_list_push_back(&q->order, &r->in_order);
     q->rounds++;
     q->waiting += kept;
+    hold_back(r, now, PX_MIN((px_nsec)PX_CACHE_HEAD_START, q->config.deadline / 2));
     *ret = r;
     return 0;
 }
@@ -238,10 +275,12 @@ static void round_free(struct round *r)
     struct px_cache_queries *q = r->owner;
     px_list_remove(&r->in_bucket);
     px_list_remove(&r->in_order);
+    px_list_remove(&r->in_held);
     for (size_t i = 0; i < r->ask_count; i++) {
         struct ask *a = &r->asks[i];
         if (a->fetch != NULL)
             a->peer->ops->cancel(a->peer, a->fetch);
+        q->stats.spared += a->state == ASK_HELD;
         if (a->state != ASK_OVER)
             set_state(a, ASK_OVER);
         drop_body(a);
@@ -267,7 +306,8 @@ int px_cache_query(struct px_cache_queries *q, px_nsec now, struct px_slice hash
             return err;
         }
         for (size_t i = 0; i < r->ask_count; i++)
-            ask_peer(&r->asks[i]);
+            if (r->asks[i].state == ASK_WAITING)
+                ask_peer(&r->asks[i]);
         if (q->retry_at <= now)
             q->retry_at = now + PX_CACHE_QUERY_RETRY;
         if (r->open == 0) /* no peer could be asked at all: the next run says so */
@@ -326,10 +366,11 @@ static enum px_narinfo_fault judge(struct ask *a, struct px_path_info **ret)
     return PX_NARINFO_OK;
 }
 
-/* True when a peer that has not answered yet would be preferred to the best so far. */
-static bool better_may_come(const struct round *r)
+/* True when a peer that has not answered yet would be preferred to the best so far. That one is not
+ * kept waiting for longer than the head start. */
+static bool better_may_come(const struct round *r, px_nsec now)
 {
-    if (!r->for_nar || r->best_peer->demerits == 0)
+    if (!r->for_nar || r->best_peer->demerits == 0 || now >= r->head_start)
         return false;
     for (size_t i = 0; i < r->ask_count; i++)
         if (r->asks[i].state != ASK_OVER && r->asks[i].peer->demerits < r->best_peer->demerits)
@@ -337,7 +378,20 @@ static bool better_may_come(const struct round *r)
     return false;
 }
 
-static void take_answer(struct ask *a)
+/* It ends with its head start, whatever has come by then. */
+static void expire_soon(struct round *r)
+{
+    struct px_list *order = &r->owner->order;
+    r->expires = PX_MIN(r->expires, r->head_start);
+    px_list_remove(&r->in_order);
+    struct px_list *before = order->next;
+    while (before != order &&
+           PX_CONTAINER_OF(before, struct round, in_order)->expires <= r->expires)
+        before = before->next;
+    px_list_push_back(before, &r->in_order);
+}
+
+static void take_answer(struct ask *a, px_nsec now)
 {
     struct round *r = a->round;
     struct px_cache_queries *q = r->owner;
@@ -360,8 +414,10 @@ static void take_answer(struct ask *a)
     } else {
         px_path_info_free(info);
     }
-    if (r->open == 0 || (r->best != NULL && !better_may_come(r)))
+    if (r->open == 0 || (r->best != NULL && !better_may_come(r, now)))
         settle(r);
+    else if (r->best != NULL)
+        expire_soon(r);
 }
 
 static void retry_waiting(struct px_cache_queries *q, px_nsec now)
@@ -376,6 +432,40 @@ static void retry_waiting(struct px_cache_queries *q, px_nsec now)
         if (r->open == 0)
             q->abandoned = true;
     }
+}
+
+/* Those who had to wait are asked. */
+static void release(struct round *r)
+{
+    struct px_cache_queries *q = r->owner;
+    px_list_remove(&r->in_held);
+    for (size_t i = 0; i < r->ask_count; i++) {
+        struct ask *a = &r->asks[i];
+        if (a->state != ASK_HELD)
+            continue;
+        q->stats.late++;
+        set_state(a, ASK_WAITING);
+        ask_peer(a);
+    }
+    if (r->open == 0)
+        q->abandoned = true;
+}
+
+/* With another deadline than before a round may stand behind one that is due later: it is looked at
+ * when that one is, a few ms late. */
+static void release_due(struct px_cache_queries *q, px_nsec now)
+{
+    bool some = q->release;
+    q->release = false;
+    PX_LIST_EACH(it, &q->held) {
+        struct round *r = PX_CONTAINER_OF(it, struct round, in_held);
+        if (r->first == 0 || r->head_start <= now)
+            release(r);
+        else if (!some)
+            break;
+    }
+    if (q->retry_at <= now) /* those that waited before have just been tried */
+        q->retry_at = now + PX_CACHE_QUERY_RETRY;
 }
 
 static void settle_abandoned(struct px_cache_queries *q)
@@ -422,9 +512,11 @@ void px_cache_queries_peer_ready(struct px_cache_queries *q)
 void px_cache_queries_run(struct px_cache_queries *q, px_nsec now)
 {
     while (!px_list_empty(&q->ended))
-        take_answer(PX_CONTAINER_OF(q->ended.next, struct ask, ended));
+        take_answer(PX_CONTAINER_OF(q->ended.next, struct ask, ended), now);
     if (q->waiting > 0 && (q->ready || now >= q->retry_at))
         retry_waiting(q, now);
+    if (!px_list_empty(&q->held))
+        release_due(q, now);
     if (q->abandoned)
         settle_abandoned(q);
     while (!px_list_empty(&q->order)) {
@@ -437,11 +529,13 @@ void px_cache_queries_run(struct px_cache_queries *q, px_nsec now)
 
 px_nsec px_cache_queries_next(const struct px_cache_queries *q)
 {
-    if (q->abandoned || !px_list_empty(&q->ended) || (q->ready && q->waiting > 0))
+    if (q->abandoned || q->release || !px_list_empty(&q->ended) || (q->ready && q->waiting > 0))
         return 0;
     if (px_list_empty(&q->order))
         return PX_NEVER;
     px_nsec next = PX_CONTAINER_OF(q->order.next, struct round, in_order)->expires;
+    if (!px_list_empty(&q->held))
+        next = PX_MIN(next, PX_CONTAINER_OF(q->held.next, struct round, in_held)->head_start);
     return q->waiting > 0 ? PX_MIN(next, q->retry_at) : next;
 }
 
@@ -454,10 +548,16 @@ int px_cache_queries_new(const struct px_cache_queries_config *config,
     q->config = *config;
     px_list_init(&q->order);
     px_list_init(&q->ended);
+    px_list_init(&q->held);
     for (size_t i = 0; i < BUCKETS; i++)
         px_list_init(&q->buckets[i]);
     *ret = q;
     return 0;
+}
+
+void px_cache_queries_stats(const struct px_cache_queries *q, struct px_cache_queries_stats *ret)
+{
+    *ret = q->stats;
 }
 
 void px_cache_queries_set_keys(struct px_cache_queries *q, const struct px_nix_public_key *keys,

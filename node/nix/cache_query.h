@@ -1,5 +1,8 @@
 /* Asks all connected peers for one narinfo at once and takes the first acceptable answer.
  *
+ * Peers with a bad history (px_cache_peer_is_bad) are asked PX_CACHE_HEAD_START after the others,
+ * or as soon as the others have all said no; at once where there is nobody else.
+ *
  * Sans-IO: `now` is handed in. Callbacks of peers only record facts; everything that follows (the
  * verdict, `done`, cancelling the losers) happens in px_cache_queries_run, which the owner calls
  * once a loop turn. The same hash asked several times at once is one round. */
@@ -13,6 +16,7 @@
 #define PX_CACHE_QUERIES_MAX     4096                /* rounds at a time; then PX_EBUSY */
 #define PX_CACHE_QUERY_BYTES_MAX (64u * 1024 * 1024) /* of answers not judged yet, all rounds */
 #define PX_CACHE_QUERY_RETRY     (5 * PX_MSEC)       /* for a peer that allows no stream now */
+#define PX_CACHE_HEAD_START      (50 * PX_MSEC)      /* at most half of the deadline */
 
 struct px_cache_queries;
 struct px_cache_waiter; /* one who asked */
@@ -44,8 +48,8 @@ void px_cache_queries_free(struct px_cache_queries *q);
 
 /* Asks for the path with this hash part (32 characters). With `nar_hash` only an info with that
  * NarHash is acceptable, and a peer with demerits is taken only when none with fewer may still
- * answer. `done` is called from px_cache_queries_run, once. PX_ENOENT when there is nobody to ask,
- * PX_EBUSY, PX_ENOMEM. */
+ * answer in the head start. `done` is called from px_cache_queries_run, once. PX_ENOENT when there
+ * is nobody to ask, PX_EBUSY, PX_ENOMEM. */
 PX_MUST_CHECK int px_cache_query(struct px_cache_queries *q, px_nsec now, struct px_slice hash_part,
                                  const uint8_t *nar_hash, px_cache_done *done, void *ctx,
                                  struct px_cache_waiter **ret);
@@ -61,6 +65,12 @@ void px_cache_queries_peer_ready(struct px_cache_queries *q);
 
 /* Judges what has come in and what is overdue. */
 void px_cache_queries_run(struct px_cache_queries *q, px_nsec now);
+
+struct px_cache_queries_stats {
+    uint64_t late;   /* peers of bad history that were asked after the others */
+    uint64_t spared; /* and those that were not asked at all: the others had it */
+};
+void px_cache_queries_stats(const struct px_cache_queries *q, struct px_cache_queries_stats *ret);
 /* When run must be called even if nothing comes in; PX_NEVER when nothing is under way. */
 px_nsec px_cache_queries_next(const struct px_cache_queries *q);
 

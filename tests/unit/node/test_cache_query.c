@@ -309,6 +309,165 @@ TEST(a_nar_round_takes_the_asked_nar_and_prefers_the_unblemished)
     teardown();
 }
 
+TEST(better_than_nothing_is_taken_when_the_head_start_is_over)
+{
+    struct px_cache_waiter *w;
+    struct outcome o[2];
+    setup(2);
+    t.peers[0].pub.demerits = 1;
+    CHECK_OK(ask(&t.other, NULL, 0, &o[0], &w)); /* in front of it in the order */
+    CHECK_OK(ask(&t.good, t.good.nar_hash, 1, &o[1], &w));
+    fake_answer(PX_CONTAINER_OF(t.peers[0].fetches.prev, struct px_cache_fetch, link), 200,
+                px_buf_slice(&t.good.narinfo));
+    px_cache_queries_run(t.q, 2);
+    CHECK_INT(px_cache_queries_next(t.q), 1 + PX_CACHE_HEAD_START);
+    px_cache_queries_run(t.q, PX_CACHE_HEAD_START);
+    CHECK_INT(o[1].calls, 0);
+    px_cache_queries_run(t.q, 1 + PX_CACHE_HEAD_START);
+    CHECK(o[1].calls == 1 && o[1].from == &t.peers[0].pub);
+    CHECK_INT(o[0].calls, 0);
+    px_cache_queries_run(t.q, 250 * PX_MSEC);
+    CHECK_INT(o[0].calls, 1);
+    teardown();
+}
+
+/* Peer 0 has a bad history, peers 1 and 2 have none or a good one. */
+enum { AT = 1000 }; /* when the round begins */
+
+static struct outcome *begin_with_one_bad(const uint8_t *nar_hash)
+{
+    static struct outcome o;
+    struct px_cache_waiter *w;
+    setup(3);
+    t.peers[0].pub.demerits = PX_CACHE_PEER_BAD;
+    t.peers[1].pub.demerits = PX_CACHE_PEER_BAD - 1;
+    CHECK_OK(ask(&t.good, nar_hash, AT, &o, &w));
+    CHECK_INT(t.peers[0].gets, 0);
+    CHECK_INT(t.peers[1].gets, 1);
+    CHECK_INT(t.peers[2].gets, 1);
+    return &o;
+}
+
+static struct px_cache_queries_stats stats(void)
+{
+    struct px_cache_queries_stats s;
+    px_cache_queries_stats(t.q, &s);
+    return s;
+}
+
+TEST(a_peer_with_a_bad_history_is_asked_a_head_start_later)
+{
+    struct outcome *o = begin_with_one_bad(NULL);
+    CHECK_INT(px_cache_queries_next(t.q), AT + PX_CACHE_HEAD_START);
+    px_cache_queries_run(t.q, AT + PX_CACHE_HEAD_START - 1);
+    CHECK_INT(t.peers[0].gets, 0);
+    px_cache_queries_run(t.q, AT + PX_CACHE_HEAD_START);
+    CHECK_INT(t.peers[0].gets, 1);
+    CHECK_INT(stats().late, 1);
+    act(&t.peers[0], GOOD); /* and then is as good as any */
+    px_cache_queries_run(t.q, AT + PX_CACHE_HEAD_START);
+    CHECK(o->calls == 1 && o->from == &t.peers[0].pub);
+    teardown();
+}
+
+TEST(a_head_start_does_not_move_the_deadline)
+{
+    struct outcome *o = begin_with_one_bad(NULL);
+    px_cache_queries_run(t.q, AT + PX_CACHE_HEAD_START);
+    CHECK_INT(px_cache_queries_next(t.q), AT + 250 * PX_MSEC);
+    px_cache_queries_run(t.q, AT + 250 * PX_MSEC);
+    CHECK(o->calls == 1 && !o->hit);
+    teardown();
+}
+
+TEST(a_bad_peer_is_spared_when_a_good_one_has_it)
+{
+    struct outcome *o = begin_with_one_bad(NULL);
+    act(&t.peers[2], GOOD);
+    px_cache_queries_run(t.q, AT + 1);
+    CHECK(o->calls == 1 && o->from == &t.peers[2].pub);
+    CHECK_INT(t.peers[0].gets, 0);
+    CHECK_INT(stats().spared, 1);
+    CHECK(px_cache_queries_next(t.q) == PX_NEVER);
+    teardown();
+}
+
+TEST(a_bad_peer_is_asked_at_once_when_the_good_ones_have_all_said_no_or_are_gone)
+{
+    for (int gone = 0; gone < 2; gone++) {
+        struct outcome *o = begin_with_one_bad(gone ? t.good.nar_hash : NULL);
+        act(&t.peers[1], MISSING);
+        px_cache_queries_run(t.q, AT + 1);
+        CHECK_INT(t.peers[0].gets, 0);
+        if (gone) {
+            fake_break(&t.peers[2], PX_ECLOSED);
+            px_cache_queries_peer_gone(t.q, &t.peers[2].pub);
+        } else {
+            act(&t.peers[2], BAD);
+        }
+        CHECK_INT(px_cache_queries_next(t.q), 0);
+        px_cache_queries_run(t.q, AT + 2);
+        CHECK_INT(t.peers[0].gets, 1);
+        CHECK_INT(o->calls, 0);
+        act(&t.peers[0], MISSING);
+        px_cache_queries_run(t.q, AT + 3); /* a miss waits for nothing more */
+        CHECK(o->calls == 1 && !o->hit);
+        teardown();
+    }
+}
+
+TEST(where_all_are_bad_or_there_is_one_nobody_waits)
+{
+    for (size_t count = 1; count <= 3; count++) {
+        struct px_cache_waiter *w;
+        struct outcome o;
+        setup(count);
+        for (size_t i = 0; i < count; i++)
+            t.peers[i].pub.demerits = PX_CACHE_PEER_BAD + (uint32_t)i;
+        CHECK_OK(ask(&t.good, NULL, AT, &o, &w));
+        for (size_t i = 0; i < count; i++)
+            CHECK_INT(t.peers[i].gets, 1);
+        CHECK_INT(px_cache_queries_next(t.q), AT + 250 * PX_MSEC);
+        act(&t.peers[count - 1], GOOD);
+        px_cache_queries_run(t.q, AT + 1);
+        CHECK(o.calls == 1 && o.hit);
+        CHECK_INT(stats().late, 0);
+        teardown();
+    }
+}
+
+TEST(with_a_short_deadline_the_head_start_is_half_of_it)
+{
+    struct px_cache_waiter *w;
+    struct outcome o;
+    setup(2);
+    t.peers[0].pub.demerits = PX_CACHE_PEER_BAD;
+    px_cache_queries_set_deadline(t.q, 20 * PX_MSEC);
+    CHECK_OK(ask(&t.good, NULL, 0, &o, &w));
+    CHECK_INT(px_cache_queries_next(t.q), 10 * PX_MSEC);
+    t.peers[0].busy = 1; /* no stream for it: tried again like any other */
+    px_cache_queries_run(t.q, 10 * PX_MSEC);
+    CHECK_INT(t.peers[0].gets, 0);
+    px_cache_queries_run(t.q, 10 * PX_MSEC + PX_CACHE_QUERY_RETRY);
+    CHECK_INT(t.peers[0].gets, 1);
+    px_cache_queries_run(t.q, 20 * PX_MSEC);
+    CHECK(o.calls == 1 && !o.hit);
+    teardown();
+}
+
+TEST(a_bad_peer_that_goes_while_it_is_held_is_not_asked)
+{
+    struct outcome *o = begin_with_one_bad(NULL);
+    px_cache_queries_peer_gone(t.q, &t.peers[0].pub);
+    px_cache_queries_run(t.q, AT + PX_CACHE_HEAD_START);
+    CHECK_INT(t.peers[0].gets, 0);
+    act(&t.peers[1], MISSING);
+    act(&t.peers[2], MISSING);
+    px_cache_queries_run(t.q, AT + PX_CACHE_HEAD_START);
+    CHECK(o->calls == 1 && !o->hit);
+    teardown();
+}
+
 TEST(a_peer_that_failed_with_a_nar_is_not_asked_for_it)
 {
     struct px_cache_waiter *w;
