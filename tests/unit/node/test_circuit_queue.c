@@ -54,6 +54,8 @@ TEST(no_more_than_the_limit_waits_and_the_rest_is_lost)
     for (int i = 0; i < 1000; i++)
         (void)offer(&q, 0, now);
     CHECK(q.limit >= PX_CIRCUIT_QUEUE_MIN && q.limit <= PX_CIRCUIT_QUEUE_MAX);
+    /* what waits is gone in time, at the share of the rate */
+    CHECK_INT(q.limit, RATE / 100 * PX_CIRCUIT_SHARE / (PX_SEC / PX_CIRCUIT_WAIT_MAX));
     CHECK(q.bytes <= q.limit && q.bytes + BATCH > q.limit);
     CHECK(q.dropped > 0);
     px_circuit_queue_deinit(&q);

@@ -185,6 +185,27 @@ TEST(a_packet_played_back_at_its_sender_is_not_the_peers)
     leave(a), leave(again);
 }
 
+/* What multicast brings back to its sender costs no tags, as far back as nonces are remembered. */
+TEST(so_many_announcements_of_ours_are_recognised_when_they_come_back)
+{
+    struct party *a = party(ALICE, "10.0.0.1:0");
+    uint8_t first[PX_LAN_PACKET_MAX], later[PX_LAN_PACKET_MAX];
+    list(a, BOB, 1);
+    turn(a, a->now);
+    size_t len = px_lan_announce_write(a->core, 0, PX_LAN_ANNOUNCE, &a->addr, first);
+    for (size_t i = 1; i < PX_LAN_OWN_MAX; i++)
+        (void)px_lan_announce_write(a->core, 0, PX_LAN_ANNOUNCE, &a->addr, later);
+    px_lan_announce_input(a->core, px_slice(first, len), &a->addr, a->now);
+    CHECK_INT(stats(a).tags, 0);
+    (void)px_lan_announce_write(a->core, 0, PX_LAN_ANNOUNCE, &a->addr, later);
+    px_lan_announce_input(a->core, px_slice(first, len), &a->addr, a->now);
+    CHECK_INT(stats(a).tags, 1); /* the oldest made room, */
+    CHECK_INT(stats(a).recognised, 0);
+    px_lan_announce_input(a->core, px_slice(later, len), &a->addr, a->now);
+    CHECK_INT(stats(a).tags, 1); /* the latest did not */
+    leave(a);
+}
+
 TEST(a_copy_from_elsewhere_or_with_a_change_is_nobodys)
 {
     struct party *a = party(ALICE, "10.0.0.1:0"), *b = party(BOB, "10.0.0.2:0");
@@ -215,8 +236,14 @@ TEST(the_number_of_peers_shows_in_three_sizes_only)
 {
     static const struct {
         size_t peers, packets, len;
-    } cases[] = {{1, 1, 84},    {8, 1, 84},     {9, 1, 276},    {32, 1, 276},
-                 {33, 1, 1044}, {128, 1, 1044}, {129, 2, 1044}, {300, 3, 1044}};
+    } cases[] = {{1, 1, 84},
+                 {8, 1, 84},
+                 {9, 1, 276},
+                 {32, 1, 276},
+                 {33, 1, PX_LAN_PACKET_MAX},
+                 {PX_LAN_SLOTS_MAX, 1, PX_LAN_PACKET_MAX},
+                 {PX_LAN_SLOTS_MAX + 1, 2, PX_LAN_PACKET_MAX},
+                 {300, 3, PX_LAN_PACKET_MAX}};
     for (size_t i = 0; i < PX_ARRAY_LEN(cases); i++) {
         struct party *a = party(ALICE, "10.0.0.1:0");
         list(a, CROWD, cases[i].peers);
@@ -353,6 +380,72 @@ TEST(one_source_gets_its_share_of_work_only)
     CHECK_INT(stats(b).tags, (PX_LAN_SOURCE_BURST + 1) * 100);
     px_lan_announce_input(b->core, px_slice(junk, 84), &source, b->now + PX_SEC);
     CHECK_INT(stats(b).tags, (PX_LAN_SOURCE_BURST + 2) * 100);
+    leave(b);
+}
+
+/* How many of `n` packets that come from one source at once are looked at. */
+static uint64_t heard_of(struct party *b, const struct px_addr *source, unsigned n)
+{
+    uint8_t junk[84] = {1, 0, 1, 1};
+    uint64_t before = stats(b).tags;
+    for (unsigned i = 0; i < n; i++)
+        px_lan_announce_input(b->core, px_slice(junk, sizeof(junk)), source, b->now);
+    return stats(b).tags - before;
+}
+
+TEST(a_source_has_its_rate_again_after_a_burst)
+{
+    struct party *b = party(BOB, "10.0.0.2:0");
+    struct px_addr source = px_test_addr("10.0.0.66:0");
+    list(b, ALICE, 1);
+    turn(b, b->now);
+    CHECK_INT(heard_of(b, &source, PX_LAN_SOURCE_BURST + 1), PX_LAN_SOURCE_BURST);
+    b->now += PX_SEC;
+    CHECK_INT(heard_of(b, &source, PX_LAN_SOURCE_RATE + 1), PX_LAN_SOURCE_RATE);
+    leave(b);
+}
+
+TEST(the_rates_of_so_many_sources_are_remembered)
+{
+    for (unsigned crowd = PX_LAN_SOURCES_MAX - 1; crowd <= PX_LAN_SOURCES_MAX; crowd++) {
+        struct party *b = party(BOB, "10.0.0.2:0");
+        struct px_addr source = px_test_addr("10.0.0.66:0"), other = px_test_addr("10.1.0.0:0");
+        list(b, ALICE, 1);
+        turn(b, b->now);
+        CHECK_INT(heard_of(b, &source, PX_LAN_SOURCE_BURST), PX_LAN_SOURCE_BURST);
+        b->now += PX_LAN_SOURCE_BURST * PX_SEC / PX_LAN_SOURCE_RATE - PX_SEC / 2;
+        unsigned left = PX_LAN_SOURCE_BURST - PX_LAN_SOURCE_RATE / 2;
+        for (unsigned i = 0; i < crowd; i++) { /* each is idle for a shorter time than `source` */
+            other.ip[2] = (uint8_t)(i >> 8), other.ip[3] = (uint8_t)i;
+            CHECK_INT(heard_of(b, &other, PX_LAN_SOURCE_RATE / 2 + 1), PX_LAN_SOURCE_RATE / 2 + 1);
+        }
+        bool forgotten = crowd == PX_LAN_SOURCES_MAX;
+        CHECK_INT(heard_of(b, &source, PX_LAN_SOURCE_BURST + 1),
+                  forgotten ? PX_LAN_SOURCE_BURST : left);
+        leave(b);
+    }
+}
+
+TEST(packets_of_all_sources_together_have_a_rate)
+{
+    struct party *b = party(BOB, "10.0.0.2:0");
+    struct px_addr source = px_test_addr("10.1.0.0:0");
+    unsigned n = 0, heard = 0;
+    list(b, ALICE, 1);
+    turn(b, b->now);
+    for (; n <= PX_LAN_PACKET_BURST; n++) {
+        source.ip[2] = (uint8_t)(n >> 8), source.ip[3] = (uint8_t)n;
+        heard += (unsigned)heard_of(b, &source, 1);
+    }
+    CHECK_INT(heard, PX_LAN_PACKET_BURST);
+    CHECK_INT(stats(b).limited, 1);
+    b->now += PX_SEC;
+    for (unsigned end = n + PX_LAN_PACKET_RATE; n <= end; n++) {
+        source.ip[2] = (uint8_t)(n >> 8), source.ip[3] = (uint8_t)n;
+        heard += (unsigned)heard_of(b, &source, 1);
+    }
+    CHECK_INT(heard, PX_LAN_PACKET_BURST + PX_LAN_PACKET_RATE);
+    CHECK_INT(stats(b).limited, 2);
     leave(b);
 }
 

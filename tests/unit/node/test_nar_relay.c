@@ -256,6 +256,44 @@ TEST(credit_is_given_for_what_was_taken)
     teardown();
 }
 
+/* The peer may run ahead of the hashing thread by so much, however much the reader takes. */
+TEST(no_credit_is_given_while_much_is_unhashed)
+{
+    static uint8_t some[64 * 1024];
+    setup(SIZE, 0, false);
+    px_nar_relay_free(t.relay);
+    struct px_nar_relay_config c = {.hasher = t.hasher,
+                                    .peer = &t.peer.pub,
+                                    .path = PX_SLICE_LIT("/nar/x"),
+                                    .nar_size = 1ull << 40,
+                                    .stall = STALL};
+    t.peer.mode = FAKE_MANUAL;
+    CHECK_OK(px_nar_relay_new(&c, t.now, &ops, NULL, &t.relay));
+    struct px_cache_fetch *f = fake_first(&t.peer);
+    fake_respond(f, 200, PX_H3_NO_LENGTH);
+    const uint64_t window = f->credit;
+    uint64_t taken = 0;
+    for (size_t got; taken < 2 * PX_NAR_HASH_BACKLOG; taken += got) {
+        fake_data(f, px_slice(some, sizeof(some)));
+        /* the loop does not turn: what was hashed is not heard of */
+        px_nar_relay_run(t.relay, t.now);
+        CHECK_OK(px_nar_relay_read(t.relay, t.out, sizeof(some), &got));
+        px_nar_relay_run(t.relay, t.now);
+        if (taken + got < PX_NAR_HASH_BACKLOG / 2)
+            CHECK_INT(f->credit, window + taken + got);
+    }
+    /* whole blocks are hashed: the last one is still being filled */
+    CHECK(f->credit > window + PX_NAR_HASH_BACKLOG / 2);
+    CHECK(f->credit <= window + PX_NAR_HASH_BACKLOG + 2 * PX_NAR_BLOCK_SIZE);
+    for (int i = 0; i < 2000 && f->credit < window + taken; i++) {
+        uv_sleep(1); /* the hasher's thread */
+        run();
+    }
+    CHECK_INT(f->credit, window + taken);
+    CHECK_INT(t.failed, 0);
+    teardown();
+}
+
 TEST(a_source_that_ignores_credit_is_cut)
 {
     static uint8_t junk[1024 * 1024];

@@ -12,6 +12,8 @@
 #define KEY_B "b-1" B64
 #define KEY_C "c-1" B64
 
+#define KEY_LINE "trusted-public-keys = " KEY_A "\n"
+
 static char dir[64];
 
 static void begin(void)
@@ -154,6 +156,50 @@ TEST(include_loops_end_at_the_limits)
     CHECK_STR(names_from("nix.conf", &events), "cache.nixos.org-1");
     CHECK(events < 2 * PX_NIX_CONF_FILES_MAX);
     end();
+}
+
+/* A chain of files, each including the next; the last names a key. */
+static void put_chain(int levels)
+{
+    char name[32], text[256];
+    for (int i = 0; i <= levels; i++) {
+        snprintf(name, sizeof(name), i == 0 ? "nix.conf" : "c%d.conf", i);
+        snprintf(text, sizeof(text), i < levels ? "include c%d.conf\n" : KEY_LINE, i + 1);
+        put(name, text);
+    }
+}
+
+TEST(includes_within_includes_have_a_depth)
+{
+    int events;
+    begin();
+    put_chain(PX_NIX_CONF_DEPTH_MAX);
+    CHECK_STR(names_from("nix.conf", &events), "a-1");
+    CHECK_INT(events, 0);
+    put_chain(PX_NIX_CONF_DEPTH_MAX + 1);
+    CHECK_STR(names_from("nix.conf", &events), "cache.nixos.org-1");
+    CHECK_INT(events, 1);
+    end();
+}
+
+TEST(files_have_a_number)
+{
+    for (int includes = PX_NIX_CONF_FILES_MAX - 1; includes <= PX_NIX_CONF_FILES_MAX; includes++) {
+        static char text[32 * (PX_NIX_CONF_FILES_MAX + 1)];
+        size_t n = 0;
+        int events;
+        begin();
+        put("empty.conf", "");
+        put("key.conf", KEY_LINE);
+        for (int i = 1; i < includes; i++)
+            n += (size_t)snprintf(text + n, sizeof(text) - n, "include empty.conf\n");
+        snprintf(text + n, sizeof(text) - n, "include key.conf\n");
+        put("nix.conf", text); /* itself one of them */
+        bool fits = includes < PX_NIX_CONF_FILES_MAX;
+        CHECK_STR(names_from("nix.conf", &events), fits ? "a-1" : "cache.nixos.org-1");
+        CHECK_INT(events, fits ? 0 : 1);
+        end();
+    }
 }
 
 TEST(a_file_that_is_too_large_counts_as_unreadable)

@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "proto/invite_text.h"
+
 #include "tests/test.h"
 
 static struct px_invite example(void)
@@ -286,6 +288,53 @@ TEST(what_cannot_be_read_back_is_not_printed)
     i.addr_count = PX_INVITE_ADDRS_MAX + 1;
     CHECK_ERR(px_invite_print(&i, &b), PX_EINVAL);
     px_buf_deinit(&b);
+}
+
+/* CRC-16/XMODEM, docs/spec/pairing.md §1. */
+static uint16_t crc_of(struct px_slice s)
+{
+    unsigned crc = 0;
+    for (size_t i = 0; i < 8 * s.len; i++) {
+        unsigned bit = s.data[i / 8] >> (7 - i % 8) & 1;
+        crc = (crc << 1 & 0xffff) ^ ((crc >> 15 ^ bit) ? 0x1021 : 0);
+    }
+    return (uint16_t)crc;
+}
+
+TEST(a_network_has_a_longest_name)
+{
+    struct px_invite back;
+    struct px_invite_fault fault;
+    char name[PX_INVITE_NETWORK_MAX + 1];
+    memset(name, 'n', sizeof(name));
+    for (size_t len = PX_INVITE_NETWORK_MAX; len <= sizeof(name); len++) {
+        struct px_invite i = example();
+        struct px_buf bytes, code;
+        px_buf_init(&bytes, PX_INVITE_BYTES_MAX);
+        px_buf_init(&code, PX_INVITE_TEXT_MAX);
+        memcpy(i.network, name, PX_INVITE_NETWORK_MAX);
+        char *text = printed(&i, false);
+        check_reads(text, &i);
+        CHECK_OK(px_invite_text_get(px_slice_cstr(text), &bytes, &fault));
+        /* one character more, by hand */
+        uint8_t *at = memmem(bytes.data, bytes.len, name, PX_INVITE_NETWORK_MAX);
+        CHECK(at != NULL && at[-2] == PX_INVITE_NETWORK_MAX + 1);
+        size_t n = (size_t)(at - bytes.data), head = n + PX_INVITE_NETWORK_MAX;
+        struct px_buf longer;
+        px_buf_init(&longer, PX_INVITE_BYTES_MAX);
+        CHECK_OK(px_buf_put(&longer, px_slice(bytes.data, n)));
+        longer.data[n - 2] = (uint8_t)(len + 1);
+        CHECK_OK(px_buf_put(&longer, px_slice(name, len)));
+        CHECK_OK(px_buf_put(&longer, px_slice(bytes.data + head, bytes.len - head - 2)));
+        CHECK_OK(px_buf_put_be16(&longer, crc_of(px_buf_slice(&longer))));
+        CHECK_OK(px_invite_text_put(px_buf_slice(&longer), false, &code));
+        CHECK_ERR(px_invite_parse(px_buf_slice(&code), &back, &fault),
+                  len <= PX_INVITE_NETWORK_MAX ? 0 : PX_EINVITE_JUNK);
+        free(text);
+        px_buf_deinit(&bytes);
+        px_buf_deinit(&longer);
+        px_buf_deinit(&code);
+    }
 }
 
 TEST(a_relay_travels_in_a_code)

@@ -112,3 +112,18 @@ TEST(the_largest_record_fits_a_message)
     CHECK_INT(r.relay_count, PX_RECORD_RELAYS_MAX);
     px_buf_deinit(&f.bytes);
 }
+
+TEST(a_body_beyond_the_limit_is_not_looked_at)
+{
+    static const uint8_t body[PX_RECORD_MAX + 1], signature[64];
+    struct px_record r;
+    for (size_t over = 0; over < 2; over++) {
+        struct px_buf b;
+        px_buf_init(&b, PX_RECORD_MAX + 100);
+        px_cbor_put_array(&b, 2);
+        px_cbor_put_bytes(&b, px_slice(body, PX_RECORD_MAX + over));
+        CHECK_OK(px_cbor_put_bytes(&b, px_slice(signature, sizeof(signature))));
+        CHECK_ERR(px_record_verify(px_buf_slice(&b), &r), over ? PX_ELIMIT : PX_EPARSE);
+        px_buf_deinit(&b);
+    }
+}

@@ -117,6 +117,18 @@ TEST(counts_and_lengths_have_their_limits)
     px_buf_clear(&out);
     CHECK_OK(px_relay_msg_put(&out, &m));
     CHECK_ERR(px_relay_msg_decode(px_buf_slice(&out), &back), PX_EPARSE);
+    for (size_t over = 0; over < 2; over++) {
+        m = full(PX_RELAY_MSG_DISCOVER);
+        m.cookie = px_slice(big, PX_RELAY_COOKIE_MAX + over);
+        px_buf_clear(&out);
+        CHECK_OK(px_relay_msg_put(&out, &m));
+        CHECK_ERR(px_relay_msg_decode(px_buf_slice(&out), &back), over ? PX_EPARSE : 0);
+        m = full(PX_RELAY_MSG_REGISTER);
+        m.ttl_ms = PX_RELAY_TTL_MAX_MS + over;
+        px_buf_clear(&out);
+        CHECK_OK(px_relay_msg_put(&out, &m));
+        CHECK_ERR(px_relay_msg_decode(px_buf_slice(&out), &back), over ? PX_EPARSE : 0);
+    }
     m = full(PX_RELAY_MSG_DISCOVER);
     m.name = PX_SLICE_LIT("Not-A-Name");
     px_buf_clear(&out);
