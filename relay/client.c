@@ -1,5 +1,5 @@
 /* A node's control stream with a relay: the reservation, requests, and what the relay says unasked.
- * Circuits: client_legs.c. */
+ * Circuits: client_legs.c, dial-back: client_probe.c. */
 #include <stdlib.h>
 
 #include "relay/client_internal.h"
@@ -111,8 +111,8 @@ static struct request *find_request(struct px_relay_client *c, uint32_t number)
     return NULL;
 }
 
-int px_relay_client_request(struct px_relay_client *c, struct px_relay_msg *m, void *token,
-                            px_nsec now)
+static int start_request(struct px_relay_client *c, struct px_relay_msg *m, bool pays, void *token,
+                         px_nsec now)
 {
     struct request *r = find_request(c, 0);
     c->now = now;
@@ -124,35 +124,33 @@ int px_relay_client_request(struct px_relay_client *c, struct px_relay_msg *m, v
     *r = (struct request){.number = m->request,
                           .token = token,
                           .deadline = now + PX_RELAY_REQUEST_TIME,
-                          .type = m->type};
+                          .type = m->type,
+                          .pays = pays,
+                          .pay_at = PX_NEVER};
     px_relay_client_send(c, m);
     return 0;
 }
 
-static void end_request(struct px_relay_client *c, struct request *r, enum px_relay_status status,
-                        const struct px_relay_msg *m)
+int px_relay_client_request(struct px_relay_client *c, struct px_relay_msg *m, void *token,
+                            px_nsec now)
 {
-    void *token = r->token;
-    /* SPEC relay §6: a probe that needs data stays open */
-    if (r->type == PX_RELAY_MSG_PROBE && status == PX_RELAY_DATA_NEEDED)
-        r->deadline = c->now + PX_RELAY_REQUEST_TIME;
-    else
-        r->number = 0;
-    c->config.ops->reply(c->config.ctx, token, status, m);
+    return start_request(c, m, true, token, now);
 }
 
-/* The dial-back's data, as asked. */
-static void send_padding(struct px_relay_client *c, const struct request *r, uint64_t bytes)
+int px_relay_client_probe(struct px_relay_client *c, const struct px_addr *a, bool pays,
+                          void *token, px_nsec now)
 {
-    static const uint8_t zeros[PX_RELAY_PADDING_MAX];
-    bytes = PX_MIN(bytes, (uint64_t)100000); /* more is not to be had by asking */
-    while (bytes > 0) {
-        size_t n = (size_t)PX_MIN(bytes, sizeof(zeros));
-        const struct px_relay_msg m = {
-            .type = PX_RELAY_MSG_PADDING, .request = r->number, .padding = px_slice(zeros, n)};
-        px_relay_client_send(c, &m);
-        bytes -= n;
-    }
+    struct px_relay_msg m = {.type = PX_RELAY_MSG_PROBE, .address = *a};
+    return start_request(c, &m, pays, token, now);
+}
+
+static void end_request(struct px_relay_client *c, struct request *r, bool stays,
+                        enum px_relay_status status, const struct px_relay_msg *m)
+{
+    void *token = r->token;
+    if (!stays)
+        r->number = 0;
+    c->config.ops->reply(c->config.ctx, token, status, m);
 }
 
 static void on_reply(struct px_relay_client *c, const struct px_relay_msg *m)
@@ -167,22 +165,10 @@ static void on_reply(struct px_relay_client *c, const struct px_relay_msg *m)
         px_relay_on_call_refused(c, m); /* or it is too late */
         return;
     }
-    if (r->type == PX_RELAY_MSG_PROBE && m->status == PX_RELAY_DATA_NEEDED)
-        send_padding(c, r, m->bytes);
-    end_request(c, r, (enum px_relay_status)m->status, m);
-}
-
-/* The relay reached us: it wants to see its nonce on the control stream. */
-static void on_probe_packet(struct px_relay_client *c, const struct px_relay_nonce *nonce)
-{
-    for (size_t i = 0; i < PX_ARRAY_LEN(c->requests); i++) {
-        if (c->requests[i].number == 0 || c->requests[i].type != PX_RELAY_MSG_PROBE)
-            continue;
-        const struct px_relay_msg m = {
-            .type = PX_RELAY_MSG_SEEN, .request = c->requests[i].number, .nonce = *nonce};
-        px_relay_client_send(c, &m);
-        return;
-    }
+    /* SPEC relay §6: a probe that needs data stays open */
+    bool stays = r->type == PX_RELAY_MSG_PROBE && m->status == PX_RELAY_DATA_NEEDED &&
+                 px_relay_probe_bill(c, r, m->bytes);
+    end_request(c, r, stays, (enum px_relay_status)m->status, m);
 }
 
 void px_relay_client_down(struct px_relay_client *c, px_nsec now)
@@ -194,7 +180,7 @@ void px_relay_client_down(struct px_relay_client *c, px_nsec now)
     px_wipe(c->binding, sizeof(c->binding));
     for (size_t i = 0; i < PX_ARRAY_LEN(c->requests); i++)
         if (c->requests[i].number != 0)
-            end_request(c, &c->requests[i], PX_RELAY_NO_ANSWER, NULL);
+            end_request(c, &c->requests[i], false, PX_RELAY_NO_ANSWER, NULL);
     px_relay_legs_down(c);
     if (c->reserved) {
         c->reserved = false;
@@ -276,7 +262,7 @@ bool px_relay_client_packet(struct px_relay_client *c, struct px_slice packet, p
     if (px_relay_packet_parse(packet, &p) != 0)
         return false;
     if (p.type == PX_RELAY_PROBE) {
-        on_probe_packet(c, &p.nonce);
+        px_relay_probe_seen(c, &p.nonce);
         return true;
     }
     return px_relay_legs_packet(c, &p);
@@ -287,11 +273,13 @@ void px_relay_client_run(struct px_relay_client *c, px_nsec now)
     c->now = now;
     if (c->up && c->config.reserve && now >= c->reserve_at)
         send_reserve(c);
-    for (size_t i = 0; i < PX_ARRAY_LEN(c->requests); i++)
-        if (c->requests[i].number != 0 && now >= c->requests[i].deadline) {
-            c->requests[i].type = PX_RELAY_MSG_NONE;
-            end_request(c, &c->requests[i], PX_RELAY_NO_ANSWER, NULL);
-        }
+    for (size_t i = 0; i < PX_ARRAY_LEN(c->requests); i++) {
+        struct request *r = &c->requests[i];
+        if (r->number != 0 && now >= r->pay_at)
+            px_relay_probe_run(c, r);
+        if (r->number != 0 && now >= r->deadline)
+            end_request(c, r, false, PX_RELAY_NO_ANSWER, NULL);
+    }
     px_relay_legs_run(c);
 }
 
@@ -300,7 +288,7 @@ px_nsec px_relay_client_deadline(const struct px_relay_client *c)
     px_nsec at = PX_MIN(c->reserve_at, px_relay_legs_deadline(c));
     for (size_t i = 0; i < PX_ARRAY_LEN(c->requests); i++)
         if (c->requests[i].number != 0)
-            at = PX_MIN(at, c->requests[i].deadline);
+            at = PX_MIN(at, PX_MIN(c->requests[i].deadline, c->requests[i].pay_at));
     return at;
 }
 

@@ -22,6 +22,9 @@ struct px_relay_leg; /* our end of a circuit */
 #define PX_RELAY_PONG_TIME           PX_SEC        /* then the binding is doubted */
 #define PX_RELAY_SILENCE_MAX         (60 * PX_SEC) /* of the relay on a leg: it is gone */
 #define PX_RELAY_RING_TIME           (10 * PX_SEC)
+#define PX_RELAY_SEEN_MAX            8              /* nonces told to the relay, a probe */
+#define PX_RELAY_PADDING_GAP         (50 * PX_MSEC) /* between two frames of it */
+#define PX_RELAY_PADDING_TOTAL_MAX   100000 /* bytes a probe; a relay that asks more gets none */
 
 struct px_relay_client_ops {
     /* A whole frame to the control stream. */
@@ -69,7 +72,7 @@ void px_relay_client_down(struct px_relay_client *c, px_nsec now);
 /* A frame's body. PX_EPROTO for one no relay sends: close the link. */
 PX_MUST_CHECK int px_relay_client_input(struct px_relay_client *c, struct px_slice body,
                                         px_nsec now);
-/* A packet from the relay's address. False when it is none of ours. A PROBE is answered too. */
+/* A packet from the relay's address, or a PROBE from any other. False when it is none of ours. */
 bool px_relay_client_packet(struct px_relay_client *c, struct px_slice packet, px_nsec now);
 /* Our address may be another now: every leg is bound anew. */
 void px_relay_client_network_changed(struct px_relay_client *c, px_nsec now);
@@ -78,6 +81,12 @@ void px_relay_client_network_changed(struct px_relay_client *c, px_nsec now);
  * PX_EBUSY with too many under way. */
 PX_MUST_CHECK int px_relay_client_request(struct px_relay_client *c, struct px_relay_msg *m,
                                           void *token, px_nsec now);
+/* Asks whether an address of ours can be reached from outside (spec §6). `reply` follows: OK,
+ * UNREACHABLE, or why the relay did not try; DATA_NEEDED once if data is paid for (`pays`; more
+ * replies follow), else as the end: the relay refuses further probes for a while then. Errors as
+ * px_relay_client_request. */
+PX_MUST_CHECK int px_relay_client_probe(struct px_relay_client *c, const struct px_addr *a,
+                                        bool pays, void *token, px_nsec now);
 /* Calls a peer. `open` or `ended` follows. PX_ESTATE, PX_EBUSY, PX_ENOMEM. */
 PX_MUST_CHECK int px_relay_client_call(struct px_relay_client *c, const struct px_peer_id *peer,
                                        void *user, px_nsec now, struct px_relay_leg **ret);

@@ -45,6 +45,12 @@ struct request {
     void *token;
     px_nsec deadline;
     enum px_relay_msg_type type;
+    /* of a probe: client_probe.c */
+    bool pays;
+    uint64_t owed;  /* bytes of padding not sent yet */
+    px_nsec pay_at; /* the next of them; PX_NEVER: none */
+    struct px_relay_nonce seen[PX_RELAY_SEEN_MAX];
+    size_t seen_count;
 };
 
 struct px_relay_client {
@@ -65,6 +71,12 @@ struct px_relay_client {
 /* client.c */
 void px_relay_client_send(struct px_relay_client *c, const struct px_relay_msg *m);
 uint32_t px_relay_client_number(struct px_relay_client *c);
+/* client_probe.c */
+/* The relay wants so many bytes for the probe. False: they are not paid, the request ends. */
+bool px_relay_probe_bill(struct px_relay_client *c, struct request *r, uint64_t bytes);
+/* A PROBE came. */
+void px_relay_probe_seen(struct px_relay_client *c, const struct px_relay_nonce *nonce);
+void px_relay_probe_run(struct px_relay_client *c, struct request *r);
 /* client_legs.c */
 void px_relay_leg_free(struct px_relay_leg *l);
 void px_relay_leg_finish(struct px_relay_leg *l, enum px_relay_status why);

@@ -211,14 +211,13 @@ static void finish(struct px_relay_session *n, enum px_relay_status status)
     px_relay_send(n, &out);
 }
 
+/* SPEC relay §6: what does not fit is ignored: anybody can send a node a PROBE. */
 void px_relay_on_seen(struct px_relay_session *n, const struct px_relay_msg *m)
 {
     const struct px_relay_probe *p = &n->probe;
     if (p->state != PX_PROBE_SENT || p->request != m->request ||
-        !px_ct_equal(p->nonce.bytes, m->nonce.bytes, sizeof(p->nonce.bytes))) {
-        px_relay_reply(n, m, PX_RELAY_UNEXPECTED_MESSAGE);
+        !px_ct_equal(p->nonce.bytes, m->nonce.bytes, sizeof(p->nonce.bytes)))
         return;
-    }
     finish(n, PX_RELAY_OK);
 }
 

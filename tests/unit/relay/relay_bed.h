@@ -443,7 +443,7 @@ static struct node *bed_member(struct bed *b)
 }
 
 /* The relay stops, as by kill -9, and starts again; every node has to join anew. */
-static void bed_restart(struct bed *b)
+static inline void bed_restart(struct bed *b)
 {
     for (size_t i = 0; i < b->node_count; i++)
         bed_leave(&b->nodes[i]);
@@ -474,14 +474,14 @@ static enum px_relay_status bed_ask(struct node *n, struct px_relay_msg m)
     return n->replied;
 }
 
-static void bed_call(struct node *from, const struct node *to)
+static inline void bed_call(struct node *from, const struct node *to)
 {
     CHECK_OK(
         px_relay_client_call(from->client, &to->identity.id, NULL, from->bed->now, &from->leg));
     bed_settle(from->bed);
 }
 
-static void bed_say(struct node *n, const char *text)
+static inline void bed_say(struct node *n, const char *text)
 {
     uint8_t packet[PX_RELAY_HEADER_LEN + 64];
     px_relay_leg_header(n->leg, packet);
