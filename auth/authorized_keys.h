@@ -18,7 +18,7 @@ enum px_grant {
 #define PX_AUTH_LINE_MAX    1024
 #define PX_AUTH_NAME_MAX    63
 #define PX_AUTH_ADDRS_MAX   8
-#define PX_AUTH_ENTRIES_MAX 4096
+#define PX_AUTH_ENTRIES_MAX 16384
 #define PX_AUTH_ADDR_MAX    262 /* host of 253, colon, port, NUL */
 #define PX_AUTH_COMMENT_MAX 256
 #define PX_AUTH_ERRORS_MAX  100 /* bad lines told apart; the last one stands for all that follow */

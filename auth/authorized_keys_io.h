@@ -4,7 +4,7 @@
 
 #include "auth/authorized_keys.h"
 
-#define PX_AUTH_FILE_MAX ((size_t)1024 * 1024)
+#define PX_AUTH_FILE_MAX ((size_t)4 * 1024 * 1024)
 
 /* Loads the file; a missing one is an empty list. PX_EPERM also when everyone may write it,
  * PX_ELIMIT (larger than PX_AUTH_FILE_MAX, too many entries), PX_EIO, PX_ENOMEM. Bad lines are no

@@ -12,7 +12,9 @@
 #define CONNS_EXTRA 2048
 /* What circuits' ends are told needs a moment to leave: a close of the link overtakes it. */
 #define LAST_WORDS_MS 50
-#define QUIC_INITIAL  0xc0 /* first byte of what begins a link (RFC 9000 §17.2.2) */
+/* Control messages need no jumbo frames, and every link keeps a buffer for the largest packet. */
+#define PAYLOAD_MAX  1452
+#define QUIC_INITIAL 0xc0 /* first byte of what begins a link (RFC 9000 §17.2.2) */
 
 struct px_relay_server_io {
     struct px_relay_server_io_config config;
@@ -456,7 +458,7 @@ static int start(struct px_relay_server_io *io)
         .agent = PX_SLICE_LIT("peerix-relay/" PX_VERSION),
         .ops = &overlay_ops,
         .ops_ctx = io,
-        .quic = {.conns_max = c->limits.reservations + CONNS_EXTRA},
+        .quic = {.conns_max = c->limits.reservations + CONNS_EXTRA, .max_udp_payload = PAYLOAD_MAX},
         .listen = true,
     };
     struct px_addr any = c->listen;

@@ -24,7 +24,8 @@ struct px_link_handshake {
     uint8_t static_public[PX_X25519_LEN];
     struct px_rng rng;
     struct given_key ephemeral; /* initiator */
-    struct px_noise *noise;
+    struct px_noise *noise;     /* NULL once forgotten */
+    uint8_t binding[PX_HASH_LEN];
     struct px_frame_reader frames;
     struct px_link_hello ours, peer;
     struct px_control control; /* the last one for the link */
@@ -411,11 +412,23 @@ const struct px_control *px_link_handshake_control(const struct px_link_handshak
 
 const uint8_t *px_link_handshake_binding(const struct px_link_handshake *h)
 {
+    if (h->noise == NULL)
+        return h->binding;
     px_assert(px_noise_done(h->noise));
     return px_noise_hash(h->noise);
 }
 
 int px_link_handshake_split(const struct px_link_handshake *h, struct px_noise_keys *ret)
 {
-    return px_noise_split(h->noise, ret);
+    return h->noise == NULL ? PX_ESTATE : px_noise_split(h->noise, ret);
+}
+
+void px_link_handshake_forget(struct px_link_handshake *h)
+{
+    px_assert(h->state == PX_HANDSHAKE_OPEN);
+    if (h->noise == NULL)
+        return;
+    memcpy(h->binding, px_noise_hash(h->noise), sizeof(h->binding));
+    px_noise_free(h->noise);
+    h->noise = NULL;
 }

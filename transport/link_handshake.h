@@ -72,8 +72,11 @@ const struct px_control *px_link_handshake_control(const struct px_link_handshak
 /* The final handshake hash, PX_HASH_LEN bytes; from WAIT_ACCEPTED on at the initiator, from PROVED
  * on at the responder. */
 const uint8_t *px_link_handshake_binding(const struct px_link_handshake *h);
-/* The keys of Noise's Split, from the same moments on; PX_ESTATE before. Wipe them. */
+/* The keys of Noise's Split, from the same moments on; PX_ESTATE before, and once they are
+ * forgotten. Wipe them. */
 PX_MUST_CHECK int px_link_handshake_split(const struct px_link_handshake *h,
                                           struct px_noise_keys *ret);
+/* While OPEN: wipes and frees the secrets of Noise. The binding stays. */
+void px_link_handshake_forget(struct px_link_handshake *h);
 
 #endif

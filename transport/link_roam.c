@@ -116,6 +116,7 @@ void px_link_roam_up(struct px_link *l)
     }
     px_disco_init(&r->disco, l->ours ? PX_NOISE_INITIATOR : PX_NOISE_RESPONDER, &keys);
     px_wipe(&keys, sizeof(keys));
+    px_link_handshake_forget(l->handshake);
     px_link_path_init(&r->path, l->ours, &o->rng, &path_ops, l);
     do {
         o->rng.fill(o->rng.ctx, &r->index, sizeof(r->index));

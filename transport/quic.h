@@ -90,7 +90,9 @@ struct px_quic_config {
     uint64_t stream_window; /* most credit a stream gets, auto-tuned up to it; 0: 6 MiB */
     uint64_t conn_window;   /* 0: 1.5 times stream_window */
     bool cubic;             /* instead of BBR */
-    size_t max_udp_payload; /* 0: probe up to 8952; a lower number bounds it (1200 at least) */
+    /* Of packets both ways: we probe up to it, tell peers not to pass it, and drop what does, so
+     * that no connection holds a larger buffer. 0: 8952; 1200 at least. */
+    size_t max_udp_payload;
 };
 
 /* Copies the config. PX_ENOMEM, PX_ETLS. */

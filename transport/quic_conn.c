@@ -70,6 +70,7 @@ static void fill_transport_params(const struct px_quic *q, const struct px_quic_
     p->initial_max_streams_uni = PX_QUIC_STREAMS_UNI;
     p->max_idle_timeout = cfg->idle_timeout;
     p->active_connection_id_limit = PX_QUIC_CIDS_ACTIVE;
+    p->max_udp_payload_size = cfg->max_udp_payload;
     if (params->initial == NULL)
         return;
     p->original_dcid_present = 1;

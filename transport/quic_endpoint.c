@@ -256,6 +256,9 @@ void px_quic_input(struct px_quic *q, const struct px_path *path, unsigned ecn,
     /* RFC 9443: without the fixed bit it is not ours. */
     if (datagram.len == 0 || (datagram.data[0] & 0x40) == 0)
         return;
+    /* RFC 9000, 18.2: the peer was told. ngtcp2 would keep a buffer of its size. */
+    if (datagram.len > q->config.max_udp_payload)
+        return;
     ngtcp2_version_cid vc;
     int rv = ngtcp2_pkt_decode_version_cid(&vc, datagram.data, datagram.len, PX_QUIC_CID_LEN);
     if (rv == NGTCP2_ERR_VERSION_NEGOTIATION && q->config.accept != NULL)

@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-#define BUCKETS_INITIAL 64
+#define BUCKETS_INITIAL 8 /* every link has a map, most of them for a stream or two */
 
 static uint64_t rotl(uint64_t v, unsigned n)
 {

@@ -270,12 +270,12 @@ static struct px_authorized_key numbered(unsigned i)
     return k;
 }
 
-TEST(up_to_4096_entries_are_found_and_one_more_is_refused)
+TEST(up_to_the_maximum_entries_are_found_and_one_more_is_refused)
 {
     struct px_buf text, out;
     struct px_authorized_keys *k, *none = NULL;
-    px_buf_init(&text, 1000000);
-    px_buf_init(&out, 1000000);
+    px_buf_init(&text, 4000000);
+    px_buf_init(&out, 4000000);
     for (unsigned i = 0; i < PX_AUTH_ENTRIES_MAX; i++) {
         struct px_authorized_key e = numbered(i);
         CHECK_OK(px_authorized_key_format(&e, &text));

@@ -538,6 +538,11 @@ TEST(both_ends_have_one_binding_and_the_same_keys_when_the_handshake_is_done)
                  sizeof(a.initiator_to_responder)) != 0);
     CHECK(memcmp(px_link_handshake_binding(p.a.h), px_link_handshake_binding(p.b.h), PX_HASH_LEN) ==
           0);
+    px_link_handshake_forget(p.a.h);
+    px_link_handshake_forget(p.a.h);
+    CHECK_ERR(px_link_handshake_split(p.a.h, &a), PX_ESTATE);
+    CHECK(memcmp(px_link_handshake_binding(p.a.h), px_link_handshake_binding(p.b.h), PX_HASH_LEN) ==
+          0);
     pair_deinit(&p);
 }
 

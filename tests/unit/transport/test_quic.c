@@ -715,7 +715,9 @@ TEST(an_owner_may_call_back_while_it_is_asked_for_data)
     world_deinit(&w);
 }
 
-TEST(keys_are_updated_after_the_tls_session_was_dropped)
+/* Both sides begin two updates in turn; streams go both ways in between, and some are under way
+ * while the keys change. */
+TEST(keys_are_updated_again_and_again_after_the_tls_session_was_dropped)
 {
     static struct world w;
     world_init(&w, NULL);
@@ -724,32 +726,77 @@ TEST(keys_are_updated_after_the_tls_session_was_dropped)
     uint8_t exporter[PX_QUIC_EXPORTER_LEN];
     CHECK_OK(px_quic_conn_exporter(w.sides[0].conn, exporter));
     CHECK(memcmp(exporter, w.sides[0].exporter, sizeof(exporter)) == 0);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 4; i++) {
         run_for(&w, 15 * PX_SEC); /* next keys are made while something is written later on */
-        CHECK_INT(ngtcp2_conn_initiate_key_update(w.sides[i].conn->conn, w.now), 0);
+        int64_t early = open_and_send(&w.sides[i % 2], true, 300000);
+        CHECK_INT(ngtcp2_conn_initiate_key_update(w.sides[i % 2].conn->conn, w.now), 0);
         int64_t a = open_and_send(&w.sides[0], true, 5000);
         int64_t b = open_and_send(&w.sides[1], true, 5000);
         run_for(&w, PX_SEC);
+        CHECK(lane_of(&w.sides[1 - i % 2], early)->fin_received);
         CHECK(lane_of(&w.sides[1], a)->fin_received && lane_of(&w.sides[0], b)->fin_received);
+        CHECK(w.sides[0].conn->tls == NULL && w.sides[1].conn->tls == NULL);
     }
+    CHECK(!w.sides[0].bad_data && !w.sides[1].bad_data);
     world_deinit(&w);
 }
 
+/* SPEC: there are no tickets, no requests for certificates, and TLS's own KeyUpdate is forbidden in
+ * QUIC (RFC 9001, 6). TLS is gone by then, so nobody could read them anyway. */
 TEST(tls_data_after_the_handshake_closes_the_connection)
 {
+    static const struct {
+        size_t from;
+        uint8_t message[8];
+        size_t len;
+    } rows[] = {
+        {1, {4, 0, 0, 1, 0}, 5},                        /* NewSessionTicket */
+        {0, {4, 0, 0, 1, 0}, 5},                        /* from a client, which never sends one */
+        {1, {13, 0, 0, 3, 0, 0, 0}, 7},                 /* CertificateRequest */
+        {0, {24, 0, 0, 1, 1}, 5},                       /* KeyUpdate */
+        {1, {24, 0, 0, 1, 1}, 5},       {0, {0xff}, 1}, /* the beginning of nothing known */
+    };
+    for (size_t i = 0; i < PX_ARRAY_LEN(rows); i++) {
+        static struct world w;
+        struct side *from = &w.sides[rows[i].from], *to = &w.sides[1 - rows[i].from];
+        world_init(&w, NULL);
+        connect_both(&w);
+        CHECK_INT(ngtcp2_conn_submit_crypto_data(from->conn->conn, NGTCP2_ENCRYPTION_LEVEL_1RTT,
+                                                 rows[i].message, rows[i].len),
+                  0);
+        px_quic_conn_wake(from->conn);
+        run_for(&w, PX_SEC);
+        CHECK(to->closed && !to->closed_by_peer);
+        CHECK_ERR(to->close_err, PX_ETLS);
+        CHECK(from->closed && from->closed_by_peer);
+        CHECK_ERR(from->close_err, PX_ETLS);
+        world_deinit(&w);
+    }
+}
+
+TEST(late_handshake_packets_change_nothing_once_tls_is_gone)
+{
     static struct world w;
+    static struct datagram kept[64];
+    size_t count = 0;
     world_init(&w, NULL);
-    connect_both(&w);
-    static const uint8_t ticket[] = {4, 0, 0, 1, 0};
-    CHECK_INT(ngtcp2_conn_submit_crypto_data(w.sides[1].conn->conn, NGTCP2_ENCRYPTION_LEVEL_1RTT,
-                                             ticket, sizeof(ticket)),
-              0);
-    px_quic_conn_wake(w.sides[1].conn);
+    dial(&w, &w.sides[0]);
+    for (int i = 0; i < 100 && !(w.sides[0].secured && w.sides[1].secured); i++) {
+        run_for(&w, PX_MSEC);
+        for (size_t at = w.head; at < w.tail && count < PX_ARRAY_LEN(kept); at++)
+            if ((w.queue[at % DATAGRAMS_MAX].data[0] & 0x80) != 0)
+                kept[count++] = w.queue[at % DATAGRAMS_MAX];
+    }
     run_for(&w, PX_SEC);
-    CHECK(w.sides[0].closed && !w.sides[0].closed_by_peer);
-    CHECK_ERR(w.sides[0].close_err, PX_ETLS);
-    CHECK(w.sides[1].closed && w.sides[1].closed_by_peer);
-    CHECK_ERR(w.sides[1].close_err, PX_ETLS);
+    CHECK(count >= 3);
+    CHECK(w.sides[0].conn->tls == NULL && w.sides[1].conn->tls == NULL);
+    for (size_t i = 0; i < count; i++)
+        px_quic_input(w.ports[kept[i].to].q, &kept[i].path, 0, px_slice(kept[i].data, kept[i].len),
+                      w.now);
+    int64_t id = open_and_send(&w.sides[0], false, 5000);
+    run_for(&w, PX_SEC);
+    CHECK(lane_of(&w.sides[1], id)->fin_received);
+    CHECK(!w.sides[0].closed && !w.sides[1].closed);
     world_deinit(&w);
 }
 
@@ -1180,6 +1227,41 @@ TEST(version_2_is_not_spoken)
     static const uint8_t zero[4];
     CHECK(memcmp(w.queue[0].data + 1, zero, 4) == 0);
     world_deinit(&w);
+}
+
+TEST(a_small_payload_limit_of_the_peer_is_kept_and_what_passes_it_is_dropped)
+{
+    for (size_t limited = 0; limited < 2; limited++) {
+        static struct world w;
+        world_init(&w, NULL);
+        struct px_quic_config cfg = port_config(&w, limited);
+        cfg.max_udp_payload = 1300;
+        px_quic_free(w.ports[limited].q);
+        CHECK_OK(px_quic_new(&cfg, &w.ports[limited].q));
+        connect_both(&w);
+        int64_t a = open_and_send(&w.sides[0], true, 500000);
+        int64_t b = open_and_send(&w.sides[1], true, 500000);
+        run_for(&w, 10 * PX_SEC);
+        CHECK(lane_of(&w.sides[1], a)->fin_received && lane_of(&w.sides[0], b)->fin_received);
+        for (size_t i = 0; i < 2; i++) {
+            struct px_quic_stats stats;
+            px_quic_conn_stats(w.sides[i].conn, &stats);
+            CHECK(stats.max_udp_payload <= 1300);
+        }
+        struct px_quic_conn *c = w.sides[limited].conn;
+        static uint8_t large[1301];
+        const struct px_quic_cid *cid = PX_CONTAINER_OF(c->cids.next, struct px_quic_cid, of_conn);
+        struct px_path path;
+        large[0] = 0x40;
+        memcpy(large + 1, cid->cid.data, cid->cid.datalen);
+        px_quic_conn_path(c, &path);
+        uint64_t before = c->packets_received;
+        px_quic_input(w.ports[limited].q, &path, 0, px_slice(large, sizeof(large)), w.now);
+        CHECK_INT(c->packets_received, before);
+        px_quic_input(w.ports[limited].q, &path, 0, px_slice(large, 1300), w.now);
+        CHECK_INT(c->packets_received, before + 1);
+        world_deinit(&w);
+    }
 }
 
 TEST(a_small_payload_limit_is_kept)
