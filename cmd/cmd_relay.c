@@ -8,6 +8,8 @@
 #include "cmd/table.h"
 #include "cmd/units.h"
 #include "node/relay_list_io.h"
+#include "node/relay_pipe.h"
+#include "node/relay_who_io.h"
 
 /* The file as it was when the command began. */
 struct relays {
@@ -50,16 +52,96 @@ static int load(const struct px_cli *cli, struct relays *ret)
 
 /* ---- add ---- */
 
+/* Shell words to give a person: the command that pins this ID. */
+static void put_command(FILE *out, const struct px_cli *cli, const struct px_relay_entry *e,
+                        const char *id)
+{
+    char words[PX_HOME_PATH_MAX + 32];
+    fprintf(out, "  peerix relay add %s --id %s", e->addrs[0], id);
+    if (e->tcp != 0)
+        fprintf(out, " --tcp %u", e->tcp);
+    if (e->name[0] != '\0')
+        fprintf(out, " --name %s", e->name);
+    px_cli_home_words(cli, words, sizeof(words));
+    px_cli_put_safe(out, words);
+    putc('\n', out);
+}
+
+static int ask_error(const struct px_cli *cli, const struct px_relay_entry *e, int err,
+                     const struct px_relay_who_answer *answer,
+                     const struct px_relay_who_answer *other)
+{
+    char id[2][PX_PEER_ID_TEXT_MAX], addr[2][PX_ADDR_TEXT_MAX];
+    unsigned tcp = e->tcp != 0 ? e->tcp : PX_RELAY_TCP_PORT;
+    switch (err) {
+    case PX_ENOENT:
+        px_cli_error(cli, "the name of '%s' leads to no address", e->addrs[0]);
+        return PX_EXIT_OFFLINE;
+    case PX_ETIMEDOUT:
+        px_cli_error(cli,
+                     "no relay answers at %s, neither by UDP nor at TCP port %u; check address and "
+                     "firewall, or give its peer ID with --id (`peerix-relay whoami` prints it)",
+                     e->addrs[0], tcp);
+        return PX_EXIT_TIMEOUT;
+    case PX_EEXIST:
+        px_cli_error(
+            cli,
+            "different relays answer there, %s at %s and %s at %s: give the address of one "
+            "of them, or the ID of the right one with --id",
+            px_peer_id_format(&answer->id, id[0]), px_addr_format(&answer->at, addr[0]),
+            px_peer_id_format(&other->id, id[1]), px_addr_format(&other->at, addr[1]));
+        return PX_EXIT_FAILURE;
+    default:
+        px_cli_error(cli, "%s: %s", e->addrs[0], px_strerror(err));
+        return PX_EXIT_FAILURE;
+    }
+}
+
+/* Is it the relay people mean? Nobody but them can tell. */
+static int confirm(const struct px_cli *cli, const struct px_relay_entry *e,
+                   const struct px_relay_who_answer *answer)
+{
+    char id[PX_PEER_ID_TEXT_MAX], line[16] = "";
+    px_peer_id_format(&answer->id, id);
+    if (px_cli_has(cli, "trust-first-use"))
+        return 0;
+    fprintf(stderr, "The relay that answers at %s%s is\n  %s\n", e->addrs[0],
+            answer->tcp ? " (by TCP; UDP got no answer)" : "", id);
+    if (isatty(STDIN_FILENO) == 0 || px_cli_has(cli, "json")) {
+        px_cli_error(cli,
+                     "whether it is the one you mean must be confirmed: compare with `peerix-relay "
+                     "whoami` on its machine, then run the line below, or give --trust-first-use");
+        put_command(stderr, cli, e, id);
+        return PX_EXIT_FAILURE;
+    }
+    fputs("`peerix-relay whoami` on its machine prints the same if it is the right one.\n"
+          "Use it from now on? [y/N] ",
+          stderr);
+    if (fgets(line, sizeof(line), stdin) != NULL && (line[0] == 'y' || line[0] == 'Y'))
+        return 0;
+    px_cli_error(cli, "nothing was added");
+    return PX_EXIT_FAILURE;
+}
+
+/* Nobody told the ID: asks who is there. */
+static int ask_id(const struct px_cli *cli, struct px_relay_entry *e)
+{
+    struct px_relay_who_answer answer, other;
+    int err = px_relay_who_ask(e, &answer, &other);
+    if (err != 0)
+        return ask_error(cli, e, err, &answer, &other);
+    int code = confirm(cli, e, &answer);
+    if (code == 0)
+        e->id = answer.id;
+    return code;
+}
+
 static int take_id(const struct px_cli *cli, struct px_relay_entry *e, bool has_id)
 {
     struct px_peer_id id;
     const char *text = px_cli_get(cli, "id");
-    if (text == NULL && has_id)
-        return 0;
     if (text == NULL)
-        return px_cli_usage(cli,
-                            "the relay's peer ID is missing: give the URL that the relay prints "
-                            "when it starts, or --id (`peerix-relay whoami` prints it)");
+        return has_id ? 0 : ask_id(cli, e);
     if (px_peer_id_parse(px_slice_cstr(text), &id) != 0)
         return px_cli_usage(cli, "--id: '%s' is not a peer ID", text);
     if (has_id && !px_peer_id_eq(&id, &e->id))
@@ -139,12 +221,12 @@ int px_cmd_relay_add(const struct px_cli *cli)
         return code;
     if (px_relay_word_parse(px_slice_cstr(cli->operands[0]), &e, &has_id) != 0)
         return px_cli_usage(cli,
-                            "'%s' is no relay: give its URL, HOST, HOST:PORT, or a multiaddr such "
-                            "as /ip4/192.0.2.1/udp/%d/quic-v1/p2p/ID",
+                            "'%s' is no relay: give its URL, IP, HOST, HOST:PORT, or a multiaddr "
+                            "such as /ip4/192.0.2.1/udp/%d/quic-v1/p2p/ID",
                             cli->operands[0], PX_RELAY_PORT);
-    code = take_id(cli, &e, has_id);
+    code = take_options(cli, &e);
     if (code == 0)
-        code = take_options(cli, &e);
+        code = take_id(cli, &e, has_id);
     if (code != 0)
         return code;
     char id[PX_PEER_ID_TEXT_MAX];
@@ -154,7 +236,7 @@ int px_cmd_relay_add(const struct px_cli *cli)
         memcpy(e.name, old->name, sizeof(e.name));
     if (old != NULL && !px_cli_has(cli, "comment"))
         memcpy(e.comment, old->comment, sizeof(e.comment));
-    if (old != NULL && !px_cli_has(cli, "tcp"))
+    if (old != NULL && e.tcp == 0)
         e.tcp = old->tcp;
     int err = px_relay_file_set(r.path, &e);
     if (err != 0)
@@ -191,6 +273,14 @@ static const json_t *state_of(const json_t *answer, const char *id)
     return NULL;
 }
 
+/* What a relay's error means here; the log says more. */
+static const char *error_text(const char *name)
+{
+    if (strcmp(name, px_errname(PX_ETARGET)) == 0)
+        return "another relay is at this address, or it has a new key";
+    return px_control_error_text(name);
+}
+
 static void put_state(struct px_table *t, const json_t *state)
 {
     char text[64], rtt[PX_UNITS_MAX];
@@ -204,7 +294,7 @@ static void put_state(struct px_table *t, const json_t *state)
     px_table_put(t, took != PX_NEVER ? px_units_short(took, rtt) : "");
     snprintf(text, sizeof(text), "%u", (unsigned)px_json_count(state, "circuits"));
     px_table_put(t, state != NULL ? text : "");
-    px_table_put(t, error[0] != '\0' ? px_control_error_text(error) : "");
+    px_table_put(t, error[0] != '\0' ? error_text(error) : "");
 }
 
 static int list_text(const struct px_cli *cli, const struct relays *r, const json_t *answer)
@@ -234,8 +324,10 @@ static json_t *entry_json(const struct px_relay_entry *e, const json_t *state)
     json_t *addrs = json_array();
     for (size_t i = 0; i < e->addr_count; i++)
         (void)json_array_append_new(addrs, json_string(e->addrs[i]));
-    return json_pack("{s:s, s:s, s:o, s:s, s:O?}", "relay", px_peer_id_format(&e->id, id), "name",
-                     e->name, "addresses", addrs, "comment", e->comment, "daemon", state);
+    return json_pack("{s:s, s:s, s:o, s:i, s:s, s:O?}", "relay", px_peer_id_format(&e->id, id),
+                     "name", e->name, "addresses", addrs, "tcp",
+                     e->tcp != 0 ? e->tcp : PX_RELAY_TCP_PORT, "comment", e->comment, "daemon",
+                     state);
 }
 
 static int list_json(const struct px_cli *cli, const struct relays *r, const json_t *answer)

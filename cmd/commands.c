@@ -76,6 +76,7 @@ static const struct px_cli_option name_add_options[] = {
 };
 static const struct px_cli_option relay_add_options[] = {
     {"id", "ID", "the relay's peer ID, where the address does not tell it"},
+    {"trust-first-use", NULL, "without an ID: take the relay that answers, unseen"},
     {"name", "NAME", "a short name, as in host names: a-z, 0-9 and dashes"},
     {"tcp", "PORT", "its TCP port, for networks that let no UDP out (default: 443)"},
     {"comment", "TEXT", "a remark for people"},
@@ -182,8 +183,10 @@ const struct px_command px_commands[] = {
     {.name = "relay add", OPTIONS(relay_add_options), .operands = "RELAY", .operands_min = 1,
      .operands_max = 1, .run = px_cmd_relay_add,
      .summary = "use a relay to reach peers that cannot be dialled, or change its entry",
-     .details = "RELAY is the URL that the relay prints when it starts. It may also be HOST, HOST:PORT "
-                "or a multiaddr; then --id tells the relay's peer ID, which it must prove. Peers "
+     .details = "RELAY is the URL that the relay prints when it starts. It may also be IP, IP:PORT, HOST, "
+                "HOST:PORT or a multiaddr; then --id tells the relay's peer ID. Without one the relay "
+                "is asked for it and you are asked whether it is right; scripts give --id or "
+                "--trust-first-use. The ID is kept, and another relay at the address is refused. Peers "
                 "are called through a relay when their own addresses did not answer at once; both "
                 "must use it, and it must list both. What it forwards it cannot read. The first "
                 "two relays that work are used. A running daemon takes a change up by itself."},

@@ -14,6 +14,8 @@
 #include "cmd_relay/store_db.h"
 #include "node/allowlist.h"
 #include "node/control.h"
+#include "node/relay_list.h"
+#include "node/relay_pipe.h"
 #include "node/service_manager.h"
 #include "node/watchdog_io.h"
 #include "relay/server_io.h"
@@ -141,15 +143,15 @@ static int start_metrics(struct relay *r)
     return err != 0 ? err : px_relay_metrics_new(&c, &r->metrics);
 }
 
-static const char *url_of(const struct relay *r, char out[PX_RELAY_URL_MAX])
+static const char *url_of(const struct relay *r, char out[PX_RELAY_URL_TEXT_MAX])
 {
-    char id[PX_PEER_ID_TEXT_MAX], addr[PX_ADDR_TEXT_MAX];
+    char addr[PX_ADDR_TEXT_MAX];
+    const struct px_addr *tcp = px_relay_server_io_tcp(r->server);
     const char *where = r->run->config->public_addr;
     if (where[0] == '\0')
         where = px_addr_format(px_relay_server_io_local(r->server), addr);
-    snprintf(out, PX_RELAY_URL_MAX, "peerix-relay://%s@%s", px_peer_id_format(&r->identity.id, id),
-             where);
-    return out;
+    uint16_t port = tcp != NULL && tcp->port != PX_RELAY_TCP_PORT ? tcp->port : 0;
+    return px_relay_url_format(&r->identity.id, where, port, out);
 }
 
 /* ---- the control socket ---- */
@@ -166,7 +168,7 @@ static json_t *status_json(const struct relay *r)
 {
     struct px_relay_server_stats s;
     struct px_udp_stats udp;
-    char url[PX_RELAY_URL_MAX], id[PX_PEER_ID_TEXT_MAX], addr[PX_ADDR_TEXT_MAX];
+    char url[PX_RELAY_URL_TEXT_MAX], id[PX_PEER_ID_TEXT_MAX], addr[PX_ADDR_TEXT_MAX];
     char tcp[PX_ADDR_TEXT_MAX];
     px_relay_server_io_stats(r->server, &s, &udp);
 #define N(v) (json_int_t)(v)
@@ -355,7 +357,7 @@ static int start(struct relay *r, const char **ret_part)
 
 static void announce_ready(const struct relay *r)
 {
-    char url[PX_RELAY_URL_MAX], id[PX_PEER_ID_TEXT_MAX], addr[PX_ADDR_TEXT_MAX],
+    char url[PX_RELAY_URL_TEXT_MAX], id[PX_PEER_ID_TEXT_MAX], addr[PX_ADDR_TEXT_MAX],
         metrics[PX_ADDR_TEXT_MAX], tcp[PX_ADDR_TEXT_MAX];
     px_log_event(r->log, PX_LOG_INFO, "ready",
                  PX_F_STR("peer", px_peer_id_format(&r->identity.id, id)),

@@ -7,7 +7,6 @@
 #include "proto/base/log.h"
 
 /* "peerix-relay://ID@HOST:PORT", and a NUL */
-#define PX_RELAY_URL_MAX 400
 
 struct px_relay_run {
     const struct px_home *home;

@@ -153,6 +153,7 @@ static void announce(struct px_pairings *p, int64_t ttl, struct px_invite *code)
         return;
     memcpy(code->relay_key, relay.id.key, sizeof(code->relay_key));
     memcpy(code->relay, relay.addrs[0], sizeof(code->relay));
+    code->relay_tcp = relay.tcp;
 }
 
 int px_pairings_invite(struct px_pairings *p, const struct px_pairing_wish *wish,

@@ -403,6 +403,7 @@ static void make_join(const struct px_invite *code, struct px_pairing_join *ret)
         memcpy(ret->relay.id.key, code->relay_key, sizeof(ret->relay.id.key));
         memcpy(ret->relay.addrs[0], code->relay, sizeof(code->relay));
         ret->relay.addr_count = 1;
+        ret->relay.tcp = code->relay_tcp;
         ret->admission = admission;
     }
     px_wipe(&admission, sizeof(admission));

@@ -41,22 +41,34 @@ static bool take_prefix(struct px_slice *s, const char *prefix)
     return true;
 }
 
+static int parse_port(struct px_slice text, uint16_t *ret)
+{
+    uint64_t port;
+    if (px_slice_parse_u64(text, &port) != 0 || port == 0 || port > UINT16_MAX)
+        return PX_EPARSE;
+    *ret = (uint16_t)port;
+    return 0;
+}
+
 /* What follows peerix-relay:// */
 static int parse_url(struct px_slice rest, struct px_relay_entry *e)
 {
-    struct px_slice id;
+    struct px_slice id, where;
     if (!px_slice_split(&rest, '@', &id) || rest.data == NULL || px_peer_id_parse(id, &e->id) != 0)
         return PX_EPARSE;
-    return add_addr(e, rest);
+    bool asks = memchr(rest.data, '?', rest.len) != NULL;
+    if (!px_slice_split(&rest, '?', &where))
+        return PX_EPARSE;
+    if (asks && (!take_prefix(&rest, "tcp=") || parse_port(rest, &e->tcp) != 0))
+        return PX_EPARSE;
+    return add_addr(e, where);
 }
 
 static int set_tcp(struct px_relay_entry *e, struct px_slice text, struct px_auth_error *error)
 {
-    uint64_t port;
-    if (px_slice_parse_u64(text, &port) != 0 || port == 0 || port > UINT16_MAX || e->tcp != 0)
+    if (e->tcp != 0 || parse_port(text, &e->tcp) != 0)
         return px_list_line_bad(error, "'%.*s' is no TCP port, or the second one",
                                 PX_LIST_LINE_SHOWN(text));
-    e->tcp = (uint16_t)port;
     return 0;
 }
 
@@ -154,6 +166,17 @@ int px_relay_entry_format(const struct px_relay_entry *e, struct px_buf *out)
 
 /* ---- the file ---- */
 
+const char *px_relay_url_format(const struct px_peer_id *id, const char *addr, uint16_t tcp,
+                                char out[PX_RELAY_URL_TEXT_MAX])
+{
+    char text[PX_PEER_ID_TEXT_MAX];
+    int n = snprintf(out, PX_RELAY_URL_TEXT_MAX, PX_RELAY_URL "%s@%s", px_peer_id_format(id, text),
+                     addr);
+    if (tcp != 0 && n > 0 && (size_t)n < PX_RELAY_URL_TEXT_MAX)
+        snprintf(out + n, PX_RELAY_URL_TEXT_MAX - (size_t)n, "?tcp=%u", tcp);
+    return out;
+}
+
 const char *px_relay_entry_label(const struct px_relay_entry *e)
 {
     return e->name[0] != '\0' ? e->name : e->addrs[0];
@@ -240,29 +263,45 @@ static int set_host(struct px_relay_entry *e, struct px_slice host, bool ip6, un
     return n > 0 && (size_t)n < sizeof(text) ? add_addr(e, px_slice_cstr(text)) : PX_EPARSE;
 }
 
+/* /udp/PORT[/quic-v1], or /tcp/PORT/tls, which leaves UDP its usual port. What follows stays. */
+static int parse_transport(struct px_slice *rest, struct px_relay_entry *e, uint16_t *ret_udp)
+{
+    struct px_slice kind, port, more, after = *rest;
+    if (!px_slice_split(rest, '/', &kind) || !px_slice_split(rest, '/', &port))
+        return PX_EPARSE;
+    *ret_udp = PX_RELAY_PORT;
+    if (px_slice_eq_cstr(kind, "tcp"))
+        return parse_port(port, &e->tcp) == 0 && px_slice_split(rest, '/', &more) &&
+                       px_slice_eq_cstr(more, "tls")
+                   ? 0
+                   : PX_EPARSE;
+    if (!px_slice_eq_cstr(kind, "udp") || parse_port(port, ret_udp) != 0)
+        return PX_EPARSE;
+    after = *rest;
+    if (px_slice_split(&after, '/', &more) && px_slice_eq_cstr(more, "quic-v1"))
+        *rest = after;
+    return 0;
+}
+
 /* /ip4/1.2.3.4/udp/12307/quic-v1/p2p/ID */
 static int parse_multiaddr(struct px_slice rest, struct px_relay_entry *e, bool *ret_has_id)
 {
-    struct px_slice kind, host, udp, port_text, more;
-    uint64_t port;
+    struct px_slice kind, host, more;
+    uint16_t udp;
     rest = px_slice_skip(rest, 1);
     if (!px_slice_split(&rest, '/', &kind) || !px_slice_split(&rest, '/', &host) ||
-        !px_slice_split(&rest, '/', &udp) || !px_slice_split(&rest, '/', &port_text) ||
-        !px_slice_eq_cstr(udp, "udp") || px_slice_parse_u64(port_text, &port) != 0 ||
-        port > UINT16_MAX)
+        parse_transport(&rest, e, &udp) != 0)
         return PX_EPARSE;
     bool ip6 = px_slice_eq_cstr(kind, "ip6");
     if (!ip6 && !px_slice_eq_cstr(kind, "ip4") && !px_slice_eq_cstr(kind, "dns") &&
         !px_slice_eq_cstr(kind, "dns4") && !px_slice_eq_cstr(kind, "dns6"))
         return PX_EPARSE;
     bool any = px_slice_split(&rest, '/', &more);
-    if (any && px_slice_eq_cstr(more, "quic-v1"))
-        any = px_slice_split(&rest, '/', &more);
     if (any && (!px_slice_eq_cstr(more, "p2p") || !px_slice_split(&rest, '/', &more) ||
                 px_peer_id_parse(more, &e->id) != 0 || rest.len > 0))
         return PX_EPARSE;
     *ret_has_id = any;
-    return set_host(e, host, ip6, (unsigned)port);
+    return set_host(e, host, ip6, udp);
 }
 
 int px_relay_word_parse(struct px_slice word, struct px_relay_entry *ret, bool *ret_has_id)

@@ -1,6 +1,6 @@
 /* HOME/relays: the relays a node uses, in the order of preference, one a line:
  *
- *     peerix-relay://PEER-ID@HOST:PORT [name=NAME] [tcp=PORT] # comment
+ *     peerix-relay://PEER-ID@HOST:PORT[?tcp=PORT] [name=NAME] [tcp=PORT] # comment
  *     PEER-ID addr=HOST:PORT [addr=…] [name=NAME] [tcp=PORT]  # comment
  *
  * A parsed file keeps its good entries even when other lines are bad. Editing works on the text, so
@@ -37,6 +37,11 @@ struct px_relay_list {
 void px_relay_list_parse(struct px_slice text, struct px_relay_list *ret);
 /* What people call it: its name, else its first address. */
 const char *px_relay_entry_label(const struct px_relay_entry *e);
+#define PX_RELAY_URL_TEXT_MAX (sizeof(PX_RELAY_URL) + PX_PEER_ID_TEXT_MAX + PX_AUTH_ADDR_MAX + 12)
+/* The URL of a relay, as the relay prints it and `relay add` takes it; tcp 0 stands for 443.
+ * Returns out. */
+const char *px_relay_url_format(const struct px_peer_id *id, const char *addr, uint16_t tcp,
+                                char out[PX_RELAY_URL_TEXT_MAX]);
 /* By name, peer ID or address; NULL when there is none. */
 const struct px_relay_entry *px_relay_list_find(const struct px_relay_list *l,
                                                 struct px_slice word);
@@ -48,7 +53,8 @@ PX_MUST_CHECK int px_relay_entry_parse(struct px_slice line, struct px_relay_ent
 PX_MUST_CHECK int px_relay_entry_format(const struct px_relay_entry *e, struct px_buf *out);
 
 /* What a person may give to `relay add`: the URL, IP, IP:PORT, [IPv6]:PORT, HOST, HOST:PORT, or a
- * multiaddr (/ip4|ip6|dns|dns4|dns6/…/udp/PORT[/quic-v1][/p2p/ID]). Fills the one address and, when
+ * multiaddr (/ip4|ip6|dns|dns4|dns6/…/udp/PORT[/quic-v1][/p2p/ID], or …/tcp/PORT/tls[/p2p/ID] for
+ * another TCP port). Fills the one address, the TCP port if the word has one and, when
  * the word tells it (*ret_has_id), the ID. PX_EPARSE. */
 PX_MUST_CHECK int px_relay_word_parse(struct px_slice word, struct px_relay_entry *ret,
                                       bool *ret_has_id);

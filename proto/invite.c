@@ -12,6 +12,7 @@ enum item_kind { ITEM_IP4, ITEM_IP6, ITEM_NAME, ITEM_OTHER };
 enum { ITEM_KIND_MASK = 3, ITEM_HAS_PORT = 4 };
 enum {
     OTHER_RELAY = 0x01,
+    OTHER_RELAY_TCP = 0x02,
     OTHER_NETWORK = 0x80,
     OTHER_REFUSE = 0x80 /* must be known from here on */
 };
@@ -84,6 +85,12 @@ static int put_relay(struct px_buf *out, const struct px_invite *i)
         err = px_buf_put(out, px_buf_slice(&addr));
     }
     px_buf_deinit(&addr);
+    if (err == 0 && i->relay_tcp != 0) {
+        (void)px_buf_put_u8(out, ITEM_OTHER);
+        (void)px_buf_put_u8(out, 1 + sizeof(i->relay_tcp));
+        (void)px_buf_put_u8(out, OTHER_RELAY_TCP);
+        err = px_buf_put_be16(out, i->relay_tcp);
+    }
     return err;
 }
 
@@ -238,6 +245,16 @@ static int get_relay(struct px_slice data, struct px_invite *i)
     return 0;
 }
 
+static int get_relay_tcp(struct px_slice data, struct px_invite *i)
+{
+    struct px_reader r = px_reader(data);
+    uint16_t port = 0;
+    if (i->relay_tcp != 0 || px_reader_be16(&r, &port) != 0 || port == 0 || px_reader_left(&r) > 0)
+        return PX_EPARSE;
+    i->relay_tcp = port;
+    return 0;
+}
+
 static int get_other(struct px_reader *r, uint8_t head, struct px_invite *i)
 {
     struct px_slice data;
@@ -251,6 +268,8 @@ static int get_other(struct px_reader *r, uint8_t head, struct px_invite *i)
         return get_network(px_slice_skip(data, 1), i);
     if (data.data[0] == OTHER_RELAY)
         return get_relay(px_slice_skip(data, 1), i);
+    if (data.data[0] == OTHER_RELAY_TCP)
+        return get_relay_tcp(px_slice_skip(data, 1), i);
     return data.data[0] < OTHER_REFUSE ? 0 : PX_EUNSUPPORTED;
 }
 
@@ -290,6 +309,8 @@ static int get_bytes(struct px_slice bytes, struct px_invite *i)
         err = px_reader_copy(&r, i->secret, sizeof(i->secret));
     while (err == 0 && px_reader_left(&r) > 0)
         err = get_item(&r, i);
+    if (i->relay[0] == '\0')
+        i->relay_tcp = 0; /* of no relay */
     return err;
 }
 

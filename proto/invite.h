@@ -27,6 +27,7 @@ struct px_invite {
     char addrs[PX_INVITE_ADDRS_MAX][PX_INVITE_ADDR_MAX]; /* HOST:PORT */
     char relay[PX_INVITE_ADDR_MAX];                      /* HOST:PORT; "": none */
     uint8_t relay_key[PX_INVITE_KEY_LEN];                /* its identity */
+    uint16_t relay_tcp;                                  /* its TCP port; 0: the usual one */
 };
 /* The longest relay address that fits into a code. */
 #define PX_INVITE_RELAY_ADDR_MAX 200

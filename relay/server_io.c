@@ -6,6 +6,7 @@
 #include "relay/control_stream.h"
 #include "relay/knock.h"
 #include "relay/waiting.h"
+#include "relay/who.h"
 #include "transport/sockaddr.h"
 
 /* Links beyond reservations: nodes that only call, and those that are just coming or going. */
@@ -24,7 +25,8 @@ struct px_relay_server_io {
     struct px_udp *probe;
     struct px_knock *knock;
     struct px_waiting *waiting; /* handshakes, behind everything else */
-    uint64_t unheard;           /* Initials not given to QUIC */
+    struct px_who *who;
+    uint64_t unheard; /* Initials not given to QUIC */
     uv_timer_t timer, stop;
     uv_idle_t idle;   /* turns while handshakes wait */
     uv_prepare_t arm; /* sets the timer before the loop sleeps */
@@ -283,6 +285,18 @@ static size_t wait_its_turn(struct px_relay_server_io *io, const struct px_path 
     return datagram.len;
 }
 
+/* SPEC relay §5, WHO: one question, at most one answer, to where it came from */
+static size_t answer_who(struct px_relay_server_io *io, const struct px_path *path,
+                         struct px_slice datagram)
+{
+    uint8_t am[PX_RELAY_AM_LEN];
+    struct px_addr from;
+    (void)seen_at(io, &path->remote, &from);
+    if (px_who_answer(io->who, datagram, &from, px_now_io(), am))
+        (void)!px_overlay_io_send(io->overlay, path, 0, px_slice(am, sizeof(am)), sizeof(am));
+    return datagram.len;
+}
+
 static size_t on_batch(void *ctx, const struct px_path *path, unsigned ecn, uint8_t *data,
                        size_t len, size_t segment)
 {
@@ -300,6 +314,8 @@ static size_t on_batch(void *ctx, const struct px_path *path, unsigned ecn, uint
             return 0;
         return wait_its_turn(io, path, ecn, px_slice(data, PX_MIN(segment, len)));
     }
+    if (data[0] == PX_RELAY_WHO_PACKET)
+        return answer_who(io, path, px_slice(data, PX_MIN(segment, len)));
     size_t n = px_relay_server_packets(io->server, path, data, len, segment, px_now_io(), &out);
     if (out.path != NULL) /* a full socket drops, as any router does */
         (void)!px_overlay_io_send(io->overlay, out.path, ecn, out.data, out.segment);
@@ -365,6 +381,8 @@ static void on_overlay_closed(void *ctx)
     px_waiting_free(io->waiting);
     io->waiting = NULL;
     px_knock_free(io->knock);
+    px_who_free(io->who);
+    io->who = NULL;
     io->server = NULL;
     io->knock = NULL;
     px_udp_close(io->probe);
@@ -466,6 +484,8 @@ static int start(struct px_relay_server_io *io)
     int err = px_knock_new(&px_system_rng, &io->knock);
     if (err == 0)
         err = px_waiting_new(&io->waiting);
+    if (err == 0)
+        err = px_who_new(c->identity, &px_system_rng, &io->who);
     if (err == 0)
         err = px_relay_server_new(&server, px_now_io(), &io->server);
     if (err == 0)

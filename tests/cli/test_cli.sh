@@ -305,10 +305,19 @@ run 0 relay add "/ip6/2001:db8::1/udp/12305/quic-v1/p2p/$id_c" --tcp 8443 --home
 has "$(cat "$A/relays")" "[2001:db8::1]:12305 name=six tcp=8443 # at home"
 run 2 relay add 192.0.2.1 --id "$id_c" --tcp 0 --home "$A"
 run 1 relay add "peerix-relay://$id_a@192.0.2.9:1" --name hub --home "$A" # the name is taken
-run 2 relay add 192.0.2.1 --home "$A" # no ID
-has "$err" "peer ID"
+run 12 relay add 127.0.0.1:1 --tcp 1 --home "$A" # no ID, and nobody there to ask
+has "$err" "--id"
+run 11 relay add nowhere.invalid --home "$A"
 run 2 relay add "peerix-relay://$id_b@192.0.2.1:1" --id "$id_c" --home "$A"
-for bad in '' 'a b' 'peerix-relay://x@h:1' '/ip4/1.2.3.4/tcp/1' 'h:0' 'relay/x' $'h\nx'; do run 2 relay add --id "$id_b" --home "$A" -- "$bad"; done
+for word in 192.0.2.7 192.0.2.7:1 2001:db8::7 '[2001:db8::7]:1' relay.example relay.example:1 /dns4/relay.example/udp/1 "/ip4/192.0.2.7/udp/1/quic-v1/p2p/$id_b" "peerix-relay://$id_b@relay.example:1"; do
+    run 0 relay add "$word" --id "$id_b" --home "$A"
+done
+run 0 relay add "/dns4/relay.example/tcp/8443/tls/p2p/$id_b" --home "$A"
+has "$(cat "$A/relays")" "$id_b@relay.example:12307 name=hub tcp=8443"
+run 0 relay add "peerix-relay://$id_b@relay.example:1?tcp=8444" --home "$A"
+has "$(cat "$A/relays")" "$id_b@relay.example:1 name=hub tcp=8444"
+run 0 relay list --json --home "$A" && has "$out" '"tcp": 8444'
+for bad in '' 'a b' 'peerix-relay://x@h:1' '/ip4/1.2.3.4/tcp/1' '/dns4/h/tcp/0/tls' "peerix-relay://$id_b@h:1?tcp=0" 'h:0' 'relay/x' $'h\nx'; do run 2 relay add --id "$id_b" --home "$A" -- "$bad"; done
 run 0 relay remove hub --home "$A" && has "$out" "removed hub"
 run 0 relay remove "$id_c" --home "$A"
 run 10 relay remove hub --home "$A"

@@ -1,7 +1,9 @@
 /* Receive batches at the relay's data plane: one open circuit, one that is not, packets from their
  * addresses and from a stranger's. Nothing leaves that is longer than what came, nothing of a
- * stranger's is forwarded. */
+ * stranger's is forwarded. The same bytes as a question WHO, and as the answer to one: an answer is
+ * no longer, and nobody but the key's holder can have made one. */
 #include "relay/circuits.h"
+#include "relay/who.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
@@ -99,6 +101,34 @@ static void feed(struct px_circuits *cs, struct px_circuit *const c[2], const ui
     }
 }
 
+static void check_who(struct px_slice bytes)
+{
+    static const struct px_addr from = {.family = PX_ADDR_IP4};
+    static struct px_identity identity;
+    uint8_t am[PX_RELAY_AM_LEN], again[PX_RELAY_WHO_LEN], seed = 9;
+    const struct px_rng rng = {fill, &seed};
+    struct px_relay_nonce nonce;
+    struct px_peer_id id;
+    struct px_who *w;
+    if (identity.id.key[0] == 0)
+        px_identity_generate(&rng, &identity);
+    int err = px_who_new(&identity, &rng, &w);
+    px_assert(err == 0);
+    bool is_who = px_relay_who_parse(bytes, &nonce) == 0;
+    px_assert(px_who_answer(w, bytes, &from, 1, am) == is_who);
+    if (is_who) {
+        px_assert(sizeof(am) <= bytes.len);
+        px_relay_who_put(again, &nonce);
+        px_assert(memcmp(again, bytes.data, PX_RELAY_PING_LEN) == 0);
+        px_assert(px_relay_am_check(px_slice(am, sizeof(am)), &nonce, &id) == 0);
+        px_assert(px_peer_id_eq(&id, &identity.id));
+    }
+    memset(&nonce, 0, sizeof(nonce));
+    if (px_relay_am_check(bytes, &nonce, &id) == 0)
+        px_assert(bytes.len == PX_RELAY_AM_LEN && bytes.data[0] == PX_RELAY_AM_PACKET);
+    px_who_free(w);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     struct px_circuit *c[2];
@@ -108,6 +138,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         return 0;
     if (px_relay_packet_parse(px_slice(data, len), &p) == 0)
         px_assert(data[0] == p.type && (p.type != PX_RELAY_DATA || p.payload.len + 8 == len));
+    check_who(px_slice(data, len));
     struct px_circuits *cs = set_up(&seed, c);
     feed(cs, c, data, len);
     px_circuits_run(cs, 100 * PX_SEC);

@@ -18,26 +18,43 @@ TEST(words_of_people_lead_to_an_address_and_perhaps_an_id)
     static const struct {
         const char *word, *addr; /* NULL: refused */
         bool id;
+        uint16_t tcp;
     } rows[] = {
-        {PX_RELAY_URL A "@relay.example:1", "relay.example:1", true},
-        {"192.0.2.1", "192.0.2.1:12307", false},
-        {"192.0.2.1:7", "192.0.2.1:7", false},
-        {"2001:db8::7", "[2001:db8::7]:12307", false},
-        {"[2001:db8::7]:7", "[2001:db8::7]:7", false},
-        {"relay.example", "relay.example:12307", false},
-        {"/ip4/192.0.2.1/udp/7", "192.0.2.1:7", false},
-        {"/ip6/2001:db8::7/udp/7/quic-v1", "[2001:db8::7]:7", false},
-        {"/dns4/relay.example/udp/7/quic-v1/p2p/" A, "relay.example:7", true},
-        {"/dns/relay.example/udp/7/p2p/" A, "relay.example:7", true},
-        {"", NULL, false},
-        {"/", NULL, false},
-        {"/ip4/192.0.2.1/tcp/7", NULL, false},
-        {"/ip4/192.0.2.1/udp/70000", NULL, false},
-        {"/unix/relay.example/udp/7", NULL, false},
-        {"/ip4/192.0.2.1/udp/7/p2p/" A "/more", NULL, false},
-        {PX_RELAY_URL "relay.example:1", NULL, false},
-        {PX_RELAY_URL A "@relay.example", NULL, false},
-        {"two words", NULL, false},
+        {PX_RELAY_URL A "@relay.example:1", "relay.example:1", true, 0},
+        {"192.0.2.1", "192.0.2.1:12307", false, 0},
+        {"192.0.2.1:7", "192.0.2.1:7", false, 0},
+        {"2001:db8::7", "[2001:db8::7]:12307", false, 0},
+        {"[2001:db8::7]:7", "[2001:db8::7]:7", false, 0},
+        {"relay.example", "relay.example:12307", false, 0},
+        {"/ip4/192.0.2.1/udp/7", "192.0.2.1:7", false, 0},
+        {"/ip6/2001:db8::7/udp/7/quic-v1", "[2001:db8::7]:7", false, 0},
+        {"/dns4/relay.example/udp/7/quic-v1/p2p/" A, "relay.example:7", true, 0},
+        {"/dns/relay.example/udp/7/p2p/" A, "relay.example:7", true, 0},
+        {PX_RELAY_URL A "@relay.example:1?tcp=8443", "relay.example:1", true, 8443},
+        {PX_RELAY_URL A "@[2001:db8::7]:1?tcp=65535", "[2001:db8::7]:1", true, 65535},
+        {"/dns4/relay.example/tcp/8443/tls/p2p/" A, "relay.example:12307", true, 8443},
+        {"/ip6/2001:db8::7/tcp/443/tls", "[2001:db8::7]:12307", false, 443},
+        {"/ip4/192.0.2.1/udp/7/quic-v1/p2p/" A, "192.0.2.1:7", true, 0},
+        {PX_RELAY_URL A "@relay.example:1?tcp=0", NULL, false, 0},
+        {PX_RELAY_URL A "@relay.example:1?tcp=65536", NULL, false, 0},
+        {PX_RELAY_URL A "@relay.example:1?tcp=", NULL, false, 0},
+        {PX_RELAY_URL A "@relay.example:1?", NULL, false, 0},
+        {PX_RELAY_URL A "@relay.example:1?udp=7", NULL, false, 0},
+        {PX_RELAY_URL A "@relay.example:1?tcp=1?tcp=1", NULL, false, 0},
+        {"/dns4/relay.example/tcp/0/tls", NULL, false, 0},
+        {"/dns4/relay.example/tcp/8443/tls/more", NULL, false, 0},
+        {"/dns4/relay.example/tcp/8443/quic-v1", NULL, false, 0},
+        {"/ip4/192.0.2.1/udp/0", NULL, false, 0},
+        {"/ip4/192.0.2.1/udp/7/quic-v1/quic-v1", NULL, false, 0},
+        {"", NULL, false, 0},
+        {"/", NULL, false, 0},
+        {"/ip4/192.0.2.1/tcp/7", NULL, false, 0},
+        {"/ip4/192.0.2.1/udp/70000", NULL, false, 0},
+        {"/unix/relay.example/udp/7", NULL, false, 0},
+        {"/ip4/192.0.2.1/udp/7/p2p/" A "/more", NULL, false, 0},
+        {PX_RELAY_URL "relay.example:1", NULL, false, 0},
+        {PX_RELAY_URL A "@relay.example", NULL, false, 0},
+        {"two words", NULL, false, 0},
     };
     for (size_t i = 0; i < PX_ARRAY_LEN(rows); i++) {
         struct px_relay_entry e;
@@ -49,7 +66,28 @@ TEST(words_of_people_lead_to_an_address_and_perhaps_an_id)
         CHECK_INT(e.addr_count, 1);
         CHECK_STR(e.addrs[0], rows[i].addr);
         CHECK_INT(has_id, rows[i].id);
+        CHECK_INT(e.tcp, rows[i].tcp);
     }
+}
+
+TEST(a_url_that_is_printed_reads_back)
+{
+    struct px_relay_entry e;
+    char url[PX_RELAY_URL_TEXT_MAX], host[PX_AUTH_ADDR_MAX];
+    bool has_id;
+    CHECK_OK(px_relay_word_parse(PX_SLICE_LIT(PX_RELAY_URL A "@h.example:9"), &e, &has_id));
+    memset(host, 'h', sizeof(host)); /* the longest there can be */
+    memcpy(host + 253, ":65535", 7);
+    for (unsigned i = 1; i * 60 < 253; i++)
+        host[i * 60] = '.';
+    for (unsigned tcp = 0; tcp <= UINT16_MAX; tcp += UINT16_MAX) {
+        px_relay_url_format(&e.id, host, (uint16_t)tcp, url);
+        struct px_relay_entry back;
+        CHECK_OK(px_relay_word_parse(px_slice_cstr(url), &back, &has_id));
+        CHECK(has_id && px_peer_id_eq(&back.id, &e.id) && back.tcp == tcp);
+        CHECK_STR(back.addrs[0], host);
+    }
+    CHECK_STR(px_relay_url_format(&e.id, "h:1", 8443, url), PX_RELAY_URL A "@h:1?tcp=8443");
 }
 
 TEST(a_list_has_so_many_relays)
@@ -134,6 +172,8 @@ TEST(a_line_may_name_the_tcp_port)
     } rows[] = {
         {PX_RELAY_URL A "@relay.example:1", 0, 0},
         {PX_RELAY_URL A "@relay.example:1 tcp=8443", 0, 8443},
+        {PX_RELAY_URL A "@relay.example:1?tcp=8443 name=r", 0, 8443},
+        {PX_RELAY_URL A "@relay.example:1?tcp=8443 tcp=8443", PX_EPARSE, 0},
         {A " addr=10.0.0.1:1 addr=10.0.0.2:1 tcp=8443 name=r # why", 0, 8443},
         {PX_RELAY_URL A "@relay.example:1 tcp=0", PX_EPARSE, 0},
         {PX_RELAY_URL A "@relay.example:1 tcp=65536", PX_EPARSE, 0},

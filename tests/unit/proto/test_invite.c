@@ -355,6 +355,30 @@ TEST(a_relay_travels_in_a_code)
     }
 }
 
+/* 0x02, added later: who does not know it skips it, and finds the relay without its TCP port. */
+TEST(the_relays_tcp_port_travels_beside_it)
+{
+    static const uint16_t ports[] = {0, 1, 443, 8443, UINT16_MAX};
+    for (size_t c = 0; c < PX_ARRAY_LEN(ports); c++) {
+        struct px_invite i = example(), back;
+        struct px_invite_fault fault;
+        struct px_buf out;
+        snprintf(i.relay, sizeof(i.relay), "relay.example.org:443");
+        i.relay_tcp = ports[c];
+        px_buf_init(&out, PX_INVITE_TEXT_MAX);
+        CHECK_OK(px_invite_print(&i, &out));
+        CHECK_OK(px_invite_parse(px_buf_slice(&out), &back, &fault));
+        CHECK_INT(back.relay_tcp, ports[c]);
+        CHECK_STR(back.relay, i.relay);
+        i.relay[0] = '\0'; /* of no relay it is not printed */
+        px_buf_clear(&out);
+        CHECK_OK(px_invite_print(&i, &out));
+        CHECK_OK(px_invite_parse(px_buf_slice(&out), &back, &fault));
+        CHECK_INT(back.relay_tcp, 0);
+        px_buf_deinit(&out);
+    }
+}
+
 TEST(a_relay_that_does_not_fit_is_not_printed)
 {
     struct px_invite i = example();
