@@ -30,6 +30,12 @@ static const char *const steps[] = {
     " at INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE rotation_ack (peer TEXT PRIMARY KEY, own TEXT NOT NULL,"
     " next TEXT NOT NULL) WITHOUT ROWID;",
+    /* node/peer_history_io.c; demerits in thousandths, saved_at in seconds since 1970 */
+    "CREATE TABLE peer_history (peer TEXT PRIMARY KEY, bytes INTEGER NOT NULL,"
+    " nars INTEGER NOT NULL, lied INTEGER NOT NULL, wrong_size INTEGER NOT NULL,"
+    " stalled INTEGER NOT NULL, cut INTEGER NOT NULL, refused INTEGER NOT NULL,"
+    " bad_narinfo INTEGER NOT NULL, demerits INTEGER NOT NULL, saved_at INTEGER NOT NULL)"
+    " WITHOUT ROWID;",
 };
 #define VERSION ((int64_t)PX_ARRAY_LEN(steps))
 

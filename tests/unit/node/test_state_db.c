@@ -278,6 +278,30 @@ TEST(good_addresses_survive_a_restart_with_their_ages)
     teardown(&f);
 }
 
+TEST(a_database_of_an_earlier_version_keeps_what_it_has_and_gets_what_is_new)
+{
+    struct fixture f;
+    struct px_peer_id id = id_of(1);
+    struct px_addr one = addr_of(1);
+    setup(&f);
+    struct px_sqlite *db = open_db(&f);
+    struct px_address_book *b = book_of(&f, db);
+    px_address_book_good(b, &id, &one, WALL_NOW);
+    px_address_book_free(b);
+    CHECK_OK(px_sqlite_exec(db, "DROP TABLE peer_history; PRAGMA user_version=3;"));
+    px_sqlite_close(db);
+    for (int round = 0; round < 2; round++) { /* and once more as it is now */
+        db = open_db(&f);
+        CHECK_OK(px_sqlite_exec(db, "SELECT * FROM peer_history;"));
+        b = book_of(&f, db);
+        CHECK_INT(load(b, WALL_NOW, true).count, 1);
+        px_address_book_free(b);
+        px_sqlite_close(db);
+    }
+    CHECK_INT(f.warnings, 0);
+    teardown(&f);
+}
+
 TEST(the_book_is_bounded_a_peer_and_forgets_what_is_old_unlisted_or_malformed)
 {
     struct fixture f;
