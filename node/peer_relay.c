@@ -190,6 +190,19 @@ bool px_peers_link_on(struct px_peers *set, const struct px_peer_id *id,
     return px_peers_link_remote(set, id, &remote) && px_addr_eq(&remote, circuit);
 }
 
+bool px_peers_in_doubt(struct px_peers *set, const struct px_peer_id *id)
+{
+    const struct px_peer *p = px_peer_manager_find(set->manager, id);
+    return p != NULL && p->link != NULL && px_link_is_lost(p->link);
+}
+
+void px_peers_suggest(struct px_peers *set, const struct px_peer_id *id, const struct px_addr *addr)
+{
+    const struct px_peer *p = px_peer_manager_find(set->manager, id);
+    if (p != NULL && p->link != NULL && !px_peers_link_on(set, id, addr))
+        px_link_suggest(p->link, addr);
+}
+
 void px_peers_prefer(struct px_peers *set, const struct px_peer_id *id, const struct px_addr *addr)
 {
     const struct px_peer *p = px_peer_manager_find(set->manager, id);
@@ -243,4 +256,26 @@ void px_peer_circuit_left(struct px_peers *set, const struct px_link *link)
     px_link_path(link, &path);
     if (px_addr_is_circuit(&path.remote) && set->circuits.left != NULL)
         set->circuits.left(set->circuits_ctx, &path.remote);
+}
+
+void px_peer_circuit_moved(struct px_peers *set, const struct px_addr *from,
+                           const struct px_addr *to)
+{
+    if (px_addr_is_circuit(from) && !px_addr_eq(from, to) && set->circuits.left != NULL)
+        set->circuits.left(set->circuits_ctx, from);
+}
+
+void px_peer_on_lost(void *ctx, struct px_link *link)
+{
+    struct px_peers *set = ctx;
+    const struct px_peer *p = px_link_user(link);
+    struct px_path path;
+    char addr[PX_ADDR_TEXT_MAX];
+    if (p == NULL || p->link != link) /* that of a relay, say */
+        return;
+    px_link_path(link, &path);
+    px_log_event(set->config.log, PX_LOG_DEBUG, "peer.path_lost", PX_F_STR("id", p->id_text),
+                 PX_F_STR("name", p->name), PX_F_STR("addr", px_addr_format(&path.remote, addr)));
+    if (set->circuits.lost != NULL)
+        set->circuits.lost(set->circuits_ctx, &p->id, &path.remote, px_link_is_quic_client(link));
 }

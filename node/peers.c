@@ -225,6 +225,7 @@ static void on_path_changed(void *ctx, struct px_link *link)
     if (p == NULL)
         return;
     px_link_path(link, &path);
+    px_peer_circuit_moved(set, &p->remote, &path.remote);
     px_peer_manager_moved(set->manager, &p->id, &path.remote, px_now_io());
     px_peer_log_path(set, p);
 }
@@ -249,6 +250,7 @@ static const struct px_overlay_ops overlay_ops = {
     .streams_available = on_streams_available,
     .cloned = px_peer_on_cloned,
     .path_changed = on_path_changed,
+    .lost = px_peer_on_lost,
     .pong = on_pong,
 };
 

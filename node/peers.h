@@ -182,8 +182,11 @@ struct px_circuit_ops {
                     size_t segment);
     /* Is the circuit there, and through which relay? */
     bool (*look)(void *ctx, const struct px_addr *circuit, struct px_circuit_view *ret);
-    /* A link that used the circuit ended. */
+    /* A link that used the circuit ended, or moved away. */
     void (*left)(void *ctx, const struct px_addr *circuit);
+    /* Nothing comes back on the path of the peer's link, told again and again while that lasts: see
+     * px_overlay_ops.lost. `client`: this end is QUIC's client. */
+    void (*lost)(void *ctx, const struct px_peer_id *id, const struct px_addr *remote, bool client);
     void (*network_changed)(void *ctx);
 };
 /* NULL takes them away. Copied. */
@@ -202,6 +205,10 @@ bool px_peers_link_on(struct px_peers *p, const struct px_peer_id *id,
                       const struct px_addr *circuit);
 /* Where the peer's link goes now. False: there is none. */
 bool px_peers_link_remote(struct px_peers *p, const struct px_peer_id *id, struct px_addr *ret);
+/* Has nothing come back on the path of its link for a while? */
+bool px_peers_in_doubt(struct px_peers *p, const struct px_peer_id *id);
+/* px_link_suggest for the peer's link, unless it is there. */
+void px_peers_suggest(struct px_peers *p, const struct px_peer_id *id, const struct px_addr *addr);
 /* px_link_prefer for the peer's link if it is on any circuit. */
 void px_peers_prefer(struct px_peers *p, const struct px_peer_id *id, const struct px_addr *addr);
 /* Closes the links that are on circuits, with PX_CLOSE_SHUTDOWN. */
@@ -220,8 +227,8 @@ struct px_relay_link_ops {
     void (*moved)(void *ctx);
     void (*pong)(void *ctx, px_nsec rtt);
 };
-/* Dials a relay. As px_overlay_dial; PX_ELIMIT with PX_PEER_RELAYS_MAX links, PX_EOFFLINK in mode
- * lan. */
+/* Dials a relay. As px_overlay_dial; PX_ELIMIT with twice PX_PEER_RELAYS_MAX links,
+ * PX_EOFFLINK in mode lan. */
 PX_MUST_CHECK int px_peers_dial_relay(struct px_peers *p, const struct px_peer_id *id,
                                       const struct px_addr *addr,
                                       const struct px_relay_link_ops *ops, void *ctx,

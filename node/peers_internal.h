@@ -110,6 +110,11 @@ bool px_peer_circuit_look(const struct px_peers *set, const struct px_addr *circ
                           struct px_circuit_view *ret);
 /* A link ended: if it was on a circuit, that one may go. */
 void px_peer_circuit_left(struct px_peers *set, const struct px_link *link);
+/* It moved. */
+void px_peer_circuit_moved(struct px_peers *set, const struct px_addr *from,
+                           const struct px_addr *to);
+/* px_overlay_ops.lost; ctx is the px_peers. */
+void px_peer_on_lost(void *ctx, struct px_link *link);
 /* NULL when the link, or a link to that peer, is none to a relay. */
 struct px_peer_relay *px_peer_relay_find(const struct px_peers *set, const struct px_link *link);
 bool px_peer_relay_is_dialled(const struct px_peers *set, const struct px_peer_id *id);

@@ -17,6 +17,11 @@ static struct px_circuit *from_node(struct px_list *node)
     return PX_CONTAINER_OF(node, struct px_circuit, node);
 }
 
+static struct px_relay *relay_at(struct px_list *node)
+{
+    return PX_CONTAINER_OF(node, struct px_relay, node);
+}
+
 static struct px_circuit *find(const struct px_relays *set, const struct px_addr *addr)
 {
     PX_LIST_EACH(it, &set->circuits)
@@ -34,7 +39,7 @@ static struct px_circuit *circuit_new(struct px_relays *set, const struct px_pee
     c->set = set;
     c->peer = *peer;
     px_addr_circuit(++set->last_circuit, &c->addr);
-    c->end_at = c->prefer_at = PX_NEVER;
+    c->end_at = c->prefer_at = c->turn_at = PX_NEVER;
     px_list_push_back(&set->circuits, &c->node);
     set->circuit_count++;
     return c;
@@ -66,12 +71,18 @@ static void log_circuit(const struct px_circuit *c, const char *event, const cha
                  PX_F_STR("called_by", c->caller ? "us" : "peer"), PX_F_STR("status", status));
 }
 
-/* ---- calls ---- */
-
-static struct px_relay *relay_at(struct px_list *node)
+/* A link must not be torn down by our hand. */
+static void end(struct px_circuit *c)
 {
-    return PX_CONTAINER_OF(node, struct px_relay, node);
+    if (c->state == PX_CIRCUIT_OPEN)
+        log_circuit(c, "circuit.ended", "OK");
+    if (c->leg != NULL)
+        px_relay_leg_end(c->leg);
+    tell(c, PX_ECLOSED);
+    circuit_free(c);
 }
+
+/* ---- calls ---- */
 
 static int on_call(void *ctx, const struct px_peer_id *id, const char *label, bool alone,
                    uint64_t token)
@@ -101,48 +112,117 @@ static int on_call(void *ctx, const struct px_peer_id *id, const char *label, bo
     return 0;
 }
 
-/* A circuit in the place of one that ended, or may have, under a link; unless one is under way. */
-static void renew(struct px_relays *set, const struct px_peer_id *peer,
-                  const struct px_addr *replaces, px_nsec at)
-{
-    PX_LIST_EACH(it, &set->circuits)
-        if (px_addr_eq(&from_node(it)->replaces, replaces))
-            return;
-    struct px_circuit *c = set->closing ? NULL : circuit_new(set, peer);
-    if (c == NULL)
-        return;
-    c->caller = true;
-    c->replaces = *replaces;
-    c->call_at = at;
-}
-
-static bool is_renewal(const struct px_circuit *c)
+static bool is_standin(const struct px_circuit *c)
 {
     return c->replaces.family != PX_ADDR_NONE;
 }
 
-static struct px_relay *any_relay(const struct px_relays *set)
+static bool is_under_way(const struct px_relays *set, const struct px_addr *replaces)
 {
+    PX_LIST_EACH(it, &set->circuits)
+        if (px_addr_eq(&from_node(it)->replaces, replaces))
+            return true;
+    return false;
+}
+
+static struct px_circuit *stand_in(struct px_relays *set, const struct px_peer_id *peer,
+                                   const struct px_addr *replaces, unsigned tries, px_nsec at)
+{
+    struct px_circuit *c = set->closing ? NULL : circuit_new(set, peer);
+    if (c == NULL)
+        return NULL;
+    c->caller = true;
+    c->replaces = *replaces;
+    c->tries = tries;
+    c->call_at = at;
+    return c;
+}
+
+/* A circuit in the place of one that ended, or may have, under a link; unless one is under way. */
+static void renew(struct px_relays *set, const struct px_peer_id *peer,
+                  const struct px_addr *replaces, px_nsec at)
+{
+    if (!is_under_way(set, replaces))
+        (void)stand_in(set, peer, replaces, 0, at);
+}
+
+static size_t count_usable(const struct px_relays *set)
+{
+    size_t n = 0;
     PX_LIST_EACH(it, &set->all)
-        if (px_relay_usable(relay_at(it)))
-            return relay_at(it);
-    return NULL;
+        n += px_relay_usable(relay_at(it));
+    return n;
+}
+
+/* The relays take turns, that of the circuit to be replaced last. */
+static struct px_relay *choose_relay(const struct px_circuit *c)
+{
+    const struct px_circuit *old = find(c->set, &c->replaces);
+    struct px_relay *last = NULL;
+    size_t n = count_usable(c->set), turn = n > 0 ? c->tries % n : 0;
+    PX_LIST_EACH(it, &c->set->all) {
+        struct px_relay *r = relay_at(it);
+        if (!px_relay_usable(r))
+            continue;
+        if (old != NULL && old->relay == r)
+            last = r;
+        else if (turn-- == 0)
+            return r;
+    }
+    return last;
+}
+
+/* Has the peer called, or been called, besides? */
+static bool has_other(const struct px_circuit *c)
+{
+    PX_LIST_EACH(it, &c->set->circuits) {
+        const struct px_circuit *o = from_node(it);
+        if (o != c && px_peer_id_eq(&o->peer, &c->peer) && !px_addr_eq(&o->addr, &c->replaces) &&
+            o->state != PX_CIRCUIT_WAITING)
+            return true;
+    }
+    return false;
+}
+
+/* Is the link still there, where it needs help? */
+static bool is_wanted(const struct px_circuit *c)
+{
+    struct px_peers *peers = c->set->config.peers;
+    if (!px_peers_link_on(peers, &c->peer, &c->replaces) || (c->yields && has_other(c)))
+        return false;
+    return px_addr_is_circuit(&c->replaces) || px_peers_in_doubt(peers, &c->peer);
+}
+
+/* The next relay, if there is one that was not tried. */
+static bool try_next(struct px_relays *set, const struct px_peer_id *peer,
+                     const struct px_addr *replaces, unsigned tries, px_nsec now)
+{
+    return tries < count_usable(set) && stand_in(set, peer, replaces, tries, now) != NULL;
+}
+
+static void call_standin(struct px_circuit *c, px_nsec now)
+{
+    c->relay = is_wanted(c) ? choose_relay(c) : NULL;
+    if (c->relay == NULL && (!px_addr_is_circuit(&c->replaces) || !is_wanted(c))) {
+        circuit_free(c); /* whose direct path is lost asks again */
+        return;
+    }
+    c->call_at = now + RENEW_PAUSE;
+    if (c->relay == NULL || px_relay_client_call(c->relay->client, &c->peer, c, now, &c->leg) != 0)
+        return;
+    c->state = PX_CIRCUIT_CALLING;
+    c->turn_at = now + PX_RELAYS_TURN;
 }
 
 /* It is time to call; c may be gone afterwards. */
 static void call(struct px_circuit *c, px_nsec now)
 {
     struct px_peers *peers = c->set->config.peers;
-    if (is_renewal(c)) {
-        if (!px_peers_link_on(peers, &c->peer, &c->replaces)) { /* moved or ended by itself */
-            circuit_free(c);
-            return;
-        }
-        c->relay = any_relay(c->set);
-        c->call_at = now + RENEW_PAUSE;
-        if (c->relay == NULL)
-            return;
-    } else if (px_peers_is_connected(peers, &c->peer)) {
+    if (is_standin(c)) {
+        call_standin(c, now);
+        return;
+    }
+    if (px_peers_is_connected(peers, &c->peer)) {
         tell(c, PX_ECANCELED);
         circuit_free(c);
         return;
@@ -156,7 +236,7 @@ static void call(struct px_circuit *c, px_nsec now)
                   : PX_EOFFLINE;
     if (err == 0) {
         c->state = PX_CIRCUIT_CALLING;
-    } else if (!is_renewal(c)) {
+    } else {
         tell(c, err);
         circuit_free(c);
     }
@@ -182,6 +262,17 @@ void px_circuit_on_ring(void *ctx, struct px_relay_leg *leg, const struct px_pee
     px_relay_leg_answer(leg, c != NULL, px_now_io());
 }
 
+/* One of several calls was answered. */
+static void end_siblings(struct px_circuit *c)
+{
+    PX_LIST_EACH(it, &c->set->circuits) {
+        struct px_circuit *o = from_node(it);
+        if (o != c && o->state != PX_CIRCUIT_OPEN && is_standin(o) &&
+            px_addr_eq(&o->replaces, &c->replaces))
+            end(o);
+    }
+}
+
 void px_circuit_on_open(void *ctx, struct px_relay_leg *leg)
 {
     struct px_circuit *c = px_relay_leg_user(leg);
@@ -191,11 +282,23 @@ void px_circuit_on_open(void *ctx, struct px_relay_leg *leg)
     c->state = PX_CIRCUIT_OPEN;
     px_circuit_queue_init(&c->queue, rate, burst, now);
     c->used_at = now;
-    c->relay->ping_at = PX_MIN(c->relay->ping_at, now); /* more often from now on */
+    px_relay_doubt(c->relay, now); /* is asked more often from now on */
     if (!c->wanted)
         c->prefer_at = now;
+    if (is_standin(c))
+        end_siblings(c);
     log_circuit(c, "circuit.open", "OK");
     tell(c, 0);
+}
+
+/* A call for a link was in vain. Who lost a direct path asks again if it still wants a circuit. */
+static void standin_failed(struct px_relays *set, const struct px_circuit *c, px_nsec now)
+{
+    unsigned tries = c->tries + px_relay_usable(c->relay); /* else another one has its place */
+    if (is_under_way(set, &c->replaces) || try_next(set, &c->peer, &c->replaces, tries, now))
+        return;
+    if (px_addr_is_circuit(&c->replaces))
+        renew(set, &c->peer, &c->replaces, now + RENEW_PAUSE);
 }
 
 void px_circuit_on_ended(void *ctx, struct px_relay_leg *leg, enum px_relay_status why)
@@ -207,16 +310,15 @@ void px_circuit_on_ended(void *ctx, struct px_relay_leg *leg, enum px_relay_stat
     c->leg = NULL;
     int err = px_relay_status_error(why);
     tell(c, err != 0 ? err : PX_ECLOSED);
-    if (c->state == PX_CIRCUIT_OPEN) {
+    struct px_circuit was = *c;
+    if (c->state == PX_CIRCUIT_OPEN)
         log_circuit(c, "circuit.ended", px_relay_status_name(why));
-        if (c->caller && px_peers_link_on(set->config.peers, &c->peer, &c->addr))
-            renew(set, &c->peer, &c->addr, now);
-    } else if (is_renewal(c)) {
-        const struct px_addr replaces = c->replaces;
-        c->replaces = (struct px_addr){0};
-        renew(set, &c->peer, &replaces, now + RENEW_PAUSE);
-    }
     circuit_free(c);
+    if (was.state == PX_CIRCUIT_OPEN && was.caller &&
+        px_peers_link_on(set->config.peers, &was.peer, &was.addr))
+        renew(set, &was.peer, &was.addr, now);
+    else if (is_standin(&was) && px_peers_link_on(set->config.peers, &was.peer, &was.replaces))
+        standin_failed(set, &was, now);
 }
 
 void px_node_circuits_doubt(struct px_relays *set, const struct px_relay *r, px_nsec now)
@@ -227,6 +329,32 @@ void px_node_circuits_doubt(struct px_relays *set, const struct px_relay *r, px_
             px_peers_link_on(set->config.peers, &c->peer, &c->addr))
             renew(set, &c->peer, &c->addr, now);
     }
+}
+
+void px_node_circuits_lost(struct px_relays *set, const struct px_relay *r, px_nsec now)
+{
+    px_node_circuits_doubt(set, r, now);
+    PX_LIST_EACH(it, &set->circuits) {
+        struct px_circuit *c = from_node(it);
+        if (c->relay == r && c->state == PX_CIRCUIT_OPEN)
+            c->end_at = PX_MIN(c->end_at, now + PX_RELAYS_CIRCUIT_GRACE); /* unless it is used */
+    }
+}
+
+static void on_lost(void *ctx, const struct px_peer_id *id, const struct px_addr *remote,
+                    bool client)
+{
+    struct px_relays *set = ctx;
+    px_nsec now = px_now_io();
+    const struct px_circuit *old = find(set, remote);
+    bool first = old != NULL ? old->caller : client;
+    if (old != NULL && old->state == PX_CIRCUIT_OPEN)
+        px_relay_doubt(old->relay, now);
+    if (count_usable(set) == 0 || is_under_way(set, remote) || set->closing)
+        return;
+    struct px_circuit *c = stand_in(set, id, remote, 0, now + (first ? 0 : PX_RELAYS_LOST_TURN));
+    if (c != NULL)
+        c->yields = !first;
 }
 
 /* ---- packets ---- */
@@ -358,21 +486,11 @@ const struct px_circuit_ops px_relays_circuit_ops = {
     .batch = on_batch,
     .look = on_look,
     .left = on_left,
+    .lost = on_lost,
     .network_changed = on_network_changed,
 };
 
 /* ---- time and ends ---- */
-
-/* A link must not be torn down by our hand. */
-static void end(struct px_circuit *c)
-{
-    if (c->state == PX_CIRCUIT_OPEN)
-        log_circuit(c, "circuit.ended", "OK");
-    if (c->leg != NULL)
-        px_relay_leg_end(c->leg);
-    tell(c, PX_ECLOSED);
-    circuit_free(c);
-}
 
 /* Does it stand in for the one the peer's link is on: that is gone, or the same side had called it?
  * Both may have called at once; then the link stays where it came up. */
@@ -387,20 +505,24 @@ static bool supersedes(const struct px_circuit *c)
 }
 
 /* Asks the peer on the new circuit until its link is there: the other end may not know yet that it
- * is open. */
+ * is open. A link that is well where it is, is left there. */
 static void prefer(struct px_circuit *c, px_nsec now)
 {
+    struct px_peers *peers = c->set->config.peers;
     if (supersedes(c))
-        px_peers_prefer(c->set->config.peers, &c->peer, &c->addr);
-    c->prefer_at = ++c->preferred < PREFER_MAX ? now + PREFER_GAP : PX_NEVER;
-    if (px_peers_link_on(c->set->config.peers, &c->peer, &c->addr))
-        c->prefer_at = PX_NEVER;
-    if (c->prefer_at != PX_NEVER || !is_renewal(c))
+        px_peers_prefer(peers, &c->peer, &c->addr);
+    else
+        px_peers_suggest(peers, &c->peer, &c->addr);
+    bool there = px_peers_link_on(peers, &c->peer, &c->addr);
+    c->prefer_at = !there && ++c->preferred < PREFER_MAX ? now + PREFER_GAP : PX_NEVER;
+    if (c->prefer_at != PX_NEVER || !is_standin(c))
         return;
-    const struct px_addr replaces = c->replaces; /* done, or in vain */
+    const struct px_addr replaces = c->replaces;
     c->replaces = (struct px_addr){0};
-    if (px_peers_link_on(c->set->config.peers, &c->peer, &replaces) &&
-        find(c->set, &replaces) == NULL)
+    if (there)
+        return;
+    c->end_at = now + PX_RELAYS_CIRCUIT_GRACE; /* in vain */
+    if (px_addr_is_circuit(&replaces) && find(c->set, &replaces) == NULL)
         renew(c->set, &c->peer, &replaces, now + RENEW_PAUSE);
 }
 
@@ -418,12 +540,22 @@ static void run_open(struct px_circuit *c, px_nsec now)
         end(c);
 }
 
+/* No answer so far: another relay may have a better way to the peer. */
+static void take_turn(struct px_circuit *c, px_nsec now)
+{
+    c->turn_at = PX_NEVER;
+    if (is_wanted(c))
+        (void)try_next(c->set, &c->peer, &c->replaces, c->tries + 1, now);
+}
+
 void px_node_circuits_run(struct px_relays *set, px_nsec now)
 {
     PX_LIST_EACH(it, &set->circuits) {
         struct px_circuit *c = from_node(it);
         if (c->state == PX_CIRCUIT_WAITING && now >= c->call_at)
             call(c, now);
+        else if (c->state == PX_CIRCUIT_CALLING && now >= c->turn_at)
+            take_turn(c, now);
         else if (c->state == PX_CIRCUIT_OPEN)
             run_open(c, now);
     }
@@ -436,6 +568,8 @@ px_nsec px_node_circuits_deadline(const struct px_relays *set)
         const struct px_circuit *c = from_node(it);
         if (c->state == PX_CIRCUIT_WAITING)
             at = PX_MIN(at, c->call_at);
+        else if (c->state == PX_CIRCUIT_CALLING)
+            at = PX_MIN(at, c->turn_at);
         else if (c->state == PX_CIRCUIT_OPEN)
             at = PX_MIN(PX_MIN(PX_MIN(at, c->prefer_at), px_circuit_queue_deadline(&c->queue)),
                         PX_MIN(c->end_at, c->used_at + PX_RELAYS_CIRCUIT_IDLE));

@@ -1,5 +1,5 @@
-/* What node/relays.c (the set and the control connections), relay_circuits.c (circuits) and
- * relay_records.c (what is registered) share. Nobody else includes it. */
+/* What node/relays.c (the set), relay_link.c (one relay), relay_circuits.c (circuits),
+ * relay_pairing.c and relay_records.c (what is registered) share. Nobody else includes it. */
 #ifndef PX_NODE_RELAYS_INTERNAL_H
 #define PX_NODE_RELAYS_INTERNAL_H
 
@@ -62,8 +62,13 @@ struct px_circuit {
     bool caller;
     bool wanted; /* px_peers_circuit with `token` is owed */
     uint64_t token;
-    struct px_addr replaces; /* the circuit it stands in for; may be no address */
-    struct px_relay *relay;  /* NULL in WAITING when any will do */
+    /* It is to take over the peer's link from there, a circuit or a direct address; no address: it
+     * stands in for nothing. */
+    struct px_addr replaces;
+    unsigned tries;         /* with `replaces`: how many relays were tried before */
+    bool yields;            /* with `replaces`: to any circuit that the peer has called meanwhile */
+    px_nsec turn_at;        /* in CALLING: of the next relay; PX_NEVER */
+    struct px_relay *relay; /* NULL in WAITING when any will do */
     struct px_relay_leg *leg;
     px_nsec call_at;    /* in WAITING */
     px_nsec give_up_at; /* of waiting for a relay that is to admit us */
@@ -105,18 +110,30 @@ static inline void *px_relay_token(enum px_relay_token t)
 }
 
 /* relays.c */
-/* A link to that address, which becomes r->link. */
-PX_MUST_CHECK int px_relay_dial(struct px_relay *r, const struct px_addr *addr);
-/* In DIALLING without a link: nothing is left to wait for. */
-void px_relay_dial_failed(struct px_relay *r, int err);
+/* The relays one can call through changed. */
+void px_relays_tell_usable(struct px_relays *set);
+/* Does what is due, and when the next thing is. */
+void px_relays_run(struct px_relays *set, px_nsec now);
+px_nsec px_relays_deadline(const struct px_relays *set);
+
+/* relay_link.c */
 /* Makes a relay and appends it. PX_ENOMEM. */
 PX_MUST_CHECK int px_relay_add(struct px_relays *set, const struct px_relay_entry *e,
                                struct px_relay **ret);
 /* It goes: its link is closed, the rest follows at the end of the turn. */
 void px_relay_drop(struct px_relay *r);
-/* The relays one can call through changed. */
-void px_relays_tell_usable(struct px_relays *set);
+/* That rest: at once, with its circuits. */
+void px_relay_free(struct px_relay *r);
+/* `needed`: a connection to it is wanted. */
+void px_relay_run(struct px_relay *r, bool needed, px_nsec now);
+px_nsec px_relay_deadline(const struct px_relay *r, bool needed);
+/* A link to that address, which becomes r->link. */
+PX_MUST_CHECK int px_relay_dial(struct px_relay *r, const struct px_addr *addr);
+/* In DIALLING without a link: nothing is left to wait for. */
+void px_relay_dial_failed(struct px_relay *r, int err);
 bool px_relay_usable(const struct px_relay *r);
+/* Asks the relay soon whether it is there. */
+void px_relay_doubt(struct px_relay *r, px_nsec now);
 /* Sends a packet to the relay, from where its link goes. */
 void px_relay_send_packet(struct px_relay *r, struct px_slice packet);
 
@@ -126,8 +143,10 @@ void px_circuit_on_ring(void *ctx, struct px_relay_leg *leg, const struct px_pee
 void px_circuit_on_open(void *ctx, struct px_relay_leg *leg);
 void px_circuit_on_data(void *ctx, struct px_relay_leg *leg, struct px_slice payload);
 void px_circuit_on_ended(void *ctx, struct px_relay_leg *leg, enum px_relay_status why);
-/* The control connection is gone, perhaps the relay is: its circuits get replacements. */
+/* The relay is going, or is gone: its circuits that are used get replacements. */
 void px_node_circuits_doubt(struct px_relays *set, const struct px_relay *r, px_nsec now);
+/* It is gone: nor are the others worth keeping. */
+void px_node_circuits_lost(struct px_relays *set, const struct px_relay *r, px_nsec now);
 void px_node_circuits_run(struct px_relays *set, px_nsec now);
 px_nsec px_node_circuits_deadline(const struct px_relays *set);
 size_t px_node_circuits_of(const struct px_relays *set, const struct px_relay *r);

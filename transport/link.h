@@ -142,6 +142,8 @@ void px_link_suggest(struct px_link *l, const struct px_addr *remote);
 /* As px_link_suggest, of an address that is better than the path in use: the peer is asked there at
  * once, and if it answers the link moves there. */
 void px_link_prefer(struct px_link *l, const struct px_addr *remote);
+/* In doubt for PX_LINK_LOST_TIME and still so: px_overlay_ops.lost. */
+bool px_link_is_lost(const struct px_link *l);
 void px_link_stats(const struct px_link *l, struct px_quic_stats *ret);
 /* What only the two ends of this link know: the final handshake hash of its Noise exchange. */
 #define PX_LINK_BINDING_LEN 32

@@ -116,6 +116,11 @@ void px_link_path_doubt(struct px_link_path *p, px_nsec now)
     p->next_probe = 0; /* at once, whoever compares it with what time */
 }
 
+bool px_link_path_is_lost(const struct px_link_path *p, px_nsec now)
+{
+    return p->state == PX_LINK_PATH_DOUBT && now - p->doubt_began >= PX_LINK_LOST_TIME;
+}
+
 static void end_doubt(struct px_link_path *p)
 {
     if (p->state == PX_LINK_PATH_DOUBT)

@@ -75,6 +75,8 @@ void px_link_path_init(struct px_link_path *p, bool client, const struct px_rng 
 void px_link_path_start(struct px_link_path *p, px_nsec now);
 /* The path may be lost. Cheap; probes leave with px_link_path_run. */
 void px_link_path_doubt(struct px_link_path *p, px_nsec now);
+/* In doubt since PX_LINK_LOST_TIME or longer? */
+bool px_link_path_is_lost(const struct px_link_path *p, px_nsec now);
 /* QUIC sends on another path now. */
 void px_link_path_moved(struct px_link_path *p, px_nsec now);
 /* The network is another one: a link on a circuit asks for its way back at once. */

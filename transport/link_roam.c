@@ -217,6 +217,11 @@ void px_link_prefer(struct px_link *l, const struct px_addr *remote)
         px_link_path_prefer(&l->roam.path, remote, l->overlay->now);
 }
 
+bool px_link_is_lost(const struct px_link *l)
+{
+    return l->roam.on && px_link_path_is_lost(&l->roam.path, l->overlay->now);
+}
+
 void px_overlay_network_changed(struct px_overlay *o, px_nsec now)
 {
     o->now = PX_MAX(o->now, now);
