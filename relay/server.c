@@ -311,6 +311,11 @@ int px_relay_server_join(struct px_relay_server *s, void *conn, const struct px_
     return 0;
 }
 
+enum px_relay_class px_relay_session_class(const struct px_relay_session *n)
+{
+    return n->class;
+}
+
 void px_relay_session_ready(struct px_relay_session *n, px_nsec now)
 {
     n->server->now = now;

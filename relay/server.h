@@ -105,6 +105,7 @@ PX_MUST_CHECK int px_relay_server_join(struct px_relay_server *s, void *conn,
                                        const uint8_t binding[PX_CIRCUIT_BINDING_LEN],
                                        const struct px_addr *remote, bool udp, px_nsec now,
                                        struct px_relay_session **ret);
+enum px_relay_class px_relay_session_class(const struct px_relay_session *n);
 /* Its control stream is there: frames may be sent. */
 void px_relay_session_ready(struct px_relay_session *n, px_nsec now);
 /* Its end; the pointer is dead afterwards. NULL is fine. */

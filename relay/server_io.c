@@ -13,6 +13,8 @@
 #define CONNS_EXTRA 2048
 /* What circuits' ends are told needs a moment to leave: a close of the link overtakes it. */
 #define LAST_WORDS_MS 50
+/* For handshakes that wait, a turn of the loop; the last of them may take longer. In ns. */
+#define WAITING_TIME (200 * 1000)
 /* Control messages need no jumbo frames, and every link keeps a buffer for the largest packet. */
 #define PAYLOAD_MAX  1452
 #define QUIC_INITIAL 0xc0 /* first byte of what begins a link (RFC 9000 §17.2.2) */
@@ -26,7 +28,7 @@ struct px_relay_server_io {
     struct px_knock *knock;
     struct px_waiting *waiting; /* handshakes, behind everything else */
     struct px_who *who;
-    uint64_t unheard; /* Initials not given to QUIC */
+    uint64_t hits[PX_RELAY_LIMIT_COUNT]; /* of the limits that are kept here */
     uv_timer_t timer, stop;
     uv_idle_t idle;   /* turns while handshakes wait */
     uv_prepare_t arm; /* sets the timer before the loop sleeps */
@@ -43,6 +45,7 @@ struct conn {
     struct px_link *link;
     struct px_relay_session *session;
     struct px_addr pipe;              /* that it comes through; no address: it comes by UDP */
+    struct px_addr from;              /* as far as sources are counted */
     struct px_control_stream *stream; /* NULL before it opened one, and after its end */
 };
 
@@ -145,6 +148,14 @@ static void note_pipe(struct conn *c, const struct px_addr *remote)
     px_tls_pipes_set_proved(c->io->pipes, &c->pipe, true);
 }
 
+/* SPEC relay §7: where friends are, and were until now, others that were refused do not shut out */
+static void note_friend(const struct conn *c)
+{
+    enum px_relay_class class = px_relay_session_class(c->session);
+    if (class == PX_RELAY_MEMBER || class == PX_RELAY_VOUCHED)
+        px_knock_befriend(c->io->knock, &c->from, px_now_io());
+}
+
 static void on_up(void *ctx, struct px_link *link)
 {
     struct px_relay_server_io *io = ctx;
@@ -163,7 +174,9 @@ static void on_up(void *ctx, struct px_link *link)
             free(c);
             c = NULL;
         } else {
+            c->from = from;
             note_pipe(c, &path.remote);
+            note_friend(c);
         }
         px_wipe(binding, sizeof(binding));
     }
@@ -176,11 +189,12 @@ static void on_down(void *ctx, struct px_link *link, int err, bool by_peer, bool
 {
     struct conn *c = px_link_user(link);
     (void)ctx;
-    (void)err;
-    (void)by_peer;
     (void)was_up; /* a relay never dials */
     if (c == NULL)
         return;
+    if (err == PX_EOVERRUN && !by_peer && px_relay_session_class(c->session) != PX_RELAY_UNKNOWN)
+        c->io->hits[PX_RELAY_LIMIT_SLOW_READERS]++;
+    note_friend(c);
     px_relay_session_leave(c->session, px_now_io());
     px_tls_pipes_set_proved(c->io->pipes, &c->pipe, false);
     free(c);
@@ -246,7 +260,9 @@ static void on_path_changed(void *ctx, struct px_link *link)
     px_link_path(link, &path);
     bool udp = seen_at(c->io, &path.remote, &from);
     px_relay_session_moved(c->session, &from, udp, px_now_io());
+    c->from = from;
     note_pipe(c, &path.remote);
+    note_friend(c);
 }
 
 static const struct px_overlay_ops overlay_ops = {
@@ -260,28 +276,34 @@ static const struct px_overlay_ops overlay_ops = {
 
 /* ---- packets ---- */
 
-/* One a turn of the loop, which takes what the socket has in between. */
+/* One handshake a turn of the loop, which takes what the socket has in between; or as many as are
+ * none and cost nothing. */
 static void on_idle(uv_idle_t *idle)
 {
     struct px_relay_server_io *io = idle->data;
     struct px_path path;
+    struct px_addr from;
     unsigned ecn;
     struct px_slice datagram;
-    if (io->overlay != NULL && px_waiting_take(io->waiting, &path, &ecn, &datagram)) {
-        px_overlay_io_resume(io->overlay, &path, ecn, datagram);
+    px_nsec end = px_now_io() + WAITING_TIME;
+    while (io->overlay != NULL && px_waiting_take(io->waiting, &path, &ecn, &datagram)) {
+        if (!px_addr_is_pipe(&path.remote) || px_tls_pipes_peer(io->pipes, &path.remote, &from))
+            px_overlay_io_resume(io->overlay, &path, ecn, datagram);
         px_overlay_io_received_all(io->overlay);
+        if (px_now_io() >= end)
+            break;
     }
     if (px_waiting_is_empty(io->waiting))
         uv_idle_stop(idle);
 }
 
-static size_t wait_its_turn(struct px_relay_server_io *io, const struct px_path *path, unsigned ecn,
-                            struct px_slice datagram)
+static size_t wait_its_turn(struct px_relay_server_io *io, const struct px_path *path,
+                            const struct px_addr *from, unsigned ecn, struct px_slice datagram)
 {
-    if (px_waiting_put(io->waiting, path, ecn, datagram) == 0)
+    if (px_waiting_put(io->waiting, path, from, ecn, datagram) == 0)
         uv_idle_start(&io->idle, on_idle);
     else
-        io->unheard++;
+        io->hits[PX_RELAY_LIMIT_WAITING]++;
     return datagram.len;
 }
 
@@ -306,13 +328,12 @@ static size_t on_batch(void *ctx, const struct px_path *path, unsigned ecn, uint
     if (!px_relay_is_packet(data[0])) {
         (void)seen_at(io, &path->remote, &from);
         if (!px_knock_allows(io->knock, &from, data[0], px_now_io())) {
-            io->unheard++;
+            io->hits[PX_RELAY_LIMIT_REFUSED_SOURCES]++;
             return PX_MIN(segment, len);
         }
-        if (px_addr_is_pipe(&path->remote) ||
-            !px_waiting_wants(io->waiting, &path->remote, data[0]))
+        if (!px_waiting_wants(io->waiting, &path->remote, data[0]))
             return 0;
-        return wait_its_turn(io, path, ecn, px_slice(data, PX_MIN(segment, len)));
+        return wait_its_turn(io, path, &from, ecn, px_slice(data, PX_MIN(segment, len)));
     }
     if (data[0] == PX_RELAY_WHO_PACKET)
         return answer_who(io, path, px_slice(data, PX_MIN(segment, len)));
@@ -483,7 +504,7 @@ static int start(struct px_relay_server_io *io)
     any.port = 0;
     int err = px_knock_new(&px_system_rng, &io->knock);
     if (err == 0)
-        err = px_waiting_new(&io->waiting);
+        err = px_waiting_new(&px_system_rng, &io->waiting);
     if (err == 0)
         err = px_who_new(c->identity, &px_system_rng, &io->who);
     if (err == 0)
@@ -544,6 +565,15 @@ void px_relay_server_io_set_limits(struct px_relay_server_io *io,
         px_relay_server_set_limits(io->server, limits);
 }
 
+static void add_hits(const struct px_relay_server_io *io, const struct px_tls_pipes_numbers *pipes,
+                     struct px_relay_server_stats *ret)
+{
+    for (size_t i = 0; i < PX_RELAY_LIMIT_COUNT; i++)
+        ret->hits[i] += io->hits[i];
+    ret->hits[PX_RELAY_LIMIT_PIPES] = pipes->refused;
+    ret->hits[PX_RELAY_LIMIT_PIPE_QUEUES] = pipes->dropped;
+}
+
 void px_relay_server_io_stats(const struct px_relay_server_io *io,
                               struct px_relay_server_stats *ret, struct px_udp_stats *ret_udp)
 {
@@ -551,7 +581,8 @@ void px_relay_server_io_stats(const struct px_relay_server_io *io,
     struct px_tls_pipes_numbers pipes = {0};
     if (io->pipes != NULL)
         px_tls_pipes_numbers(io->pipes, &pipes);
-    ret->unheard = io->unheard;
+    add_hits(io, &pipes, ret);
+    ret->unheard = ret->hits[PX_RELAY_LIMIT_REFUSED_SOURCES] + ret->hits[PX_RELAY_LIMIT_WAITING];
     ret->pipes = pipes.open;
     ret->pipes_refused = pipes.refused;
     ret->pipes_dropped = pipes.dropped;

@@ -3,23 +3,32 @@
 
 #include <stdlib.h>
 
+#include "proto/base/map.h"
+#include "relay/sources.h"
+
+#define SOURCES 4096 /* counts; sources that share one share its part of the queue */
+
 struct slot {
     struct px_path path;
+    uint16_t source; /* index of its count */
     unsigned ecn;
     uint16_t len;
     uint8_t data[PX_WAITING_BYTES_MAX];
 };
 
 struct px_waiting {
+    uint64_t seed[2];
     size_t first, count;
+    uint16_t counts[SOURCES];
     struct slot slots[PX_WAITING_MAX];
 };
 
-int px_waiting_new(struct px_waiting **ret)
+int px_waiting_new(const struct px_rng *rng, struct px_waiting **ret)
 {
     struct px_waiting *w = calloc(1, sizeof(*w)); /* pages are touched by a crowd alone */
     if (w == NULL)
         return PX_ENOMEM;
+    rng->fill(rng->ctx, w->seed, sizeof(w->seed));
     *ret = w;
     return 0;
 }
@@ -50,12 +59,23 @@ bool px_waiting_wants(const struct px_waiting *w, const struct px_addr *remote, 
     return false;
 }
 
-int px_waiting_put(struct px_waiting *w, const struct px_path *path, unsigned ecn,
-                   struct px_slice datagram)
+static uint16_t count_of(const struct px_waiting *w, const struct px_addr *from)
 {
-    if (w->count == PX_WAITING_MAX || datagram.len > PX_WAITING_BYTES_MAX)
+    struct px_source s;
+    px_source_of(NULL, from, &s);
+    return (uint16_t)(px_siphash(w->seed, px_slice(s.prefix, sizeof(s.prefix))) % SOURCES);
+}
+
+int px_waiting_put(struct px_waiting *w, const struct px_path *path, const struct px_addr *from,
+                   unsigned ecn, struct px_slice datagram)
+{
+    uint16_t source = count_of(w, from);
+    if (w->count == PX_WAITING_MAX || datagram.len > PX_WAITING_BYTES_MAX ||
+        w->counts[source] == PX_WAITING_PER_SOURCE)
         return PX_ELIMIT;
     struct slot *s = &w->slots[(w->first + w->count++) % PX_WAITING_MAX];
+    w->counts[source]++;
+    s->source = source;
     s->path = *path;
     s->ecn = ecn;
     s->len = (uint16_t)datagram.len;
@@ -73,6 +93,7 @@ bool px_waiting_take(struct px_waiting *w, struct px_path *ret_path, unsigned *r
     *ret_ecn = s->ecn;
     *ret_datagram = px_slice(s->data, s->len);
     w->first = (w->first + 1) % PX_WAITING_MAX;
+    w->counts[s->source]--;
     w->count--;
     return true;
 }
