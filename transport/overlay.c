@@ -296,7 +296,7 @@ void px_overlay_run(struct px_overlay *o, px_nsec now)
 px_nsec px_overlay_deadline(const struct px_overlay *o)
 {
     if (!px_list_empty(&o->due))
-        return o->now;
+        return 0; /* at once, however long ago the last run was: a dial moves `now`, too */
     px_nsec deadline = PX_MIN(px_quic_deadline(o->quic), px_overlay_roam_deadline(o));
     if (!px_list_empty(&o->timed))
         deadline = PX_MIN(deadline, from_timed(o->timed.next)->deadline);

@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "node/nix/cache_service.h"
-#include "node/peers.h"
+#include "node/peers_internal.h" /* to be close to limits that three peers do not reach */
 #include "node/state_db.h"
 #include "tests/test.h"
 #include "transport/stream.h"
@@ -369,6 +369,80 @@ TEST(pings_time_out_are_limited_and_can_be_cancelled)
     CHECK_INT(a->pings, 0);
     CHECK(wait_for(w, both_down));
     CHECK_INT(b->pings, 1);
+    world_free(w);
+}
+
+TEST(pings_of_all_peers_together_are_bounded)
+{
+    struct world *w = world_new();
+    struct side *a = &w->sides[0], *b = &w->sides[1];
+    start_pair(w);
+    a->peers->ping_count += PX_PEER_PINGS_MAX - 1; /* of others */
+    CHECK_OK(px_peers_ping(a->peers, &b->identity.id, PX_SEC, on_pong, a));
+    CHECK_ERR(px_peers_ping(a->peers, &b->identity.id, PX_SEC, on_pong, a), PX_EBUSY);
+    CHECK(wait_for(w, a_pinged));
+    CHECK_OK(px_peers_ping(a->peers, &b->identity.id, PX_SEC, on_pong, a)); /* room again */
+    px_peers_ping_cancel(a->peers, a);
+    a->peers->ping_count -= PX_PEER_PINGS_MAX - 1;
+    world_free(w);
+}
+
+static bool a_looks_nothing_up(struct world *w)
+{
+    return w->sides[0].peers->lookup_count == 0;
+}
+
+TEST(host_names_that_wait_for_the_resolver_are_bounded)
+{
+    struct world *w = world_new();
+    struct side *a = &w->sides[0], *b = &w->sides[1];
+    side_start(a, PX_MODE_BOTH, NULL);
+    a->peers->lookup_count += PX_PEER_LOOKUPS_MAX - 1; /* of others */
+    CHECK_OK(px_peer_lookup(a->peers, &b->identity.id, "localhost:1", 1));
+    CHECK_ERR(px_peer_lookup(a->peers, &b->identity.id, "localhost:1", 2), PX_EBUSY);
+    a->peers->lookup_count -= PX_PEER_LOOKUPS_MAX - 1;
+    CHECK_OK(px_peer_lookup(a->peers, &b->identity.id, "localhost:1", 2));
+    CHECK(wait_for(w, a_looks_nothing_up));
+    world_free(w);
+}
+
+static void on_relay_up(void *ctx, struct px_link *link)
+{
+    (void)ctx, (void)link;
+}
+
+static void on_relay_down(void *ctx, int err)
+{
+    (void)ctx, (void)err;
+}
+
+static bool a_has_room_for_a_relay(struct world *w)
+{
+    size_t n = 0;
+    PX_LIST_EACH(it, &w->sides[0].peers->relays)
+        n++;
+    return n < 2 * PX_PEER_RELAYS_MAX;
+}
+
+TEST(links_to_relays_are_bounded_and_forgotten_ones_count_until_they_are_closed)
+{
+    static const struct px_relay_link_ops ops = {.up = on_relay_up, .down = on_relay_down};
+    struct world *w = world_new();
+    struct side *a = &w->sides[0];
+    struct px_addr nobody;
+    struct px_link *link;
+    int owners[2 * PX_PEER_RELAYS_MAX + 1];
+    side_start(a, PX_MODE_BOTH, NULL);
+    CHECK_OK(px_addr_parse(PX_SLICE_LIT("127.0.0.1:9"), &nobody));
+    for (size_t i = 0; i < PX_ARRAY_LEN(owners); i++) {
+        struct px_peer_id id = {.key = {9, (uint8_t)i}};
+        int err = px_peers_dial_relay(a->peers, &id, &nobody, &ops, &owners[i], &link);
+        CHECK_ERR(err, i < 2 * PX_PEER_RELAYS_MAX ? 0 : PX_ELIMIT);
+    }
+    px_peers_forget_relay(a->peers, &owners[0]);
+    CHECK(wait_for(w, a_has_room_for_a_relay));
+    struct px_peer_id id = {.key = {10}};
+    CHECK_OK(px_peers_dial_relay(a->peers, &id, &nobody, &ops, &owners[0], &link));
     world_free(w);
 }
 
