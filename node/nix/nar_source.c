@@ -70,7 +70,7 @@ static bool stopped(void *ctx)
 
 static void run(void *arg)
 {
-    static const struct px_nar_walk_ops ops = {emit, stopped};
+    static const struct px_nar_walk_ops ops = {.emit = emit, .stopped = stopped};
     struct px_nar_source *s = arg;
     int err = px_nar_walk(s->path, s->nar_size, s->offset, &ops, s);
     uv_mutex_lock(&s->lock);

@@ -286,7 +286,7 @@ static int push_directory(struct walk *w, int dir, const char *name)
         return from_errno(errno);
     struct frame *f = &w->stack[w->depth++];
     *f = (struct frame){.fd = fd};
-    px_buf_init(&f->names, PX_NAR_DIR_MAX);
+    px_buf_init(&f->names, w->ops->dir_max != 0 ? w->ops->dir_max : PX_NAR_DIR_MAX);
     int err = read_names(w, f);
     if (err != 0)
         return err;

@@ -6,14 +6,16 @@
 
 #include "node/nix/store.h"
 
-/* Names of one directory held at a time, in bytes; beyond it PX_ELIMIT. */
-#define PX_NAR_DIR_MAX (64u << 20)
+#define PX_NAR_DIR_MAX (64u << 20) /* default of px_nar_walk_ops.dir_max */
 
 struct px_nar_walk_ops {
     /* Takes the next chunk over; may block. An error ends the walk with it. */
     int (*emit)(void *ctx, struct px_nar_chunk *owned);
     /* Asked between files and chunks; true ends the walk with PX_ECANCELED. */
     bool (*stopped)(void *ctx);
+    /* Bytes held of the names of one directory, each with 2 more; beyond it PX_ELIMIT. 0: default.
+     */
+    size_t dir_max;
 };
 
 /* Emits bytes [offset, nar_size) of the NAR of `path`, never more. Chunks are PX_NAR_CHUNK bytes

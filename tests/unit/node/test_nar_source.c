@@ -37,7 +37,7 @@ static bool sink_stopped(void *ctx)
     return s->stop;
 }
 
-static const struct px_nar_walk_ops sink_ops = {sink_emit, sink_stopped};
+static const struct px_nar_walk_ops sink_ops = {.emit = sink_emit, .stopped = sink_stopped};
 
 static int walk(const char *path, uint64_t size, uint64_t offset, struct sink *s)
 {
@@ -227,6 +227,33 @@ TEST(depth_is_limited_as_newer_nix_limits_it)
     CHECK_ERR(walk(tree, want.len, 0, &s), PX_ELIMIT);
     px_buf_deinit(&s.got);
     px_buf_deinit(&want);
+    fixture_dir_remove(&d);
+}
+
+TEST(names_of_one_directory_have_a_size_and_each_directory_its_own)
+{
+    struct fixture_dir d;
+    char tree[300], other[310];
+    fixture_dir_make(&d);
+    snprintf(tree, sizeof(tree), "%s/tree", d.path);
+    snprintf(other, sizeof(other), "%s/other", tree);
+    CHECK(mkdir(tree, 0755) == 0 && mkdir(other, 0755) == 0);
+    for (int i = 0; i < 10; i++) {
+        const char name[] = {'n', 'a', 'm', 'e', '-', (char)('0' + i), '\0'};
+        fixture_file(tree, name, "", 0, 0644);
+        fixture_file(other, name, "", 0, 0644);
+    }
+    /* 8 bytes of each name, 7 of "other" */
+    const size_t size = 10 * sizeof("xname-0") + sizeof("xother");
+    for (size_t max = size - 1; max <= size; max++) {
+        const struct px_nar_walk_ops ops = {sink_emit, sink_stopped, max};
+        struct sink s = {0};
+        s.got.max = FIXTURE_BYTES_MAX;
+        /* the size is wrong: seen when all of it was walked */
+        CHECK_ERR(px_nar_walk(tree, 1u << 20, 0, &ops, &s), max < size ? PX_ELIMIT : PX_EPROTO);
+        px_buf_deinit(&s.got);
+    }
+    CHECK_INT(PX_NAR_DIR_MAX, 64 << 20); /* a quarter of a million long names */
     fixture_dir_remove(&d);
 }
 
