@@ -448,14 +448,69 @@ TEST(a_reader_that_falls_behind_is_cut)
     send_text(fd, px_slice_cstr(request("GET", "/v1/open", "", "")));
     TURN_UNTIL(kept_count == 1);
     int64_t end = now_ms() + PATIENCE_MS;
+    size_t written = 0;
     for (int i = 0; gone_count == 0 && i < 100000; i++) {
         px_control_line(kept[0], json_pack("{s:s}", "x", text));
+        written += sizeof(text);
         (void)uv_run(&loop, UV_RUN_NOWAIT);
         CHECK(now_ms() < end);
     }
     CHECK_INT(gone_count, 1);
+    CHECK(written > PX_CONTROL_BEHIND_MAX); /* the socket took some as well */
     close(fd);
     finish();
+}
+
+/* What the loop has not passed on yet counts, too: the last line that fits, and one more. */
+TEST(so_much_may_wait_for_a_reader)
+{
+    static const char line[] = "{\"x\":\"1234567\"}\n"; /* 16 bytes */
+    start();
+    int fd = dial();
+    send_text(fd, px_slice_cstr(request("GET", "/v1/open", "", "")));
+    TURN_UNTIL(kept_count == 1);
+    for (size_t n = 0; n < PX_CONTROL_BEHIND_MAX / (sizeof(line) - 1); n++)
+        px_control_line(kept[0], json_pack("{s:s}", "x", "1234567"));
+    struct px_buf in;
+    px_buf_init(&in, ANSWER_MAX);
+    TURN_UNTIL(take_some(fd, &in) || in.len > PX_CONTROL_BEHIND_MAX);
+    CHECK_INT(gone_count, 0);
+    px_buf_deinit(&in);
+    for (size_t n = 0; n <= PX_CONTROL_BEHIND_MAX / (sizeof(line) - 1); n++)
+        px_control_line(kept[0], json_pack("{s:s}", "x", "1234567"));
+    TURN_UNTIL(gone_count == 1);
+    close(fd);
+    finish();
+}
+
+TEST(a_caller_that_dies_while_there_are_no_lines_is_noticed)
+{
+    for (int row = 0; row < 8; row++) {
+        bool told = row & 1, read = row & 2, old = row & 4;
+        char text[512];
+        struct px_buf in;
+        start();
+        int fd = dial();
+        snprintf(text, sizeof(text),
+                 "GET /v1/open HTTP/1.%d\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n\r\n",
+                 old ? 0 : 1, cookie);
+        send_text(fd, px_slice_cstr(text));
+        TURN_UNTIL(kept_count == 1);
+        if (told)
+            px_control_line(kept[0], json_pack("{s:i}", "n", 1));
+        px_buf_init(&in, ANSWER_MAX);
+        for (int64_t end = now_ms() + 50; now_ms() < end;) {
+            (void)uv_run(&loop, UV_RUN_NOWAIT);
+            if (read)
+                CHECK(!take_some(fd, &in));
+        }
+        CHECK_INT(gone_count, 0);
+        close(fd);
+        TURN_UNTIL(gone_count == 1);
+        CHECK_INT(ask("GET", "/v1/echo/a"), 200);
+        px_buf_deinit(&in);
+        finish();
+    }
 }
 
 TEST(calls_under_way_are_bounded)
