@@ -208,7 +208,8 @@ static AvahiEntryGroup *publish_one(struct px_mdns_worker *w, const struct px_md
 static void publish(struct px_mdns_worker *w)
 {
     withdraw(w);
-    for (size_t i = 0; w->published != NULL && i < w->published->count; i++)
+    for (size_t i = 0;
+         w->published != NULL && i < PX_MIN(w->published->count, PX_ARRAY_LEN(w->groups)); i++)
         w->groups[i] = publish_one(w, &w->published->all[i]);
 }
 

@@ -418,7 +418,9 @@ static void begin_join(struct px_pairings *p, struct px_control_call *call,
     if (err == PX_ESELF)
         px_control_fail(call, err, "this is an invite of this very node; join on the other one");
     else if (err == PX_EBUSY)
-        px_control_fail(call, err, "this node is joining that peer already; try again soon");
+        px_control_fail(call, err,
+                        "this node is joining that peer already, or %d others; try again soon",
+                        PX_PAIRING_JOINS_MAX);
     else if (err != 0)
         px_control_fail(call, err, "joining could not begin");
     if (err != 0)
