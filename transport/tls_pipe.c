@@ -17,7 +17,7 @@ void px_tls_pipe_deinit(struct px_tls_pipe *p)
 {
     free(p->queue);
     p->queue = NULL;
-    p->head = p->used = 0;
+    p->cap = p->head = p->used = 0;
 }
 
 void px_tls_pipe_set_proved(struct px_tls_pipe *p, bool proved, px_nsec now)
@@ -74,8 +74,8 @@ int px_tls_pipe_read(struct px_tls_pipe *p, struct px_slice *bytes, px_nsec now,
 
 static void ring_put(struct px_tls_pipe *p, struct px_slice s)
 {
-    size_t at = (p->head + p->used) % PX_TLS_PIPE_QUEUE;
-    size_t first = PX_MIN(s.len, PX_TLS_PIPE_QUEUE - at);
+    size_t at = (p->head + p->used) % p->cap;
+    size_t first = PX_MIN(s.len, p->cap - at);
     memcpy(p->queue + at, s.data, first);
     memcpy(p->queue, s.data + first, s.len - first);
     p->used += s.len;
@@ -83,7 +83,7 @@ static void ring_put(struct px_tls_pipe *p, struct px_slice s)
 
 static void ring_peek(const struct px_tls_pipe *p, uint8_t *out, size_t len)
 {
-    size_t first = PX_MIN(len, PX_TLS_PIPE_QUEUE - p->head);
+    size_t first = PX_MIN(len, p->cap - p->head);
     memcpy(out, p->queue + p->head, first);
     memcpy(out + first, p->queue, len - first);
 }
@@ -91,7 +91,7 @@ static void ring_peek(const struct px_tls_pipe *p, uint8_t *out, size_t len)
 static void ring_skip(struct px_tls_pipe *p, size_t len)
 {
     p->used -= len;
-    p->head = p->used == 0 ? 0 : (p->head + len) % PX_TLS_PIPE_QUEUE; /* few pages while idle */
+    p->head = p->used == 0 ? 0 : (p->head + len) % p->cap; /* few pages while idle */
 }
 
 /* The whole of the first frame; there must be one. */
@@ -102,17 +102,53 @@ static size_t first_frame(const struct px_tls_pipe *p)
     return LENGTH + length_at(two);
 }
 
+/* Moves the ring, which must hold what is used, into one of `cap` bytes. */
+static bool resize(struct px_tls_pipe *p, size_t cap)
+{
+    uint8_t *ring = malloc(cap);
+    if (ring == NULL)
+        return false;
+    if (p->used > 0)
+        ring_peek(p, ring, p->used);
+    free(p->queue);
+    p->queue = ring;
+    p->cap = cap;
+    p->head = 0;
+    return true;
+}
+
+static void drop_oldest(struct px_tls_pipe *p)
+{
+    ring_skip(p, first_frame(p));
+    p->stats.dropped++;
+}
+
+void px_tls_pipe_shrink(struct px_tls_pipe *p)
+{
+    if (p->used == 0) {
+        px_tls_pipe_deinit(p);
+        return;
+    }
+    size_t cap = p->cap / 2;
+    while (p->used > cap)
+        drop_oldest(p);
+    (void)resize(p, cap); /* without memory for it the larger one stays */
+}
+
 static void queue_one(struct px_tls_pipe *p, struct px_slice one)
 {
-    if (one.len > PX_TLS_PIPE_DATAGRAM_MAX) {
+    const uint8_t length[LENGTH] = {(uint8_t)(one.len >> 8), (uint8_t)one.len};
+    size_t len = LENGTH + one.len;
+    bool can = one.len <= PX_TLS_PIPE_DATAGRAM_MAX;
+    while (can && len > p->cap - p->used && p->cap < PX_TLS_PIPE_QUEUE)
+        if (!resize(p, PX_MAX(2 * p->cap, (size_t)PX_TLS_PIPE_QUEUE_MIN)))
+            break;
+    if (!can || p->cap == 0) {
         p->stats.dropped++;
         return;
     }
-    const uint8_t length[LENGTH] = {(uint8_t)(one.len >> 8), (uint8_t)one.len};
-    while (LENGTH + one.len > PX_TLS_PIPE_QUEUE - p->used) {
-        ring_skip(p, first_frame(p));
-        p->stats.dropped++;
-    }
+    while (len > p->cap - p->used)
+        drop_oldest(p);
     ring_put(p, px_slice(length, sizeof(length)));
     ring_put(p, one);
 }
@@ -120,14 +156,9 @@ static void queue_one(struct px_tls_pipe *p, struct px_slice one)
 void px_tls_pipe_queue(struct px_tls_pipe *p, struct px_slice data, size_t segment)
 {
     px_assert(segment > 0);
-    if (p->queue == NULL)
-        p->queue = malloc(PX_TLS_PIPE_QUEUE);
     while (data.len > 0) {
         struct px_slice one = px_slice_take(data, segment);
-        if (p->queue == NULL)
-            p->stats.dropped++;
-        else
-            queue_one(p, one);
+        queue_one(p, one);
         data = px_slice_skip(data, one.len);
     }
 }

@@ -10,6 +10,7 @@
 
 #define PX_TLS_PIPE_DATAGRAM_MAX   1500
 #define PX_TLS_PIPE_QUEUE          (256u * 1024) /* bytes waiting to be sent, lengths included */
+#define PX_TLS_PIPE_QUEUE_MIN      (8u * 1024)   /* what the memory for them begins with */
 #define PX_TLS_PIPE_UNPROVED_BYTES (64u * 1024)  /* received in all */
 #define PX_TLS_PIPE_UNPROVED_TIME  (5 * PX_SEC)
 #define PX_TLS_PIPE_IDLE           (60 * PX_SEC) /* nothing received */
@@ -23,8 +24,8 @@ struct px_tls_pipe_stats {
 struct px_tls_pipe {
     uint8_t in[2 + PX_TLS_PIPE_DATAGRAM_MAX]; /* a frame that is not whole yet */
     size_t in_len;
-    uint8_t *queue; /* a ring of PX_TLS_PIPE_QUEUE bytes, NULL until it is needed */
-    size_t head, used;
+    uint8_t *queue; /* a ring that grows up to PX_TLS_PIPE_QUEUE, NULL until it is needed */
+    size_t cap, head, used;
     bool proved;
     uint64_t unproved_bytes;
     px_nsec unproved_since, heard_at;
@@ -48,6 +49,14 @@ PX_MUST_CHECK int px_tls_pipe_read(struct px_tls_pipe *p, struct px_slice *bytes
 /* Queues datagrams of `segment` bytes (the last may be shorter); older ones are dropped for them as
  * need be. What cannot be queued counts as dropped. */
 void px_tls_pipe_queue(struct px_tls_pipe *p, struct px_slice data, size_t segment);
+/* Memory of the queue, in bytes. */
+static inline size_t px_tls_pipe_memory(const struct px_tls_pipe *p)
+{
+    return p->cap;
+}
+/* Gives half of that back, or all of it if nothing is queued; the oldest datagrams that do not fit
+ * are dropped. */
+void px_tls_pipe_shrink(struct px_tls_pipe *p);
 /* Takes whole frames out of the queue, oldest first; returns the bytes written to out. */
 size_t px_tls_pipe_take(struct px_tls_pipe *p, uint8_t *out, size_t cap);
 static inline bool px_tls_pipe_is_empty(const struct px_tls_pipe *p)

@@ -277,10 +277,13 @@ static void on_timer(uv_timer_t *t)
 {
     struct px_tls_pipe_io *io = t->data;
     int err = px_tls_pipe_check(&io->core, px_now_io());
-    if (err != 0)
+    if (err != 0) {
         fail(io, err);
-    else
-        arm(io);
+        return;
+    }
+    if (px_tls_pipe_is_empty(&io->core))
+        px_tls_pipe_shrink(&io->core); /* it needs none for now */
+    arm(io);
 }
 
 /* ---- start ---- */
@@ -372,6 +375,21 @@ void px_tls_pipe_io_close(struct px_tls_pipe_io *io)
 bool px_tls_pipe_io_is_open(const struct px_tls_pipe_io *io)
 {
     return io->state == OPEN;
+}
+
+bool px_tls_pipe_io_is_empty(const struct px_tls_pipe_io *io)
+{
+    return px_tls_pipe_is_empty(&io->core);
+}
+
+size_t px_tls_pipe_io_memory(const struct px_tls_pipe_io *io)
+{
+    return px_tls_pipe_memory(&io->core);
+}
+
+void px_tls_pipe_io_shrink(struct px_tls_pipe_io *io)
+{
+    px_tls_pipe_shrink(&io->core);
 }
 
 void px_tls_pipe_io_set_proved(struct px_tls_pipe_io *io, bool proved)

@@ -42,10 +42,15 @@ PX_MUST_CHECK int px_tls_pipe_io_connect(uv_loop_t *loop, const struct px_addr *
 void px_tls_pipe_io_close(struct px_tls_pipe_io *io);
 
 bool px_tls_pipe_io_is_open(const struct px_tls_pipe_io *io);
+/* Whether nothing is queued. */
+bool px_tls_pipe_io_is_empty(const struct px_tls_pipe_io *io);
 /* As px_tls_pipe_queue; lost before it is open. */
 void px_tls_pipe_io_send(struct px_tls_pipe_io *io, struct px_slice data, size_t segment);
 /* May end in `closed`. */
 void px_tls_pipe_io_flush(struct px_tls_pipe_io *io);
+/* As px_tls_pipe_memory and px_tls_pipe_shrink. */
+size_t px_tls_pipe_io_memory(const struct px_tls_pipe_io *io);
+void px_tls_pipe_io_shrink(struct px_tls_pipe_io *io);
 void px_tls_pipe_io_set_proved(struct px_tls_pipe_io *io, bool proved);
 const struct px_tls_pipe_stats *px_tls_pipe_io_stats(const struct px_tls_pipe_io *io);
 

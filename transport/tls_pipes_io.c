@@ -23,6 +23,7 @@ struct px_tls_pipes {
     struct px_list dialled;          /* by us, and not proved */
     struct px_list pending;          /* to be flushed */
     uint64_t last_number;
+    size_t memory_max, memory; /* memory: of all queues, or more than that */
     struct px_tls_pipes_numbers numbers;
     uv_idle_t flush; /* active while any is pending */
     struct px_tls_pipe_tls *client_tls, *server_tls;
@@ -44,6 +45,7 @@ struct pipe {
     struct px_tls_pipe_io *io;
     bool ours, was_proved;
     unsigned links;                     /* authenticated ones on it */
+    size_t memory;                      /* as far as it is counted in the set's */
     const struct px_tls_pipes_ops *ops; /* of those we opened */
     void *ctx;
 };
@@ -86,8 +88,15 @@ static void forget(struct pipe *p)
     free(p);
 }
 
+static void count_memory(struct pipe *p, size_t memory)
+{
+    p->set->memory += memory - p->memory;
+    p->memory = memory;
+}
+
 static void note_end(struct pipe *p, int err)
 {
+    count_memory(p, 0);
     char peer[PX_ADDR_TEXT_MAX], addr[PX_ADDR_TEXT_MAX];
     const struct px_tls_pipe_stats *s = px_tls_pipe_io_stats(p->io);
     p->set->numbers.dropped += s->dropped;
@@ -167,14 +176,49 @@ static const struct px_tls_pipe_io_ops pipe_ops = {.open = on_open,
                                                    .closed = on_closed,
                                                    .pending = on_pending};
 
+/* Counts anew, without what empty queues still hold; returns the fullest. */
+static struct pipe *count_all(struct px_tls_pipes *set)
+{
+    struct px_list *lists[] = {&set->proved, &set->unproved, &set->dialled};
+    struct pipe *fullest = NULL;
+    for (size_t i = 0; i < PX_ARRAY_LEN(lists); i++)
+        PX_LIST_EACH(it, lists[i]) {
+            struct pipe *p = from_node(it);
+            if (px_tls_pipe_io_is_empty(p->io))
+                px_tls_pipe_io_shrink(p->io);
+            count_memory(p, px_tls_pipe_io_memory(p->io));
+            if (fullest == NULL || p->memory > fullest->memory)
+                fullest = p;
+        }
+    return fullest;
+}
+
+/* SPEC relay-tls §5: all queues together */
+static void make_room(struct px_tls_pipes *set)
+{
+    while (set->memory > set->memory_max) {
+        struct pipe *fullest = count_all(set);
+        if (set->memory <= set->memory_max || fullest == NULL)
+            return;
+        size_t before = fullest->memory;
+        px_tls_pipe_io_shrink(fullest->io);
+        count_memory(fullest, px_tls_pipe_io_memory(fullest->io));
+        if (fullest->memory >= before) /* out of memory for a smaller one */
+            return;
+    }
+}
+
 /* Fits px_overlay_io_set_pipes. A queue that is full drops; TCP has no ECN to pass on. */
 static int on_send(void *ctx, const struct px_path *path, unsigned ecn, struct px_slice data,
                    size_t segment)
 {
     struct pipe *p = find(ctx, &path->remote);
     (void)ecn;
-    if (p != NULL)
-        px_tls_pipe_io_send(p->io, data, segment);
+    if (p == NULL)
+        return 0;
+    px_tls_pipe_io_send(p->io, data, segment);
+    count_memory(p, px_tls_pipe_io_memory(p->io));
+    make_room(p->set);
     return 0;
 }
 
@@ -387,6 +431,7 @@ void px_tls_pipes_numbers(const struct px_tls_pipes *set, struct px_tls_pipes_nu
     static const struct px_addr nobody;
     *ret = set->numbers;
     ret->open = set->by_number.count;
+    ret->memory = set->memory;
     (void)count_unproved(set, &nobody, &ret->unproved);
     ret->dropped += dropped_of(&set->proved) + dropped_of(&set->unproved);
 }
@@ -405,6 +450,7 @@ int px_tls_pipes_new(uv_loop_t *loop, struct px_overlay_io *overlay, const struc
     set->overlay = overlay;
     set->log = log;
     set->listen_fd = -1;
+    set->memory_max = PX_TLS_PIPES_MEMORY;
     px_list_init(&set->proved);
     px_list_init(&set->unproved);
     px_list_init(&set->dialled);
@@ -416,6 +462,12 @@ int px_tls_pipes_new(uv_loop_t *loop, struct px_overlay_io *overlay, const struc
     px_overlay_io_set_pipes(overlay, on_send, set);
     *ret = set;
     return 0;
+}
+
+void px_tls_pipes_limit_memory(struct px_tls_pipes *set, size_t bytes)
+{
+    set->memory_max = bytes;
+    make_room(set);
 }
 
 static void on_handle_closed(uv_handle_t *h)

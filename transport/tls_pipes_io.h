@@ -16,6 +16,7 @@ struct px_tls_pipes;
 #define PX_TLS_PIPES_UNPROVED            256 /* that others opened; the oldest one makes room */
 #define PX_TLS_PIPES_UNPROVED_PER_SOURCE 8   /* an IPv4 address or IPv6 /56; more are hung up on */
 #define PX_TLS_PIPES_ACCEPTS             8   /* a turn of the loop */
+#define PX_TLS_PIPES_MEMORY              (32u * 1024 * 1024) /* of all queues together */
 
 /* The overlay sends to pipes through this from now on; it must live until px_tls_pipes_close. `log`
  * may be NULL. PX_ENOMEM. */
@@ -23,6 +24,10 @@ PX_MUST_CHECK int px_tls_pipes_new(uv_loop_t *loop, struct px_overlay_io *overla
                                    const struct px_log *log, struct px_tls_pipes **ret);
 /* Closes all, without a callback; what was queued leaves if it can at once. NULL is fine. */
 void px_tls_pipes_close(struct px_tls_pipes *set);
+
+/* Instead of PX_TLS_PIPES_MEMORY. When the queues would take more, the fullest one gives up half of
+ * what it has, with the oldest datagrams in it, until they do not. */
+void px_tls_pipes_limit_memory(struct px_tls_pipes *set, size_t bytes);
 
 /* Who may come; either may be NULL. */
 struct px_tls_pipes_door {
@@ -59,6 +64,7 @@ bool px_tls_pipes_peer(const struct px_tls_pipes *set, const struct px_addr *pip
 
 struct px_tls_pipes_numbers {
     size_t open, unproved;               /* unproved ones that others opened */
+    size_t memory;                       /* of the queues */
     uint64_t accepted, refused, dropped; /* dropped: datagrams of pipes that ended, and of these */
 };
 void px_tls_pipes_numbers(const struct px_tls_pipes *set, struct px_tls_pipes_numbers *ret);

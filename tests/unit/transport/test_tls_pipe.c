@@ -124,6 +124,38 @@ TEST(the_oldest_are_dropped_and_the_rest_stays_in_order)
     close_both();
 }
 
+TEST(the_memory_of_a_queue_grows_and_is_given_back)
+{
+    static const uint8_t one[998];
+    static uint8_t out[PX_TLS_PIPE_QUEUE];
+    size_t len;
+    open_both();
+    px_tls_pipe_set_proved(&b, true, PX_SEC);
+    CHECK_INT(px_tls_pipe_memory(&a), 0);
+    queue(one, sizeof(one));
+    CHECK_INT(px_tls_pipe_memory(&a), PX_TLS_PIPE_QUEUE_MIN);
+    for (int i = 1; i < 100; i++)
+        queue(one, sizeof(one));
+    CHECK_INT(px_tls_pipe_memory(&a), 128 * 1024);
+    CHECK_INT(a.stats.dropped, 0);
+    for (int i = 0; i < 2; i++)
+        px_tls_pipe_shrink(&a);
+    CHECK_INT(px_tls_pipe_memory(&a), 32 * 1024);
+    CHECK_INT(a.used, 32 * 1000);
+    CHECK_INT(a.stats.dropped, 68);
+    CHECK_INT(move(sizeof(wire), out, &len), 32);
+    px_tls_pipe_shrink(&a); /* with nothing in it */
+    CHECK_INT(px_tls_pipe_memory(&a), 0);
+    for (int i = 0; i < 12; i++) { /* down to nothing, with something in it */
+        queue(one, sizeof(one));
+        px_tls_pipe_shrink(&a);
+        CHECK(a.used <= px_tls_pipe_memory(&a));
+    }
+    queue(one, sizeof(one));
+    CHECK(a.used >= 1000);
+    close_both();
+}
+
 TEST(only_whole_frames_are_taken)
 {
     static const uint8_t one[100];

@@ -330,6 +330,107 @@ TEST(the_door_hears_of_who_was_never_proved_and_may_be_shut)
     close_both();
 }
 
+/* From 127.0.N.1: a source of its own. */
+static int stranger_from(unsigned n)
+{
+    union px_sockaddr sa;
+    const struct px_addr from = {.ip = {127, 0, (uint8_t)n, 1}, .family = PX_ADDR_IP4};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    socklen_t len = px_sockaddr_from_addr(&from, &sa);
+    CHECK(fd >= 0 && bind(fd, &sa.sa, len) == 0);
+    len = px_sockaddr_from_addr(px_tls_pipes_local(a.pipes), &sa);
+    CHECK(connect(fd, &sa.sa, len) == 0);
+    return fd;
+}
+
+TEST(of_256_that_say_nothing_the_oldest_makes_room)
+{
+    enum { SOURCES = PX_TLS_PIPES_UNPROVED / PX_TLS_PIPES_UNPROVED_PER_SOURCE };
+    static int fds[PX_TLS_PIPES_UNPROVED + 1];
+    struct px_tls_pipes_numbers n;
+    uint8_t byte;
+    open_both();
+    for (unsigned i = 0; i < PX_TLS_PIPES_UNPROVED; i++) {
+        fds[i] = stranger_from(1 + i % SOURCES);
+        turn(0);
+    }
+    turn(50);
+    px_tls_pipes_numbers(a.pipes, &n);
+    CHECK_INT(n.unproved, PX_TLS_PIPES_UNPROVED);
+    CHECK_INT(n.refused, 0);
+    fds[PX_TLS_PIPES_UNPROVED] = stranger_from(200);
+    turn(50);
+    px_tls_pipes_numbers(a.pipes, &n);
+    CHECK_INT(n.unproved, PX_TLS_PIPES_UNPROVED);
+    CHECK_INT(n.accepted, PX_TLS_PIPES_UNPROVED + 1);
+    CHECK_INT(left, 1);
+    CHECK(recv(fds[0], &byte, 1, MSG_DONTWAIT) == 0); /* the first one's end */
+    CHECK(recv(fds[1], &byte, 1, MSG_DONTWAIT) < 0);
+    dial("relay.example"); /* who means it comes in all the same */
+    CHECK(until(&a.ups, 1));
+    px_tls_pipes_numbers(a.pipes, &n);
+    CHECK_INT(n.unproved, PX_TLS_PIPES_UNPROVED - 1); /* instead of the next oldest */
+    for (size_t i = 0; i < PX_ARRAY_LEN(fds); i++)
+        close(fds[i]);
+    close_both();
+}
+
+/* ---- all queues together ---- */
+
+static void on_quiet_open(void *ctx)
+{
+    ((struct end *)ctx)->opened++;
+}
+
+static const struct px_tls_pipes_ops quiet_ops = {on_quiet_open, on_pipe_closed};
+
+static void send_to(unsigned pipe, size_t bytes)
+{
+    static uint8_t data[1000];
+    struct px_path path = {.local = {.family = PX_ADDR_IP4}};
+    px_addr_pipe(pipe, &path.remote);
+    for (size_t sent = 0; sent < bytes; sent += sizeof(data))
+        CHECK_OK(px_overlay_io_send(a.io, &path, 0, px_slice(data, sizeof(data)), sizeof(data)));
+}
+
+TEST(all_queues_together_have_a_limit_and_the_fullest_pays)
+{
+    enum { PIPES = 6 };
+    struct px_addr pipe[PIPES];
+    struct px_tls_pipes_numbers n;
+    open_both();
+    px_tls_pipes_numbers(a.pipes, &n);
+    CHECK_INT(n.memory, 0);
+    for (unsigned i = 0; i < PIPES; i++) {
+        CHECK_OK(
+            px_tls_pipes_dial(b.pipes, px_tls_pipes_local(a.pipes), "", &quiet_ops, &b, &pipe[i]));
+        CHECK(until(&b.opened, i + 1));
+    }
+    px_tls_pipes_limit_memory(a.pipes, 512 * 1024);
+    send_to(1, 5000);
+    for (unsigned i = 2; i <= PIPES; i++) { /* 5 times 200 KB, not flushed in between */
+        send_to(i, 200000);
+        px_tls_pipes_numbers(a.pipes, &n);
+        CHECK(n.memory <= 512 * 1024);
+    }
+    px_tls_pipes_numbers(a.pipes, &n);
+    CHECK(n.memory > 256 * 1024);
+    CHECK(n.dropped >= 1000 - 512 * 1024 / 1002 && n.dropped < 1000);
+    send_to(1, 1000); /* the first was never the fullest: it lost nothing */
+    uint64_t dropped = n.dropped;
+    px_tls_pipes_limit_memory(a.pipes, 6 * PX_TLS_PIPE_QUEUE_MIN);
+    px_tls_pipes_numbers(a.pipes, &n);
+    CHECK_INT(n.memory, 6 * PX_TLS_PIPE_QUEUE_MIN);
+    CHECK(n.dropped > dropped);
+    for (unsigned i = 0; i < PIPES; i++) { /* and with the pipes goes what they held */
+        px_addr_pipe(i + 1, &pipe[i]);
+        px_tls_pipes_hang_up(a.pipes, &pipe[i]);
+    }
+    px_tls_pipes_numbers(a.pipes, &n);
+    CHECK_INT(n.memory, 0);
+    close_both();
+}
+
 /* ---- a single pipe, its two ends ours ---- */
 
 struct half {
