@@ -53,8 +53,9 @@ struct px_config {
     struct px_string_list trusted_public_keys; /* beside those of nix.conf; well-formed */
     struct px_string_list share_keys; /* cache.nixos.org-1 and what was added; well-formed */
     bool trust_peers;
-    bool sign_passed; /* add our Sig to narinfos passed to nix */
-    bool metrics;     /* /metrics beside what nix asks for */
+    bool sign_passed;      /* add our Sig to narinfos passed to nix */
+    bool report_transfers; /* to the relays, for their totals */
+    bool metrics;          /* /metrics beside what nix asks for */
     uint64_t priority;
     uint64_t deadline_ms; /* for a narinfo over all peers */
     uint64_t stall_ms;

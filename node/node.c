@@ -131,6 +131,13 @@ static void on_peer_gone(void *ctx, struct px_cache_peer *peer)
         px_discoveries_refresh(n->discoveries);
 }
 
+static void on_link_ended(void *ctx, const struct px_peer_traffic *t)
+{
+    struct px_node *n = ctx;
+    if (n->relays != NULL)
+        px_relays_link_ended(n->relays, t);
+}
+
 static void on_peer_ready(void *ctx, struct px_cache_peer *peer)
 {
     struct px_node *n = ctx;
@@ -202,6 +209,7 @@ static int start_peers(struct px_node *n)
         .peer_up = on_peer_up,
         .peer_gone = on_peer_gone,
         .peer_ready = on_peer_ready,
+        .link_ended = on_link_ended,
         .ctx = n,
     };
     int err = px_addr_parse(px_slice_cstr(n->config->listen), &c.listen);
@@ -227,6 +235,7 @@ static int start_relays(struct px_node *n)
         .allowlist = n->allowlist,
         .monitor = n->monitor,
         .peers = n->peers,
+        .report_transfers = n->config->report_transfers,
     };
     px_home_config_path(n->home, PX_HOME_RELAYS, n->relays_path);
     return mode_of(n->config->mode) == PX_MODE_LAN ? 0 : px_relays_new(&c, &n->relays);

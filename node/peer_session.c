@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "node/peers_internal.h"
+#include "relay/accounts.h"
 
 /* ---- the peer as somebody to GET from ---- */
 
@@ -37,6 +38,34 @@ static void cache_cancel(struct px_cache_peer *c, struct px_cache_fetch *f)
 
 static const struct px_cache_peer_ops cache_ops = {cache_get, cache_consume, cache_cancel};
 
+/* ---- what it carried ---- */
+
+static struct px_peer_traffic traffic(const struct px_peer_session *s)
+{
+    struct px_peer_traffic t = {.peer = s->cache.id,
+                                .sent = px_cache_session_sent(s->server),
+                                .received = s->cache.nar_received};
+    memcpy(t.session, s->session, sizeof(t.session));
+    return t;
+}
+
+void px_peers_each_traffic(struct px_peers *set,
+                           void (*each)(void *ctx, const struct px_peer_traffic *t), void *ctx)
+{
+    PX_LIST_EACH(it, &set->sessions) {
+        const struct px_peer_traffic t = traffic(PX_CONTAINER_OF(it, struct px_peer_session, node));
+        each(ctx, &t);
+    }
+}
+
+static void take_session_id(struct px_peer_session *s, const struct px_link *link)
+{
+    uint8_t binding[PX_LINK_BINDING_LEN];
+    px_link_binding(link, binding);
+    px_transfer_session(px_slice(binding, sizeof(binding)), s->session);
+    px_wipe(binding, sizeof(binding));
+}
+
 /* ---- life ---- */
 
 void px_peer_session_rename(struct px_peer_session *s, const struct px_peer *p)
@@ -60,6 +89,7 @@ int px_peer_session_new(struct px_peers *set, struct px_peer *p, struct px_peer_
         return err;
     }
     px_link_stats(p->link, &stats);
+    take_session_id(s, p->link);
     memcpy(s->id_text, p->id_text, sizeof(s->id_text));
     s->cache = (struct px_cache_peer){.ops = &cache_ops, .id = p->id, .rtt_ns = stats.rtt_ns};
     px_peer_session_rename(s, p);
@@ -74,8 +104,12 @@ void px_peer_session_free(struct px_peer_session *s)
         return;
     px_h3_free(s->h3);
     s->h3 = NULL;
-    if (!px_list_empty(&s->node)) /* it was offered to others */
+    if (!px_list_empty(&s->node)) { /* it was offered to others */
+        const struct px_peer_traffic t = traffic(s);
+        if (s->set->config.link_ended != NULL)
+            s->set->config.link_ended(s->set->config.ctx, &t);
         s->set->config.peer_gone(s->set->config.ctx, &s->cache);
+    }
     px_list_remove(&s->node);
     px_cache_session_free(s->server);
     free(s);

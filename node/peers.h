@@ -10,6 +10,7 @@
 #include "node/nix/cache_peer.h"
 #include "node/nix/cache_service.h"
 #include "node/sqlite_db.h"
+#include "relay/relay_msg.h"
 #include "transport/tls_pipes_io.h"
 
 struct px_peers;
@@ -23,6 +24,13 @@ struct px_peer_handler {
     void *ctx;
 };
 #define PX_PEER_HANDLERS_MAX 8
+
+/* NAR content that moved over one link, as both its ends count it (docs/spec/relay.md §8). */
+struct px_peer_traffic {
+    struct px_peer_id peer;
+    uint8_t session[PX_RELAY_SESSION_LEN]; /* of the link */
+    uint64_t sent, received;               /* since it is up */
+};
 
 /* Which addresses may be dialled. On-link means px_net_monitor_on_link. */
 enum px_mode {
@@ -57,6 +65,8 @@ struct px_peers_config {
     void (*peer_gone)(void *ctx, struct px_cache_peer *peer);
     /* A connected peer whose `get` said PX_EAGAIN may be asked again. */
     void (*peer_ready)(void *ctx, struct px_cache_peer *peer);
+    /* The link to a connected peer ended, having carried this. NULL: nobody asks. */
+    void (*link_ended)(void *ctx, const struct px_peer_traffic *t);
     void *ctx;
 };
 
@@ -73,6 +83,10 @@ size_t px_peers_serving(const struct px_peers *p);
 void px_peers_reload(struct px_peers *p);
 /* Fits px_substituter_config.peers; ctx is the px_peers. */
 size_t px_peers_connected(void *peers, struct px_cache_peer **ret, size_t cap);
+
+/* Every connected peer's link, with what it has carried so far. */
+void px_peers_each_traffic(struct px_peers *p,
+                           void (*each)(void *ctx, const struct px_peer_traffic *t), void *ctx);
 
 /* ---- what discovery, pairing and the control API use ---- */
 

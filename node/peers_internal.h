@@ -32,6 +32,7 @@ struct px_peer_session {
     struct px_cache_session *server;
     struct px_cache_peer cache;
     char id_text[PX_PEER_ID_TEXT_MAX];
+    uint8_t session[PX_RELAY_SESSION_LEN]; /* for accounting */
 };
 
 struct px_peers {

@@ -192,7 +192,11 @@ void px_relay_records_on_reply(void *ctx, void *token, enum px_relay_status stat
                                const struct px_relay_msg *m)
 {
     struct px_relay *r = ctx;
+    if (px_relay_reports_on_reply(r, token, status, m))
+        return;
     switch ((enum px_relay_token)(uintptr_t)token) {
+    case PX_RELAY_TOKEN_TRANSFER:
+        return;
     case PX_RELAY_TOKEN_REGISTER:
         on_registered(r, status, m, px_now_io());
         return;

@@ -24,6 +24,7 @@ void px_relays_tell_usable(struct px_relays *set)
             names[n++] = from_node(it)->label;
     if (!set->closing)
         px_peers_set_relays(set->config.peers, names, n);
+    px_relay_reports_usable(set, px_now_io());
 }
 
 /* ---- time ---- */
@@ -47,11 +48,12 @@ void px_relays_run(struct px_relays *set, px_nsec now)
     PX_LIST_EACH(it, &set->all)
         px_relay_run(from_node(it), is_needed(from_node(it)), now);
     px_node_circuits_run(set, now);
+    px_relay_reports_run(set, now);
 }
 
 px_nsec px_relays_deadline(const struct px_relays *set)
 {
-    px_nsec at = px_node_circuits_deadline(set);
+    px_nsec at = PX_MIN(px_node_circuits_deadline(set), px_relay_reports_deadline(set));
     PX_LIST_EACH(it, &set->all)
         at = PX_MIN(at, px_relay_deadline(from_node(it), is_needed(from_node(it))));
     return at;
@@ -215,8 +217,11 @@ int px_relays_new(const struct px_relays_config *config, struct px_relays **ret)
     set->armed = PX_NEVER;
     px_list_init(&set->all);
     px_list_init(&set->circuits);
-    int err = px_file_watch_new(config->loop, config->path, config->log, on_file, set, &set->watch);
+    int err = px_relay_reports_new(set);
+    if (err == 0)
+        err = px_file_watch_new(config->loop, config->path, config->log, on_file, set, &set->watch);
     if (err != 0) {
+        px_transfer_reports_free(set->reports);
         free(set);
         return err;
     }
@@ -237,6 +242,7 @@ static void part_closed(struct px_relays *set)
         return;
     void (*done)(void *) = set->done;
     void *ctx = set->done_ctx;
+    px_transfer_reports_free(set->reports);
     free(set);
     if (done != NULL)
         done(ctx);
@@ -268,6 +274,7 @@ void px_relays_close(struct px_relays *set, void (*done)(void *ctx), void *ctx)
     set->done = done;
     set->done_ctx = ctx;
     px_file_watch_close(set->watch);
+    px_relay_reports_finish(set);
     px_peers_leave_circuits(set->config.peers);
     (void)uv_timer_start(&set->timer, on_farewells_sent, FAREWELL_MS, 0);
 }

@@ -33,6 +33,7 @@ struct px_relays_config {
     struct px_allowlist *allowlist;
     struct px_net_monitor *monitor; /* NULL: no addresses are registered but the observed one */
     struct px_peers *peers;
+    bool report_transfers; /* to relays, for their totals; see docs/relay.md */
 };
 
 PX_MUST_CHECK int px_relays_new(const struct px_relays_config *config, struct px_relays **ret);
@@ -60,6 +61,15 @@ PX_MUST_CHECK int px_relays_keep(struct px_relays *r, const struct px_relay_entr
 void px_relays_part(struct px_relays *r, const struct px_peer_id *relay);
 /* The ways through the relays that are there, at most `cap`. */
 size_t px_relays_routes(const struct px_relays *r, char (*ret)[PX_AUTH_ADDR_MAX], size_t cap);
+
+/* ---- transfer accounting ---- */
+
+/* For px_peers_config.link_ended. */
+void px_relays_link_ended(struct px_relays *r, const struct px_peer_traffic *t);
+/* What relays say that moved between this node and the peer, by enum px_relay_total. False: none
+ * has said anything. */
+bool px_relays_totals(const struct px_relays *r, const struct px_peer_id *id,
+                      uint64_t ret[PX_RELAY_TOTALS_LEN]);
 
 enum px_relay_state {
     PX_RELAY_SPARE,   /* not needed now */

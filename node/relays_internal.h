@@ -8,6 +8,7 @@
 #include "node/file_watch.h"
 #include "node/relay_pipe.h"
 #include "node/relays.h"
+#include "node/transfer_reports.h"
 #include "proto/base/list.h"
 #include "relay/control_stream.h"
 
@@ -89,6 +90,8 @@ struct px_relays {
     uv_timer_t timer;
     uv_prepare_t arm; /* sets the timer before the loop sleeps */
     px_nsec armed;
+    struct px_transfer_reports *reports;
+    px_nsec look_at; /* what has moved */
     bool closing, hung_up;
     void (*done)(void *ctx);
     void *done_ctx;
@@ -103,7 +106,9 @@ enum px_relay_token {
     PX_RELAY_TOKEN_ADMIT,
     PX_RELAY_TOKEN_INVITE,
     PX_RELAY_TOKEN_VOUCH,
+    PX_RELAY_TOKEN_TRANSFER, /* the bits above hold a ticket */
 };
+#define PX_RELAY_TOKEN_BITS 8
 static inline void *px_relay_token(enum px_relay_token t)
 {
     return (void *)(uintptr_t)t;
@@ -159,6 +164,18 @@ bool px_relay_admit(struct px_relay *r, px_nsec now);
 /* For answers with the last three tokens. */
 void px_relay_pairing_on_reply(struct px_relay *r, enum px_relay_token token,
                                enum px_relay_status status);
+
+/* relay_reports.c */
+PX_MUST_CHECK int px_relay_reports_new(struct px_relays *set);
+/* Which relays are there may be another matter now. */
+void px_relay_reports_usable(struct px_relays *set, px_nsec now);
+void px_relay_reports_run(struct px_relays *set, px_nsec now);
+px_nsec px_relay_reports_deadline(const struct px_relays *set);
+/* The links are about to go: says what was not said yet, without waiting for answers. */
+void px_relay_reports_finish(struct px_relays *set);
+/* False: it is no answer to something of ours. */
+bool px_relay_reports_on_reply(struct px_relay *r, void *token, enum px_relay_status status,
+                               const struct px_relay_msg *m);
 
 /* relay_records.c */
 /* Reserved as somebody who may register: does, and watches. */

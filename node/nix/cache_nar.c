@@ -11,7 +11,7 @@ struct px_cache_nar {
     size_t cut;                        /* bytes of the last chunk beyond the range */
     uint64_t left;
     int err; /* why reading ended early */
-    void (*closed)(void *ctx, int err);
+    const struct px_cache_nar_events *events;
     void *ctx;
 };
 
@@ -23,7 +23,7 @@ static void on_ready(void *ctx)
 
 int px_cache_nar_new(struct px_store *store, const struct px_path_info *info,
                      const struct px_h3_answer *head, struct px_h3_exchange *x,
-                     void (*closed)(void *ctx, int err), void *ctx, struct px_cache_nar **ret)
+                     const struct px_cache_nar_events *events, void *ctx, struct px_cache_nar **ret)
 {
     px_assert(head->content_length > 0);
     struct px_cache_nar *n = calloc(1, sizeof(*n));
@@ -37,7 +37,7 @@ int px_cache_nar_new(struct px_store *store, const struct px_path_info *info,
         free(n);
         return err;
     }
-    n->closed = closed;
+    n->events = events;
     n->ctx = ctx;
     *ret = n;
     return 0;
@@ -92,6 +92,7 @@ static void drop_first(struct px_cache_nar *n)
 static void body_acked(void *ctx, uint64_t bytes)
 {
     struct px_cache_nar *n = ctx;
+    n->events->acked(n->ctx, bytes);
     while (bytes > 0) {
         struct px_nar_chunk *c = n->first;
         px_assert(c != NULL);
@@ -111,7 +112,7 @@ void px_cache_nar_free(struct px_cache_nar *n)
     stop_reading(n);
     while (n->first != NULL)
         drop_first(n);
-    n->closed(n->ctx, n->err);
+    n->events->closed(n->ctx, n->err);
     free(n);
 }
 

@@ -8,11 +8,18 @@
 
 struct px_cache_nar;
 
+struct px_cache_nar_events {
+    /* The peer has so many more bytes of it. */
+    void (*acked)(void *ctx, uint64_t n);
+    /* Called last. */
+    void (*closed)(void *ctx, int err);
+};
+
 /* Starts reading what `head` announces: content_length bytes (at least 1) from range_first, for
- * exchange x. `closed` is called last. Errors as px_nar_open. */
+ * exchange x. Errors as px_nar_open. */
 PX_MUST_CHECK int px_cache_nar_new(struct px_store *store, const struct px_path_info *info,
                                    const struct px_h3_answer *head, struct px_h3_exchange *x,
-                                   void (*closed)(void *ctx, int err), void *ctx,
+                                   const struct px_cache_nar_events *events, void *ctx,
                                    struct px_cache_nar **ret);
 /* When it could not be handed to px_h3_respond; `closed` is called. */
 void px_cache_nar_free(struct px_cache_nar *n);

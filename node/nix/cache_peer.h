@@ -20,9 +20,10 @@ struct px_cache_peer_ops {
 struct px_cache_peer {
     const struct px_cache_peer_ops *ops;
     struct px_peer_id id;
-    const char *name;  /* for logs: its name or ID */
-    uint64_t rtt_ns;   /* 0 if unknown */
-    uint32_t demerits; /* lies and stalls seen; fewer are asked first for NARs */
+    const char *name;      /* for logs: its name or ID */
+    uint64_t rtt_ns;       /* 0 if unknown */
+    uint64_t nar_received; /* bytes of the bodies of NARs, good or bad; counted by nar_relay */
+    uint32_t demerits;     /* lies and stalls seen; fewer are asked first for NARs */
 };
 
 /* A bad history: others are asked first. A lie does it for more than a day, two stalls for hours

@@ -25,6 +25,7 @@ struct px_cache_session {
     struct px_peer_id peer;
     size_t asks; /* under way, in whatever stage */
     size_t nars; /* being streamed */
+    uint64_t sent;
 };
 
 /* One request, from its arrival until its answer is acked. */
@@ -92,6 +93,11 @@ void px_cache_session_free(struct px_cache_session *c)
     px_assert(c->asks == 0);
     c->service->sessions--;
     free(c);
+}
+
+uint64_t px_cache_session_sent(const struct px_cache_session *c)
+{
+    return c->sent;
 }
 
 static void ask_free(struct ask *a)
@@ -175,6 +181,12 @@ static void answer_narinfo(struct ask *a, struct px_path_info *info)
         ask_free(a);
 }
 
+static void on_nar_acked(void *ctx, uint64_t n)
+{
+    struct ask *a = ctx;
+    a->session->sent += n;
+}
+
 static void on_nar_closed(void *ctx, int err)
 {
     struct ask *a = ctx;
@@ -185,6 +197,8 @@ static void on_nar_closed(void *ctx, int err)
     ask_free(a);
 }
 
+static const struct px_cache_nar_events nar_ops = {on_nar_acked, on_nar_closed};
+
 static void stream_nar(struct ask *a, const struct px_path_info *info,
                        const struct px_h3_answer *head)
 {
@@ -194,7 +208,7 @@ static void stream_nar(struct ask *a, const struct px_path_info *info,
         ask_refuse(a, 503);
         return;
     }
-    int err = px_cache_nar_new(c->service->store, info, head, a->x, on_nar_closed, a, &nar);
+    int err = px_cache_nar_new(c->service->store, info, head, a->x, &nar_ops, a, &nar);
     if (err != 0) {
         if (err != PX_EBUSY)
             log_failure(c, "nar.failed", err);

@@ -47,6 +47,8 @@ PX_MUST_CHECK int px_cache_session_new(struct px_cache_service *s, const struct 
                                        struct px_cache_session **ret);
 /* Call after px_h3_free. */
 void px_cache_session_free(struct px_cache_session *c);
+/* Bytes of NARs that the peer has acknowledged. */
+uint64_t px_cache_session_sent(const struct px_cache_session *c);
 extern const struct px_h3_server_ops px_cache_session_ops; /* ctx: the session */
 
 #endif

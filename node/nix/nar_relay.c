@@ -135,6 +135,8 @@ static void on_data(void *ctx, struct px_slice data)
 {
     struct px_nar_relay *r = ctx;
     r->dirty = true;
+    if (r->status == 200)
+        r->config.peer->nar_received += data.len;
     while (data.len > 0 && r->fault == PX_NAR_OK && !r->busy) {
         if (r->received == r->config.nar_size) {
             record_fault(r, PX_NAR_LONG);
