@@ -444,9 +444,11 @@ static void recheck_session(struct px_relay_session *n)
     if (class == n->class)
         return;
     bool revoked = class == PX_RELAY_UNKNOWN;
+    if (revoked) /* as what it was */
+        px_relay_audit(n, "relay.revoked", PX_RELAY_REVOKED);
     px_relay_set_class(n, class);
-    px_relay_audit(n, revoked ? "relay.revoked" : "relay.class_changed",
-                   revoked ? PX_RELAY_REVOKED : PX_RELAY_OK);
+    if (!revoked)
+        px_relay_audit(n, "relay.class_changed", PX_RELAY_OK);
     if (px_relay_is_limited(class)) {
         s->watches -= n->watch_count;
         n->watch_count = 0;

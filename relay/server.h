@@ -85,6 +85,8 @@ struct px_relay_server_stats {
     uint64_t requests, rate_limited, refused, malformed, probes;
     uint64_t hits[PX_RELAY_LIMIT_COUNT]; /* by enum px_relay_limit */
     /* the shell's */
+    uint64_t links_refused, log_left_out; /* handshakes; lines of the audit log */
+    size_t waiting, pipes_unproved, pipe_memory;
     uint64_t unheard; /* first packets of sources that were refused too often */
     size_t pipes;     /* open ones, TLS or not yet */
     uint64_t pipes_refused, pipes_dropped; /* connections; datagrams from the queues */

@@ -33,9 +33,11 @@ static void count_end(struct px_relay_server *s, enum px_relay_status why)
 static void on_ended(void *ctx, struct px_circuit *c, enum px_relay_status why)
 {
     struct px_relay_server *s = ctx;
+    const struct px_peer_id *caller = px_circuit_peer(c, PX_CIRCUIT_CALLER);
     const struct px_relay_audit a = {.event = "circuit.ended",
-                                     .peer = px_circuit_peer(c, PX_CIRCUIT_CALLER),
+                                     .peer = caller,
                                      .other = px_circuit_peer(c, PX_CIRCUIT_CALLEE),
+                                     .class = px_admission_class(s->admission, caller, s->now),
                                      .status = why,
                                      .bytes = px_circuit_bytes(c, PX_CIRCUIT_CALLER) +
                                               px_circuit_bytes(c, PX_CIRCUIT_CALLEE)};

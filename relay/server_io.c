@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "relay/audit_log.h"
 #include "relay/control_stream.h"
 #include "relay/knock.h"
 #include "relay/waiting.h"
@@ -28,6 +29,8 @@ struct px_relay_server_io {
     struct px_knock *knock;
     struct px_waiting *waiting; /* handshakes, behind everything else */
     struct px_who *who;
+    struct px_audit_log *audit;
+    uint64_t links_refused;
     uint64_t hits[PX_RELAY_LIMIT_COUNT]; /* of the limits that are kept here */
     uv_timer_t timer, stop;
     uv_idle_t idle;   /* turns while handshakes wait */
@@ -97,25 +100,10 @@ static bool on_is_member(void *ctx, const struct px_peer_id *id)
     return io->config.is_member(io->config.ctx, id);
 }
 
-/* That a circuit ends is no warning, whatever ended it. */
-static enum px_log_level level_of(const struct px_relay_audit *a)
-{
-    bool quiet = a->status == PX_RELAY_OK || strcmp(a->event, "circuit.ended") == 0;
-    return quiet ? PX_LOG_INFO : PX_LOG_WARN;
-}
-
 static void on_audit(void *ctx, const struct px_relay_audit *a)
 {
     const struct px_relay_server_io *io = ctx;
-    char peer[PX_PEER_ID_TEXT_MAX], other[PX_PEER_ID_TEXT_MAX] = "-", addr[PX_ADDR_TEXT_MAX] = "-";
-    if (a->other != NULL)
-        px_peer_id_format(a->other, other);
-    if (a->addr != NULL)
-        px_addr_format(a->addr, addr);
-    px_log_event(io->config.log, level_of(a), a->event,
-                 PX_F_STR("peer", px_peer_id_format(a->peer, peer)), PX_F_STR("other", other),
-                 PX_F_STR("addr", addr), PX_F_STR("class", px_relay_class_name(a->class)),
-                 PX_F_STR("status", px_relay_status_name(a->status)), PX_F_U64("bytes", a->bytes));
+    px_audit_log_put(io->audit, a, px_now_io());
 }
 
 static const struct px_relay_server_ops server_ops = {on_send,   on_close,     on_probe,
@@ -211,16 +199,13 @@ static void on_refused(void *ctx, const struct px_addr *remote, const struct px_
                        int err, bool by_peer)
 {
     struct px_relay_server_io *io = ctx;
-    char peer[PX_PEER_ID_TEXT_MAX] = "-", addr[PX_ADDR_TEXT_MAX];
+    px_nsec now = px_now_io();
     struct px_addr from;
     (void)seen_at(io, remote, &from);
     if (is_knock(err) && !by_peer)
-        px_knock_refused(io->knock, &from, px_now_io());
-    if (id != NULL)
-        px_peer_id_format(id, peer);
-    px_log_event(io->config.log, PX_LOG_WARN, "link.refused", PX_F_STR("peer", peer),
-                 PX_F_STR("addr", px_addr_format(&from, addr)), PX_F_ERR(err),
-                 PX_F_STR("by", by_peer ? "peer" : "us"));
+        px_knock_refused(io->knock, &from, now);
+    io->links_refused++;
+    px_audit_log_refused(io->audit, id, &from, err, by_peer, now);
 }
 
 static void on_frame(void *ctx, struct px_slice body)
@@ -366,14 +351,18 @@ static void on_timer(uv_timer_t *t)
 {
     struct px_relay_server_io *io = t->data;
     io->armed = PX_NEVER;
-    if (io->server != NULL)
-        px_relay_server_run(io->server, px_now_io());
+    if (io->server == NULL)
+        return;
+    px_relay_server_run(io->server, px_now_io());
+    px_audit_log_run(io->audit, px_now_io());
 }
 
 static void on_arm(uv_prepare_t *p)
 {
     struct px_relay_server_io *io = p->data;
-    px_nsec at = io->server == NULL ? PX_NEVER : px_relay_server_deadline(io->server);
+    px_nsec at = PX_NEVER;
+    if (io->server != NULL)
+        at = PX_MIN(px_relay_server_deadline(io->server), px_audit_log_deadline(io->audit));
     if (at >= io->armed) /* one that fires too early only finds nothing due */
         return;
     px_nsec now = px_now_io();
@@ -400,7 +389,9 @@ static void on_overlay_closed(void *ctx)
     struct px_relay_server_io *io = ctx;
     px_relay_server_free(io->server);
     px_waiting_free(io->waiting);
+    px_audit_log_free(io->audit);
     io->waiting = NULL;
+    io->audit = NULL;
     px_knock_free(io->knock);
     px_who_free(io->who);
     io->who = NULL;
@@ -502,7 +493,9 @@ static int start(struct px_relay_server_io *io)
     };
     struct px_addr any = c->listen;
     any.port = 0;
-    int err = px_knock_new(&px_system_rng, &io->knock);
+    int err = px_audit_log_new(c->log, px_now_io(), &io->audit);
+    if (err == 0)
+        err = px_knock_new(&px_system_rng, &io->knock);
     if (err == 0)
         err = px_waiting_new(&px_system_rng, &io->waiting);
     if (err == 0)
@@ -583,6 +576,11 @@ void px_relay_server_io_stats(const struct px_relay_server_io *io,
         px_tls_pipes_numbers(io->pipes, &pipes);
     add_hits(io, &pipes, ret);
     ret->unheard = ret->hits[PX_RELAY_LIMIT_REFUSED_SOURCES] + ret->hits[PX_RELAY_LIMIT_WAITING];
+    ret->links_refused = io->links_refused;
+    ret->log_left_out = px_audit_log_left_out(io->audit);
+    ret->waiting = px_waiting_count(io->waiting);
+    ret->pipes_unproved = pipes.unproved;
+    ret->pipe_memory = pipes.memory;
     ret->pipes = pipes.open;
     ret->pipes_refused = pipes.refused;
     ret->pipes_dropped = pipes.dropped;

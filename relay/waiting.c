@@ -38,6 +38,11 @@ void px_waiting_free(struct px_waiting *w)
     free(w);
 }
 
+size_t px_waiting_count(const struct px_waiting *w)
+{
+    return w->count;
+}
+
 bool px_waiting_is_empty(const struct px_waiting *w)
 {
     return w->count == 0;

@@ -25,6 +25,7 @@ bool px_waiting_wants(const struct px_waiting *w, const struct px_addr *remote, 
 PX_MUST_CHECK int px_waiting_put(struct px_waiting *w, const struct px_path *path,
                                  const struct px_addr *from, unsigned ecn,
                                  struct px_slice datagram);
+size_t px_waiting_count(const struct px_waiting *w);
 bool px_waiting_is_empty(const struct px_waiting *w);
 /* Takes the oldest out; false when there is none. The view lives until the next put. */
 bool px_waiting_take(struct px_waiting *w, struct px_path *ret_path, unsigned *ret_ecn,
