@@ -142,7 +142,8 @@ TEST(lines_nobody_sees_are_not_counted)
 {
     struct px_audit_log *l = opened(PX_LOG_WARN);
     const struct px_peer_id node = id_of(1);
-    const struct px_relay_audit up = {.event = "relay.node_up", .peer = &node};
+    const struct px_relay_audit up = {
+        .event = "relay.node_up", .peer = &node, .status = PX_RELAY_OK};
     const struct px_relay_audit refused = {
         .event = "relay.refused", .peer = &node, .status = PX_RELAY_PERMISSION_DENIED};
     for (unsigned i = 0; i < 2 * PX_AUDIT_LOG_BURST; i++)
