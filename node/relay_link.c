@@ -385,6 +385,8 @@ px_nsec px_relay_deadline(const struct px_relay *r, bool needed)
     at = PX_MIN(at, px_relay_pipe_deadline(r));
     if (r->state == PX_RELAY_WAITING)
         at = PX_MIN(at, r->plan.due);
+    if (r->state == PX_RELAY_UP && r->away_until != 0)
+        at = PX_MIN(at, r->away_until);
     if (r->state == PX_RELAY_SPARE && needed)
         at = 0;
     return px_relay_usable(r) ? PX_MIN(at, r->register_at) : at;

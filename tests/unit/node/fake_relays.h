@@ -1,0 +1,93 @@
+/* What node/relays stands on, in memory and on a virtual clock: peers and their links, links to
+ * relays, the core of a relay's client. Included (fake_relays.c) by a test, whose symbols then win
+ * over the library's. Nothing is called back but by the functions below. */
+#ifndef PX_TESTS_FAKE_RELAYS_H
+#define PX_TESTS_FAKE_RELAYS_H
+
+#include "node/relays_internal.h"
+
+#define FAKE_PEERS   256
+#define FAKE_LINKS   1200
+#define FAKE_EVENTS  4096
+#define FAKE_FOREVER (1000 * PX_SEC)
+
+/* A link to a relay. */
+struct px_link {
+    const struct px_relay_link_ops *ops; /* NULL: forgotten */
+    struct px_relay *relay;
+    struct px_addr addr;
+    struct px_control_stream *stream;
+    bool up, closed, dead; /* dead: `down` was told */
+    bool mute;             /* answers no pings */
+    size_t pings;
+    px_nsec dialled_at;
+};
+
+/* Our leg of a circuit, as its client knows it. */
+struct px_relay_leg {
+    struct px_relay_client *client;
+    struct px_peer_id peer;
+    void *user;
+    bool ours, used, open, ended; /* ended: by node/relays */
+};
+
+/* One peer as node/peers knows it. */
+struct fake_peer {
+    struct px_peer_id id;
+    bool stranger;         /* may not come */
+    struct px_addr remote; /* of its link; no address: there is none */
+    bool lost;             /* that link is in doubt */
+    struct px_addr suggested, preferred;
+    size_t suggested_count, preferred_count;
+    size_t answers; /* to `call` */
+    uint64_t token;
+    struct px_addr circuit;
+    int err;
+};
+
+struct fake {
+    px_nsec now;
+    uv_loop_t loop;
+    char dir[64], path[96];
+    struct px_identity identity;
+    struct px_allowlist *allowlist;
+    struct px_relays *set;
+    struct px_circuit_ops circuits; /* of the set */
+    struct fake_peer peers[FAKE_PEERS];
+    struct px_link links[FAKE_LINKS];
+    size_t link_count;
+    struct px_relay_leg legs[FAKE_EVENTS];
+    size_t leg_count;
+    char usable[PX_PEER_RELAYS_MAX][16];
+    size_t usable_count;
+    size_t declined;
+    bool closed;
+};
+
+/* A set with relays named "r1", "r2" …, none of which is connected; at FAKE_FOREVER. */
+struct fake *fake_start(size_t relays);
+void fake_end(struct fake *f);
+/* Does what is due at each deadline up to then. Links that were closed go down. */
+void fake_run(struct fake *f, px_nsec until);
+/* The same for so long. */
+void fake_wait(struct fake *f, px_nsec time);
+struct px_relay *fake_relay(struct fake *f, size_t number); /* 1: the first one */
+/* Its dial is answered, and it has a reservation. */
+void fake_reserve(struct fake *f, size_t number);
+/* All of them. */
+void fake_reserve_all(struct fake *f);
+/* The link goes, or the dial fails. */
+void fake_down(struct fake *f, size_t number, int err);
+/* It is killed: it answers nothing any more. */
+void fake_kill(struct fake *f, size_t number);
+size_t fake_dials(const struct fake *f, size_t number);
+/* The leg called last at that relay which has neither been opened nor ended; NULL: none. */
+struct px_relay_leg *fake_call_at(struct fake *f, size_t number);
+size_t fake_calls(const struct fake *f);
+void fake_open(struct fake *f, struct px_relay_leg *leg);
+void fake_refuse(struct fake *f, struct px_relay_leg *leg, enum px_relay_status why);
+/* Somebody calls through that relay: the leg if it was taken. */
+struct px_relay_leg *fake_ring(struct fake *f, size_t number, const struct px_peer_id *caller);
+struct px_circuit *fake_circuit(const struct px_relay_leg *leg);
+
+#endif
