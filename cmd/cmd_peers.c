@@ -50,6 +50,40 @@ static void put_bytes(struct px_table *t, const json_t *p, const char *path)
                  px_json_at(p, path) != NULL ? px_units_bytes(px_json_count(p, path), text) : "");
 }
 
+static bool is_known(const json_t *p, const char *path)
+{
+    return json_is_object(px_json_at(p, path));
+}
+
+/* "12 MiB", or "12 MiB + 3 MiB unconfirmed". */
+static const char *total_text(const json_t *p, const char *path, char out[2 * PX_UNITS_MAX + 16])
+{
+    char confirmed[PX_UNITS_MAX], rest[PX_UNITS_MAX], at[64];
+    out[0] = '\0';
+    if (!is_known(p, "transfers"))
+        return out;
+    snprintf(at, sizeof(at), "%s.confirmed", path);
+    px_units_bytes(px_json_count(p, at), confirmed);
+    snprintf(at, sizeof(at), "%s.unconfirmed", path);
+    uint64_t open = px_json_count(p, at);
+    snprintf(out, 2 * PX_UNITS_MAX + 16, "%s%s%s%s", confirmed, open > 0 ? " + " : "",
+             open > 0 ? px_units_bytes(open, rest) : "", open > 0 ? " unconfirmed" : "");
+    return out;
+}
+
+static void put_accounts(struct px_table *t, const json_t *p)
+{
+    char text[2 * PX_UNITS_MAX + 16];
+    struct px_cli_style style = px_cli_style(stdout);
+    bool bad = px_json_true(p, "history.bad");
+    px_table_put(t, total_text(p, "transfers.sent", text));
+    px_table_put(t, total_text(p, "transfers.received", text));
+    px_table_put_colored(t, bad ? style.yellow : "",
+                         bad                      ? "bad"
+                         : is_known(p, "history") ? "good"
+                                                  : "");
+}
+
 static void put_row(struct px_table *t, const json_t *p, bool full)
 {
     char id[PX_PEER_ID_TEXT_MAX], rtt[PX_UNITS_MAX];
@@ -63,6 +97,7 @@ static void put_row(struct px_table *t, const json_t *p, bool full)
     px_table_put(t, short_time(p, "connection.rtt", rtt));
     put_bytes(t, p, "connection.bytes_sent");
     put_bytes(t, p, "connection.bytes_received");
+    put_accounts(t, p);
     px_table_put(t, px_json_text(p, "agent"));
     px_table_put(t, strcmp(state, "connected") == 0 ? "" : error_text(p));
 }
@@ -70,8 +105,9 @@ static void put_row(struct px_table *t, const json_t *p, bool full)
 static int print_all(const struct px_cli *cli, const json_t *answer)
 {
     static const struct px_column columns[] = {
-        {"NAME", false}, {"PEER", false},    {"STATE", false}, {"PATH", false},       {"RTT", true},
-        {"SENT", true},  {"RECEIVED", true}, {"AGENT", false}, {"LAST ERROR", false},
+        {"NAME", false},         {"PEER", false},    {"STATE", false},   {"PATH", false},
+        {"RTT", true},           {"SENT", true},     {"RECEIVED", true}, {"NARS SENT", true},
+        {"NARS RECEIVED", true}, {"HISTORY", false}, {"AGENT", false},   {"LAST ERROR", false},
     };
     const json_t *peers = px_json_at(answer, "peers");
     struct px_table t;
@@ -129,6 +165,33 @@ static void put_absence(struct px_table *t, const json_t *p)
     px_table_put_field(t, "last error", "%s", error_text(p));
 }
 
+/* What relays say of this node and the peer, and what this node has seen itself. */
+static void put_history(struct px_table *t, const json_t *p)
+{
+    char text[2 * PX_UNITS_MAX + 16], bytes[PX_UNITS_MAX], faults[512] = "";
+    const char *kind;
+    json_t *count;
+    if (is_known(p, "transfers")) {
+        px_table_put_field(t, "NARs sent", "%s", total_text(p, "transfers.sent", text));
+        px_table_put_field(t, "NARs received", "%s", total_text(p, "transfers.received", text));
+    }
+    if (!is_known(p, "history"))
+        return;
+    json_object_foreach((json_t *)(uintptr_t)px_json_at(p, "history.failures"), kind, count)
+    {
+        size_t at = strlen(faults);
+        if (json_integer_value(count) > 0)
+            snprintf(faults + at, sizeof(faults) - at, "%s%s %" JSON_INTEGER_FORMAT,
+                     at > 0 ? ", " : "", kind, json_integer_value(count));
+    }
+    px_table_put_field(t, "seen here", "%" PRIu64 " NARs, %s, all verified",
+                       px_json_count(p, "history.nars"),
+                       px_units_bytes(px_json_count(p, "history.bytes"), bytes));
+    px_table_put_field(t, "failures", "%s", faults);
+    px_table_put_field(t, "history", "%s",
+                       px_json_true(p, "history.bad") ? "bad: asked after the others" : "good");
+}
+
 static int print_addresses(const struct px_cli *cli, const json_t *p)
 {
     static const struct px_column columns[] = {
@@ -169,6 +232,7 @@ static int print_one(const struct px_cli *cli, const json_t *p)
         put_connection(&t, p);
     else
         put_absence(&t, p);
+    put_history(&t, p);
     int code = px_table_print(cli, &t, false);
     putchar('\n');
     return code == 0 ? print_addresses(cli, p) : code;

@@ -28,6 +28,7 @@ struct px_control_node {
     struct px_substituter *substituter;
     struct px_discoveries *discoveries;
     struct px_relays *relays;
+    struct px_peer_history *history;
     px_nsec started; /* px_now_io */
     bool stopping;
     void (*stop)(void *ctx); /* begins the drain */
@@ -61,7 +62,7 @@ bool px_control_take_peer(const struct px_control_node *n, struct px_control_cal
 /* False after the call has been answered, when the daemon is stopping and has no peers any more. */
 bool px_control_has_peers(const struct px_control_node *n, struct px_control_call *call);
 /* NULL without memory, as all of these. */
-json_t *px_control_peer_json(const struct px_peer_info *info);
+json_t *px_control_peer_json(const struct px_control_node *n, const struct px_peer_info *info);
 /* Seconds; null for PX_NEVER. */
 json_t *px_control_seconds_json(px_nsec t);
 /* The name of an error; null for 0. */

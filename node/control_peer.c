@@ -130,14 +130,47 @@ static json_t *addresses_json(const struct px_peer_info *i)
     return list;
 }
 
-json_t *px_control_peer_json(const struct px_peer_info *i)
+static json_t *total_json(uint64_t confirmed, uint64_t total)
+{
+    return json_pack("{s:I, s:I}", "confirmed", (json_int_t)confirmed, "unconfirmed",
+                     (json_int_t)(total - PX_MIN(confirmed, total)));
+}
+
+/* What relays say; null while none has said anything. */
+static json_t *transfers_json(const struct px_control_node *n, const struct px_peer_id *id)
+{
+    uint64_t t[PX_RELAY_TOTALS_LEN];
+    if (n->relays == NULL || !px_relays_totals(n->relays, id, t))
+        return json_null();
+    return json_pack("{s:o, s:o}", "sent",
+                     total_json(t[PX_RELAY_SENT_CONFIRMED], t[PX_RELAY_SENT_TOTAL]), "received",
+                     total_json(t[PX_RELAY_RECEIVED_CONFIRMED], t[PX_RELAY_RECEIVED_TOTAL]));
+}
+
+/* What this node has seen for itself; null when that is nothing. */
+static json_t *history_json(const struct px_control_node *n, const struct px_peer_id *id)
+{
+    struct px_history_record r;
+    if (n->history == NULL || !px_peer_history_get(n->history, id, px_now_io(), &r))
+        return json_null();
+    json_t *failures = json_object();
+    for (int f = 0; f < PX_HISTORY_FAULTS; f++)
+        (void)json_object_set_new(failures, px_history_fault_name((enum px_history_fault)f),
+                                  json_integer((json_int_t)r.faults[f]));
+    return json_pack("{s:I, s:I, s:o, s:f, s:b}", "bytes", (json_int_t)r.bytes, "nars",
+                     (json_int_t)r.nars, "failures", failures, "demerits",
+                     (double)r.demerits / 1000, "bad", r.demerits / 1000 >= PX_CACHE_PEER_BAD);
+}
+
+json_t *px_control_peer_json(const struct px_control_node *n, const struct px_peer_info *i)
 {
     bool connected = has_link(i);
-    return json_pack("{s:o, s:s, s:b, s:o, s:s, s:s?, s:o, s:o, s:I, s:o, s:o}", "peer",
+    return json_pack("{s:o, s:s, s:b, s:o, s:s, s:s?, s:o, s:o, s:I, s:o, s:o, s:o, s:o}", "peer",
                      px_control_id_json(&i->id), "name", i->name, "listed", i->listed, "grants",
                      px_control_grants_json(i->grants), "state", px_peer_state_name(i->state),
                      "agent", connected ? i->agent : NULL, "connection", connection_json(i),
                      "next_dial", connected ? json_null() : px_control_seconds_json(i->next_dial),
                      "failures", (json_int_t)i->failures, "last_error",
-                     px_control_error_json(i->last_err), "addresses", addresses_json(i));
+                     px_control_error_json(i->last_err), "addresses", addresses_json(i),
+                     "transfers", transfers_json(n, &i->id), "history", history_json(n, &i->id));
 }

@@ -15,9 +15,15 @@ static int no_such_peer(struct px_control_call *call, int err)
 
 /* --- looking --- */
 
+struct listing {
+    const struct px_control_node *node;
+    json_t *list;
+};
+
 static void add_peer(void *ctx, const struct px_peer_info *info)
 {
-    (void)json_array_append_new(ctx, px_control_peer_json(info));
+    const struct listing *l = ctx;
+    (void)json_array_append_new(l->list, px_control_peer_json(l->node, info));
 }
 
 static void handle_peers(void *ctx, struct px_control_call *call)
@@ -25,9 +31,9 @@ static void handle_peers(void *ctx, struct px_control_call *call)
     const struct px_control_node *n = ctx;
     if (!px_control_has_peers(n, call))
         return;
-    json_t *list = json_array();
-    px_peers_each(n->peers, add_peer, list);
-    px_control_reply(call, 200, json_pack("{s:o}", "peers", list));
+    struct listing l = {n, json_array()};
+    px_peers_each(n->peers, add_peer, &l);
+    px_control_reply(call, 200, json_pack("{s:o}", "peers", l.list));
 }
 
 static int text_peers(const json_t *reply, struct px_buf *out)
@@ -50,7 +56,7 @@ static void reply_peer(const struct px_control_node *n, struct px_control_call *
 {
     struct px_peer_info info;
     if (no_such_peer(call, px_peers_info(n->peers, id, &info)) == 0)
-        px_control_reply(call, 200, px_control_peer_json(&info));
+        px_control_reply(call, 200, px_control_peer_json(n, &info));
 }
 
 static void handle_peer(void *ctx, struct px_control_call *call)

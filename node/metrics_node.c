@@ -76,6 +76,10 @@ static void put_substituter(struct px_metrics *m, const struct px_control_node *
         s.nar_bytes);
     one(m, "peerix_substituter_cut_nars_total", PX_METRIC_COUNTER,
         "NARs cut because their source failed or lied.", s.nar_cut);
+    px_metrics_family(m, "peerix_substituter_held_asks_total", PX_METRIC_COUNTER,
+                      "Peers with a bad history that look-ups held back, by what came of it.");
+    labelled(m, "result", "asked", s.late_asks);
+    labelled(m, "result", "spared", s.spared_asks);
 }
 
 static void put_service(struct px_metrics *m, const struct px_control_node *n)

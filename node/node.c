@@ -70,6 +70,7 @@ void px_node_update_view(struct px_node *n)
     n->view.substituter = n->substituter;
     n->view.discoveries = n->stopping ? NULL : n->discoveries;
     n->view.relays = n->stopping ? NULL : n->relays;
+    n->view.history = n->history != NULL ? px_peer_history_io_core(n->history) : NULL;
     n->view.stopping = n->stopping;
 }
 
@@ -173,6 +174,19 @@ static int start_state_db(struct px_node *n)
                      PX_F_STR("directory", n->home->state_dir), PX_F_ERR(err),
                      PX_F_STR("hint", "addresses of peers are forgotten when the node ends"));
     return 0;
+}
+
+static bool is_listed(void *ctx, const struct px_peer_id *id)
+{
+    const struct px_node *n = ctx;
+    return px_authorized_keys_find(px_allowlist_keys(n->allowlist), id) != NULL;
+}
+
+static int start_history(struct px_node *n)
+{
+    const struct px_peer_history_io_config c = {
+        .loop = &n->loop, .log = n->log, .db = n->state, .listed = is_listed, .ctx = n};
+    return px_peer_history_io_new(&c, &n->history);
 }
 
 static int start_net_monitor(struct px_node *n)
@@ -352,6 +366,7 @@ static int start_substituter(struct px_node *n)
         .hold_total = HOLD_TOTAL_MAX,
         .peers = px_peers_connected,
         .peers_ctx = n->peers,
+        .history = px_peer_history_io_core(n->history),
         .page = px_metrics_page,
         .page_ctx = &n->view,
     };
@@ -471,6 +486,7 @@ static int start(struct px_node *n, const char **ret_part)
         {"store", start_store},
         {"service", start_service},
         {"state", start_state_db},
+        {"history", start_history},
         {"network", start_net_monitor},
         {"listen", start_peers},
         {"relays", start_relays},

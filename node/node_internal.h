@@ -16,6 +16,7 @@
 #include "node/nix/substituter.h"
 #include "node/node.h"
 #include "node/pairing.h"
+#include "node/peer_history_io.h"
 #include "node/peers.h"
 #include "node/relays.h"
 #include "node/rotation.h"
@@ -38,7 +39,8 @@ struct px_node {
     struct px_nix_public_key own_public; /* of own_key */
     struct px_nix_keys trusted, share;   /* as configured; those of paired peers come on top */
     struct px_allowlist *allowlist;
-    struct px_sqlite *state;        /* NULL: nothing is remembered */
+    struct px_sqlite *state; /* NULL: nothing is remembered */
+    struct px_peer_history_io *history;
     struct px_net_monitor *monitor; /* NULL: changes of the network go unseen */
     struct px_net_listener net_listener;
     struct px_discoveries *discoveries; /* NULL: addresses are looked for nowhere */

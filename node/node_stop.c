@@ -119,6 +119,8 @@ static bool close_peers(struct px_node *n)
 static void peers_closed(struct px_node *n)
 {
     n->peers = NULL;
+    px_peer_history_io_close(n->history);
+    n->history = NULL;
     px_sqlite_close(n->state);
     n->state = NULL;
     px_net_monitor_close(n->monitor);

@@ -23,6 +23,7 @@ struct px_cache_peer {
     const char *name;      /* for logs: its name or ID */
     uint64_t rtt_ns;       /* 0 if unknown */
     uint64_t nar_received; /* bytes of the bodies of NARs, good or bad; counted by nar_relay */
+    px_nsec weighed_at;    /* when the demerits were looked up last; the substituter's own */
     uint32_t demerits;     /* lies and stalls seen; fewer are asked first for NARs */
 };
 

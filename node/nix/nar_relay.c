@@ -415,6 +415,11 @@ bool px_nar_relay_dirty(const struct px_nar_relay *r)
     return r->dirty;
 }
 
+bool px_nar_relay_verified(const struct px_nar_relay *r)
+{
+    return r->state == RELAY_VERIFIED;
+}
+
 uint64_t px_nar_relay_received(const struct px_nar_relay *r)
 {
     return r->received;

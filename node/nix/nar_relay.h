@@ -90,6 +90,8 @@ void px_nar_relay_run(struct px_nar_relay *r, px_nsec now);
 /* When it must be called even if nothing happens. */
 px_nsec px_nar_relay_next(const struct px_nar_relay *r);
 
+/* All of it came, and its hash is right. */
+bool px_nar_relay_verified(const struct px_nar_relay *r);
 /* Bytes that came from the peer. */
 uint64_t px_nar_relay_received(const struct px_nar_relay *r);
 

@@ -8,7 +8,8 @@
 
 #include "transport/overlay_io.h"
 
-#define FLUSH_ROUNDS 4 /* then the loop turns once more */
+#define FLUSH_ROUNDS 4             /* then the loop turns once more */
+#define WEIGH_PAUSE  (60 * PX_SEC) /* demerits age slowly */
 
 /* --- answers --- */
 
@@ -131,12 +132,42 @@ static void on_request(void *ctx, struct px_http_exchange *x, const struct px_ht
 
 static const struct px_http_front_ops front_ops = {on_request};
 
+/* --- what peers are worth --- */
+
+void px_substituter_weigh(const struct px_substituter *s, struct px_cache_peer *const *peers,
+                          size_t count)
+{
+    if (s->config.history == NULL)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        struct px_cache_peer *p = peers[i];
+        if (p->weighed_at != 0 && s->now - p->weighed_at < (px_nsec)WEIGH_PAUSE)
+            continue;
+        p->weighed_at = s->now;
+        p->demerits = px_peer_history_demerits(s->config.history, &p->id, s->now);
+    }
+}
+
+void px_substituter_blame(struct px_substituter *s, const struct px_peer_id *id,
+                          struct px_cache_peer *p, enum px_history_fault fault, uint32_t demerits)
+{
+    if (p != NULL)
+        p->demerits += PX_MIN(demerits, UINT32_MAX - p->demerits);
+    if (s->config.history == NULL)
+        return;
+    px_peer_history_fault(s->config.history, id, fault, demerits, s->now);
+    if (p != NULL)
+        p->demerits = px_peer_history_demerits(s->config.history, id, s->now);
+}
+
 /* --- rounds --- */
 
 static size_t round_peers(void *ctx, struct px_cache_peer **ret, size_t cap)
 {
     struct px_substituter *s = ctx;
-    return s->config.peers(s->config.peers_ctx, ret, cap);
+    size_t count = s->config.peers(s->config.peers_ctx, ret, cap);
+    px_substituter_weigh(s, ret, count);
+    return count;
 }
 
 static bool usable(void *ctx, const struct px_cache_peer *p, const uint8_t nar_hash[32])
@@ -155,7 +186,7 @@ static void rejected(void *ctx, struct px_cache_peer *p, struct px_slice hash_pa
     case PX_NARINFO_MALFORMED:
     case PX_NARINFO_TOO_BIG:
     case PX_NARINFO_OTHER_PATH:
-        p->demerits += p->demerits < UINT32_MAX;
+        px_substituter_blame(s, &p->id, p, PX_HISTORY_BAD_NARINFO, 1);
         break;
     case PX_NARINFO_OK:
     case PX_NARINFO_OTHER_STORE:
@@ -421,5 +452,10 @@ void px_substituter_peer_ready(struct px_substituter *s, struct px_cache_peer *p
 
 void px_substituter_stats(const struct px_substituter *s, struct px_substituter_stats *ret)
 {
+    struct px_cache_queries_stats q = {0};
+    if (s->queries != NULL)
+        px_cache_queries_stats(s->queries, &q);
     *ret = s->stats;
+    ret->late_asks = q.late;
+    ret->spared_asks = q.spared;
 }

@@ -12,6 +12,7 @@
 #include "auth/nix_key.h"
 #include "node/http_server.h"
 #include "node/nix/cache_peer.h"
+#include "node/peer_history.h"
 #include "proto/base/log.h"
 
 struct px_substituter;
@@ -37,6 +38,8 @@ struct px_substituter_config {
      * valid until px_substituter_peer_gone. */
     size_t (*peers)(void *ctx, struct px_cache_peer **ret, size_t cap);
     void *peers_ctx;
+    struct px_peer_history *history; /* borrowed, outlives the object; NULL: peers begin without
+                                        demerits, and leave with theirs */
     /* Answers a request for a path that is none of nix's, or returns false: 404. NULL: always. */
     bool (*page)(void *ctx, struct px_http_exchange *x);
     void *page_ctx;
@@ -68,6 +71,7 @@ void px_substituter_peer_ready(struct px_substituter *s, struct px_cache_peer *p
 struct px_substituter_stats {
     uint64_t narinfo_hits, narinfo_misses, narinfo_rejected;
     uint64_t nars, nar_bytes, nar_cut;
+    uint64_t late_asks, spared_asks; /* of struct px_cache_queries_stats */
 };
 void px_substituter_stats(const struct px_substituter *s, struct px_substituter_stats *ret);
 

@@ -24,6 +24,7 @@ struct px_substituter_request {
     struct px_peer_id peer_id;
     uint64_t nar_size, first;
     bool ranged, answered, retry;
+    bool credited; /* its source has it in its history */
     unsigned tries;
     size_t held; /* of the budget */
     px_nsec started;
@@ -68,6 +69,13 @@ struct px_substituter_request *px_substituter_request_new(struct px_substituter 
 /* The narinfo has been passed on: who has its NAR is known for a while. */
 void px_substituter_remember(struct px_substituter *s, const struct px_path_info *info,
                              const struct px_cache_peer *from);
+
+/* Fills in the demerits of peers that were not looked up for a while. */
+void px_substituter_weigh(const struct px_substituter *s, struct px_cache_peer *const *peers,
+                          size_t count);
+/* A peer (`p` NULL: gone already) failed. */
+void px_substituter_blame(struct px_substituter *s, const struct px_peer_id *id,
+                          struct px_cache_peer *p, enum px_history_fault fault, uint32_t demerits);
 
 /* substituter_nar.c */
 void px_substituter_nar_request(struct px_substituter *s, struct px_http_exchange *x,

@@ -5,8 +5,19 @@
 
 #define NAR_TRIES_MAX 8 /* sources tried for one request before anything was promised */
 
+/* All of it came and was right. */
+static void credit(struct px_substituter_request *q)
+{
+    struct px_peer_history *h = q->s->config.history;
+    if (h == NULL || q->credited || q->relay == NULL || !px_nar_relay_verified(q->relay))
+        return;
+    q->credited = true;
+    px_peer_history_nar(h, &q->peer_id, q->nar_size, q->s->now);
+}
+
 void px_substituter_nar_drop(struct px_substituter_request *q)
 {
+    credit(q);
     if (q->relay != NULL)
         q->s->stats.nar_bytes += px_nar_relay_received(q->relay);
     px_nar_relay_free(q->relay);
@@ -21,6 +32,7 @@ static struct px_cache_peer *connected(struct px_substituter *s, const struct px
 {
     struct px_cache_peer *peers[PX_SUBSTITUTER_PEERS_MAX], *found = NULL;
     size_t count = s->config.peers(s->config.peers_ctx, peers, PX_SUBSTITUTER_PEERS_MAX);
+    px_substituter_weigh(s, peers, count);
     *ret_fewest_demerits = UINT32_MAX;
     for (size_t i = 0; i < count; i++) {
         *ret_fewest_demerits = PX_MIN(*ret_fewest_demerits, peers[i]->demerits);
@@ -28,6 +40,29 @@ static struct px_cache_peer *connected(struct px_substituter *s, const struct px
             found = peers[i];
     }
     return found;
+}
+
+static enum px_history_fault history_fault(enum px_nar_fault fault)
+{
+    switch (fault) {
+    case PX_NAR_LIE:
+        return PX_HISTORY_LIED;
+    case PX_NAR_WRONG_LENGTH:
+    case PX_NAR_SHORT:
+    case PX_NAR_LONG:
+    case PX_NAR_OVERRUN:
+        return PX_HISTORY_WRONG_SIZE;
+    case PX_NAR_STALLED:
+        return PX_HISTORY_STALLED;
+    case PX_NAR_RESET:
+        return PX_HISTORY_CUT;
+    case PX_NAR_REFUSED:
+    case PX_NAR_BUSY:
+    case PX_NAR_OK: /* these two are nobody's fault */
+    case PX_NAR_NO_MEMORY:
+        break;
+    }
+    return PX_HISTORY_REFUSED;
 }
 
 static void blame(struct px_substituter_request *q, enum px_nar_fault fault)
@@ -48,8 +83,7 @@ static void blame(struct px_substituter_request *q, enum px_nar_fault fault)
     px_buf_deinit(&hash);
     if (demerits == 0)
         return;
-    if (q->peer != NULL)
-        q->peer->demerits += PX_MIN(demerits, UINT32_MAX - q->peer->demerits);
+    px_substituter_blame(s, &q->peer_id, q->peer, history_fault(fault), demerits);
     if (fault != PX_NAR_BUSY) /* it may still be the only one who has it */
         px_nar_memory_blame(s->memory, s->now, q->target.nar_hash, &q->peer_id);
 }
@@ -177,8 +211,8 @@ static void find_source(struct px_substituter_request *q)
         px_substituter_answer_status(q->x, 404);
 }
 
-/* A narinfo that has just been passed on is not asked for again, unless somebody with fewer
- * demerits than its holder could have it, too. */
+/* A narinfo that has just been passed on is not asked for again, unless its holder has a bad
+ * history and somebody with fewer demerits could have it, too. */
 void px_substituter_nar_request(struct px_substituter *s, struct px_http_exchange *x,
                                 const struct px_http_target *target, bool head)
 {
@@ -194,7 +228,7 @@ void px_substituter_nar_request(struct px_substituter *s, struct px_http_exchang
     if (fact != NULL && memcmp(fact->nar_hash, target->nar_hash, 32) == 0 &&
         !px_nar_memory_blamed(s->memory, s->now, fact->nar_hash, &fact->holder)) {
         struct px_cache_peer *holder = connected(s, &fact->holder, &fewest);
-        if (holder != NULL && holder->demerits == fewest) {
+        if (holder != NULL && (!px_cache_peer_is_bad(holder) || holder->demerits == fewest)) {
             nar_known(q, fact->nar_size, holder);
             return;
         }
@@ -210,6 +244,7 @@ bool px_substituter_nars_run(struct px_substituter *s)
         if (q->relay != NULL &&
             (px_nar_relay_dirty(q->relay) || px_nar_relay_next(q->relay) <= s->now)) {
             px_nar_relay_run(q->relay, s->now);
+            credit(q);
             more = true;
         }
         if (q->retry) {
