@@ -50,7 +50,6 @@ struct fake {
     uv_loop_t loop;
     char dir[64], path[96];
     struct px_identity identity;
-    struct px_allowlist *allowlist;
     struct px_relays *set;
     struct px_circuit_ops circuits; /* of the set */
     struct fake_peer peers[FAKE_PEERS];
