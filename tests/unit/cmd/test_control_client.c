@@ -17,6 +17,7 @@ static char request[8192]; /* as the server got it */
 struct server {
     int fd;
     const char *answer; /* NULL: hang up at once */
+    size_t blanks;      /* after it */
     pthread_t thread;
 };
 
@@ -39,6 +40,14 @@ static void *serve(void *arg)
     }
     if (s->answer != NULL)
         (void)send(fd, s->answer, strlen(s->answer), MSG_NOSIGNAL);
+    static char blank[64 * 1024];
+    memset(blank, ' ', sizeof(blank));
+    for (size_t left = s->blanks; left > 0;) {
+        ssize_t sent = send(fd, blank, PX_MIN(left, sizeof(blank)), MSG_NOSIGNAL);
+        if (sent <= 0)
+            break; /* it had enough */
+        left -= (size_t)sent;
+    }
     close(fd);
     return NULL;
 }
@@ -62,6 +71,7 @@ static void enter(struct server *s, const char *answer)
     snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", socket_path);
     s->fd = socket(AF_UNIX, SOCK_STREAM, 0);
     s->answer = answer;
+    s->blanks = 0;
     CHECK_INT(bind(s->fd, (const struct sockaddr *)&addr, sizeof(addr)), 0);
     CHECK_INT(listen(s->fd, 1), 0);
     CHECK_INT(pthread_create(&s->thread, NULL, serve, s), 0);
@@ -127,6 +137,28 @@ TEST(a_document_comes_with_or_without_a_length)
     json_decref(answer);
     CHECK_INT(call("HTTP/1.0 204 No Content\n\n", &answer), 0);
     CHECK(answer == NULL);
+}
+
+static int get_big(const struct px_cli *cli, void *ret)
+{
+    return px_control_call_within(cli, 20 * PX_SEC, "GET", "/v1/x", NULL, ret);
+}
+
+TEST(an_answer_has_a_longest_length)
+{
+    const size_t piece = 64 * 1024; /* what is read at once must find room */
+    for (int over = 0; over < 2; over++) {
+        struct server s;
+        json_t *answer = NULL;
+        enter(&s, "HTTP/1.0 200 OK\n\n[2]");
+        s.blanks = over ? PX_CONTROL_ANSWER_MAX : PX_CONTROL_ANSWER_MAX - 2 * piece;
+        int code = heard(get_big, &answer);
+        leave(&s);
+        CHECK_INT(code, over ? PX_EXIT_FAILURE : 0);
+        CHECK_INT(json_array_size(answer), over ? 0 : 1);
+        CHECK(!over || strstr(said, "it is too long") != NULL);
+        json_decref(answer);
+    }
 }
 
 static int post(const struct px_cli *cli, void *ret)

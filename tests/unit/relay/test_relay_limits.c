@@ -164,20 +164,80 @@ static void on_record(void *ctx, const struct px_registry_entry *e, bool gone)
     (void)ctx, (void)e, (void)gone;
 }
 
-static enum px_relay_status put_record(struct px_registry *r, const struct px_identity *node,
-                                       unsigned space)
+static enum px_relay_status put_for(struct px_registry *r, const struct px_identity *node,
+                                    unsigned space, px_nsec wanted, px_nsec *ret_ttl)
 {
     char name[16];
     struct px_buf bytes;
-    px_nsec ttl;
     snprintf(name, sizeof(name), "space-%u", space);
     const struct px_record said = {.sequence = 1, .name_space = px_slice_cstr(name)};
     px_buf_init(&bytes, PX_RELAY_RECORD_MAX);
     CHECK_OK(px_record_sign(node, &said, &bytes));
-    enum px_relay_status status =
-        px_registry_register(r, &node->id, said.name_space, px_buf_slice(&bytes), 0, PX_SEC, &ttl);
+    enum px_relay_status status = px_registry_register(
+        r, &node->id, said.name_space, px_buf_slice(&bytes), wanted, PX_SEC, ret_ttl);
     px_buf_deinit(&bytes);
     return status;
+}
+
+static enum px_relay_status put_record(struct px_registry *r, const struct px_identity *node,
+                                       unsigned space)
+{
+    px_nsec ttl;
+    return put_for(r, node, space, 0, &ttl);
+}
+
+static struct px_registry *registry_new(const struct px_registry_config *config)
+{
+    struct px_registry *r;
+    CHECK_OK(px_crypto_init());
+    CHECK_OK(px_registry_new(config, &r));
+    return r;
+}
+
+TEST(a_namespace_has_so_many_records)
+{
+    static struct px_test_rng seed;
+    const struct px_registry_config config = {.rng = px_test_rng(&seed, 2), .changed = on_record};
+    struct px_registry *r = registry_new(&config);
+    struct px_identity node, first;
+    for (unsigned n = 0; n < PX_REGISTRY_PER_NAMESPACE; n++) {
+        px_identity_generate(&config.rng, &node);
+        CHECK_INT(put_record(r, &node, 1), PX_RELAY_OK);
+        if (n == 0)
+            first = node;
+    }
+    px_identity_generate(&config.rng, &node);
+    CHECK_INT(put_record(r, &node, 1), PX_RELAY_RESOURCE_LIMIT_EXCEEDED);
+    CHECK_INT(put_record(r, &node, 2), PX_RELAY_OK);
+    CHECK(px_registry_unregister(r, &first.id, PX_SLICE_LIT("space-1")));
+    CHECK_INT(put_record(r, &node, 1), PX_RELAY_OK);
+    px_registry_free(r);
+}
+
+TEST(a_record_lives_between_its_shortest_and_longest_time)
+{
+    static const struct {
+        px_nsec wanted, got;
+    } rows[] = {{0, PX_REGISTRY_TTL_DEFAULT},
+                {PX_REGISTRY_TTL_MIN - 1, PX_REGISTRY_TTL_MIN},
+                {PX_REGISTRY_TTL_MAX - 1, PX_REGISTRY_TTL_MAX - 1},
+                {PX_REGISTRY_TTL_MAX, PX_REGISTRY_TTL_MAX},
+                {PX_REGISTRY_TTL_MAX + 1, PX_REGISTRY_TTL_MAX}};
+    static struct px_test_rng seed;
+    const struct px_registry_config config = {.rng = px_test_rng(&seed, 3), .changed = on_record};
+    for (size_t i = 0; i < PX_ARRAY_LEN(rows); i++) {
+        struct px_registry *r = registry_new(&config);
+        struct px_identity node;
+        px_nsec ttl = 0;
+        px_identity_generate(&config.rng, &node);
+        CHECK_INT(put_for(r, &node, 1, rows[i].wanted, &ttl), PX_RELAY_OK);
+        CHECK_INT(ttl, rows[i].got);
+        px_registry_run(r, PX_SEC + ttl - 1);
+        CHECK_INT(px_registry_count(r), 1);
+        px_registry_run(r, PX_SEC + ttl + 2 * PX_REGISTRY_TTL_MIN);
+        CHECK_INT(px_registry_count(r), 0);
+        px_registry_free(r);
+    }
 }
 
 TEST(all_nodes_together_fill_no_more_than_the_registry)

@@ -1,4 +1,6 @@
 /* Sources and ASNs: who shares a count, which prefix an address belongs to. */
+#include <stdlib.h>
+
 #include "relay/sources.h"
 #include "tests/test.h"
 
@@ -63,6 +65,27 @@ TEST(a_bad_line_is_told_with_its_number)
         CHECK_INT(wrong.line, 2);
         CHECK_STR(wrong.message, rows[i].message);
     }
+}
+
+/* All of one prefix, so that sorting them is no work. */
+TEST(a_table_has_so_many_prefixes)
+{
+    static const char line[] = "1.0.0.0/8 1\n";
+    const size_t len = sizeof(line) - 1;
+    char *text = malloc((PX_ASN_PREFIXES_MAX + 1) * len);
+    CHECK(text != NULL);
+    for (size_t i = 0; i <= PX_ASN_PREFIXES_MAX; i++)
+        memcpy(text + i * len, line, len);
+    for (size_t over = 0; over < 2; over++) {
+        struct px_asn_table *t;
+        struct px_asn_error wrong;
+        CHECK_ERR(
+            px_asn_table_parse(px_slice(text, (PX_ASN_PREFIXES_MAX + over) * len), &t, &wrong),
+            over ? PX_ELIMIT : 0);
+        if (!over)
+            px_asn_table_free(t);
+    }
+    free(text);
 }
 
 TEST(an_ipv4_address_and_an_ipv6_56_are_a_source)
