@@ -250,9 +250,13 @@ const char *px_resolved_name(enum px_resolved r)
     case PX_RESOLVED_NAME:
         return "names";
     case PX_RESOLVED_PREFIX:
+        return "prefix";
+    case PX_RESOLVED_NETWORK:
+        return "relay";
+    case PX_RESOLVED_COPY:
         break;
     }
-    return "prefix";
+    return "copy";
 }
 
 /* What a prefix has fitted so far. */

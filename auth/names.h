@@ -50,11 +50,20 @@ PX_MUST_CHECK int px_names_text_set(struct px_slice text, const struct px_name *
 PX_MUST_CHECK int px_names_text_remove(struct px_slice text, struct px_slice name,
                                        struct px_buf *out);
 
-/* What a word stands for, first match first: a peer ID always means that peer, then names of
+/* What a word stands for, first match first (names of the network, `host.network`, come after all
+ * of these and are not looked at here): a peer ID always means that peer, then names of
  * authorized_keys, then names of the names file, then the beginning of a listed or named peer's ID,
  * of at least PX_PEER_PREFIX_MIN characters. */
-enum px_resolved { PX_RESOLVED_ID, PX_RESOLVED_AUTHORIZED, PX_RESOLVED_NAME, PX_RESOLVED_PREFIX };
-const char *px_resolved_name(enum px_resolved r); /* "id", "authorized_keys", "names", "prefix" */
+enum px_resolved {
+    PX_RESOLVED_ID,
+    PX_RESOLVED_AUTHORIZED,
+    PX_RESOLVED_NAME,
+    PX_RESOLVED_PREFIX,
+    PX_RESOLVED_NETWORK, /* a relay says so now */
+    PX_RESOLVED_COPY,    /* a relay said so once */
+};
+/* "id", "authorized_keys", "names", "prefix", "relay", "copy" */
+const char *px_resolved_name(enum px_resolved r);
 /* keys and names may be NULL. PX_ENOENT, PX_EEXIST (a beginning that fits several peers). */
 PX_MUST_CHECK int px_peer_resolve(const struct px_authorized_keys *keys,
                                   const struct px_names *names, struct px_slice word,

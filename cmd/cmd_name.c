@@ -9,6 +9,7 @@
 #include "auth/names_io.h"
 #include "cmd/cli.h"
 #include "cmd/json.h"
+#include "cmd/net_name.h"
 #include "cmd/table.h"
 
 /* The files as they were when the command began. */
@@ -198,7 +199,23 @@ int px_cmd_name_remove(const struct px_cli *cli)
 
 /* ---- list ---- */
 
-static int list_text(const struct px_cli *cli, const struct lists *l)
+/* What relays say, or said, beside what is written here. */
+static void put_network(struct px_table *t, const json_t *names)
+{
+    for (size_t i = 0; i < json_array_size(names); i++) {
+        const json_t *n = json_array_get(names, i);
+        char ago[32];
+        bool copy = strcmp(px_json_text(n, "from"), "copy") == 0;
+        px_table_put(t, px_json_text(n, "name"));
+        px_table_put(t, px_json_text(n, "peer"));
+        px_table_put(t, px_json_text(n, "from"));
+        px_table_put(t, px_json_true(n, "own") ? "this node"
+                        : copy ? px_cli_net_name_age((int64_t)px_json_count(n, "age"), ago)
+                               : "");
+    }
+}
+
+static int list_text(const struct px_cli *cli, const struct lists *l, const json_t *network)
 {
     static const struct px_column columns[] = {
         {"NAME", false}, {"PEER ID", false}, {"FROM", false}, {"COMMENT", false}};
@@ -221,6 +238,7 @@ static int list_text(const struct px_cli *cli, const struct lists *l)
         px_table_put(&t, px_resolved_name(PX_RESOLVED_NAME));
         px_table_put(&t, n->comment);
     }
+    put_network(&t, network);
     if (t.count == 0)
         fputs("there are no names yet; see `peerix name add --help`\n", stderr);
     return px_table_print(cli, &t, t.count > 0);
@@ -235,7 +253,7 @@ static int append(json_t *array, const char *name, const struct px_peer_id *id,
                                                   px_resolved_name(from), "comment", comment));
 }
 
-static int list_json(const struct px_cli *cli, const struct lists *l)
+static int list_json(const struct px_cli *cli, const struct lists *l, json_t *network)
 {
     json_t *array = json_array();
     int bad = array == NULL;
@@ -248,6 +266,7 @@ static int list_json(const struct px_cli *cli, const struct lists *l)
         const struct px_name *n = px_names_at(l->names, i);
         bad = append(array, n->name, &n->id, PX_RESOLVED_NAME, n->comment);
     }
+    bad = bad || json_array_extend(array, network) != 0;
     if (bad) {
         json_decref(array);
         array = NULL;
@@ -261,7 +280,11 @@ int px_cmd_name_list(const struct px_cli *cli)
     int code = open_lists(cli, &l);
     if (code != 0)
         return code;
-    code = px_cli_has(cli, "json") ? list_json(cli, &l) : list_text(cli, &l);
+    json_t *network = NULL;
+    code = px_cli_net_names(cli, &l.home, &network);
+    if (code == 0)
+        code = px_cli_has(cli, "json") ? list_json(cli, &l, network) : list_text(cli, &l, network);
+    json_decref(network);
     warn_bad_lines(cli, &l);
     close_lists(&l);
     return code;

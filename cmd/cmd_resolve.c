@@ -1,5 +1,5 @@
 /* peerix resolve NAME: the peer ID a word stands for. Reads the files as the daemon does, so it
- * needs none. */
+ * needs none; names of the network it asks the daemon for, if there is one. */
 #include "cmd/cli.h"
 #include "cmd/json.h"
 

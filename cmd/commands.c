@@ -197,7 +197,11 @@ const struct px_command px_commands[] = {
      .summary = "use a relay no more, given by name, address or peer ID"},
     {.name = "resolve", OPTIONS(json_option), .operands = "PEER", .operands_min = 1,
      .operands_max = 1, .run = px_cmd_resolve,
-     .summary = "print the peer ID that a name or the beginning of an ID stands for"},
+     .summary = "print the peer ID that a name or the beginning of an ID stands for",
+     .details = "PEER is looked for among IDs, the names of authorized_keys, those of `peerix name`, and "
+                "beginnings of IDs, in this order. HOST.NETWORK, wherever a PEER is taken, is asked "
+                "of the relays; without one, what they said last is taken and its age told. Such a "
+                "name lets nobody in: who is not in authorized_keys is not dialled."},
     {.name = "rotate-key", OPTIONS(rotate_key_options), .operands = "", .run = px_cmd_rotate_key,
      .summary = "give this node a new identity key without pairing anew",
      .details = "Makes the new key and tells the peers, over connections of the old one. When all "

@@ -1,7 +1,10 @@
-/* Operands that stand for a peer: an ID, a name, or the beginning of an ID. */
+/* Operands that stand for a peer: an ID, a name, the beginning of an ID, or a name of the network.
+ */
 #include "auth/authorized_keys_io.h"
 #include "auth/names_io.h"
 #include "cmd/cli.h"
+#include "cmd/net_name.h"
+#include "node/net_names.h"
 
 static int tell_unreadable(const struct px_cli *cli, const char *path, int err)
 {
@@ -23,6 +26,19 @@ static int tell_unknown(const struct px_cli *cli, const char *word, int err)
     return PX_EXIT_NO_PEER;
 }
 
+/* Names of files have no dot, so what is told of the network never stands before them. */
+static int resolve_in_network(const struct px_cli *cli, const struct px_home *home,
+                              const char *word, struct px_peer_id *ret, enum px_resolved *ret_by)
+{
+    char ago[32];
+    int64_t age = 0;
+    int code = px_cli_net_name(cli, home, word, ret, ret_by, &age);
+    if (code == 0 && *ret_by == PX_RESOLVED_COPY && !px_cli_has(cli, "json"))
+        px_cli_warn(cli, "'%s' is from the local copy; a relay said so %s", word,
+                    px_cli_net_name_age(age, ago));
+    return code;
+}
+
 static int resolve(const struct px_cli *cli, const struct px_home *home, const char *word,
                    struct px_peer_id *ret, enum px_resolved *ret_by)
 {
@@ -41,6 +57,8 @@ static int resolve(const struct px_cli *cli, const struct px_home *home, const c
     err = px_peer_resolve(keys, names, px_slice_cstr(word), ret, ret_by);
     px_names_free(names);
     px_authorized_keys_free(keys);
+    if (err == PX_ENOENT && px_net_name_valid(px_slice_cstr(word)))
+        return resolve_in_network(cli, home, word, ret, ret_by);
     return err != 0 ? tell_unknown(cli, word, err) : 0;
 }
 

@@ -49,6 +49,7 @@ extern const struct px_control_table px_control_auth_table;     /* control_auth.
 extern const struct px_control_table px_control_ping_table;     /* control_ping.c */
 extern const struct px_control_table px_control_services_table; /* control_services.c */
 extern const struct px_control_table px_control_relays_table;   /* control_relays.c */
+extern const struct px_control_table px_control_names_table;    /* control_names.c */
 
 /* ---- what several subjects need (control_peer.c) ---- */
 

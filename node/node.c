@@ -12,6 +12,7 @@
 #include "auth/identity_io.h"
 #include "node/http_server.h"
 #include "node/metrics_node.h"
+#include "node/net_names_io.h"
 #include "node/node_internal.h"
 #include "node/service_manager.h"
 
@@ -244,6 +245,7 @@ static int start_relays(struct px_node *n)
         .loop = &n->loop,
         .log = n->log,
         .path = n->relays_path,
+        .names_path = n->net_names_path,
         .identity = &n->identity,
         .network = n->config->network,
         .allowlist = n->allowlist,
@@ -252,6 +254,7 @@ static int start_relays(struct px_node *n)
         .report_transfers = n->config->report_transfers,
     };
     px_home_config_path(n->home, PX_HOME_RELAYS, n->relays_path);
+    px_net_names_path(n->home, n->net_names_path);
     return mode_of(n->config->mode) == PX_MODE_LAN ? 0 : px_relays_new(&c, &n->relays);
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "node/peer_addrs.h"
+#include "node/relay_hint.h"
 #include "node/relays_internal.h"
 #include "transport/sockaddr.h"
 
@@ -178,6 +179,17 @@ static void on_up(void *ctx, struct px_link *link)
     px_relay_admit(r, now);
 }
 
+static void log_unreachable(const struct px_relay *r, int err)
+{
+    char hint[PX_RELAY_HINT_MAX];
+    if (px_relay_hint(&r->entry, err, hint)[0] != '\0')
+        px_log_event(r->set->config.log, PX_LOG_WARN, "relay.unreachable",
+                     PX_F_STR("relay", r->label), PX_F_ERR(err), PX_F_STR("hint", hint));
+    else
+        px_log_event(r->set->config.log, PX_LOG_WARN, "relay.unreachable",
+                     PX_F_STR("relay", r->label), PX_F_ERR(err));
+}
+
 static void on_down(void *ctx, int err)
 {
     struct px_relay *r = ctx;
@@ -190,9 +202,11 @@ static void on_down(void *ctx, int err)
     r->last_err = err;
     r->admitted = false;
     r->ping_at = r->pong_by = PX_NEVER;
-    px_log_event(r->set->config.log, was_up ? PX_LOG_INFO : PX_LOG_WARN,
-                 was_up ? "relay.disconnected" : "relay.unreachable", PX_F_STR("relay", r->label),
-                 PX_F_ERR(err));
+    if (was_up)
+        px_log_event(r->set->config.log, PX_LOG_INFO, "relay.disconnected",
+                     PX_F_STR("relay", r->label), PX_F_ERR(err));
+    else
+        log_unreachable(r, err);
     if (was_up)
         px_dial_plan_ended(&r->plan, false, PX_RELAYS_RETRY_MAX, &px_system_rng, now);
     else if (r->turn % r->entry.addr_count != 0)
@@ -233,8 +247,7 @@ void px_relay_dial_failed(struct px_relay *r, int err)
     px_nsec now = px_now_io();
     px_relay_pipe_end(r);
     if (r->last_err != err)
-        px_log_event(r->set->config.log, PX_LOG_WARN, "relay.unreachable",
-                     PX_F_STR("relay", r->label), PX_F_ERR(err));
+        log_unreachable(r, err);
     r->last_err = err;
     px_dial_plan_failed(&r->plan, PX_RELAYS_RETRY_MAX, &px_system_rng, now);
     set_state(r, PX_RELAY_WAITING);
@@ -389,7 +402,7 @@ px_nsec px_relay_deadline(const struct px_relay *r, bool needed)
         at = PX_MIN(at, r->away_until);
     if (r->state == PX_RELAY_SPARE && needed)
         at = 0;
-    return px_relay_usable(r) ? PX_MIN(at, r->register_at) : at;
+    return px_relay_usable(r) ? PX_MIN(at, px_relay_records_deadline(r)) : at;
 }
 
 /* ---- its life ---- */

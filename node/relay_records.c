@@ -19,7 +19,7 @@ static struct px_slice name_space(const struct px_relay *r)
     return px_slice_cstr(r->set->config.network);
 }
 
-static bool may_register(const struct px_relay *r)
+bool px_relay_may_register(const struct px_relay *r)
 {
     return r->class == PX_RELAY_MEMBER || r->class == PX_RELAY_VOUCHED;
 }
@@ -94,12 +94,18 @@ static void send_record(struct px_relay *r, px_nsec now)
                      PX_F_STR("relay", r->label), PX_F_ERR(err));
 }
 
+px_nsec px_relay_records_deadline(const struct px_relay *r)
+{
+    return PX_MIN(r->register_at, px_relay_names_relay_deadline(r));
+}
+
 void px_relay_records_run(struct px_relay *r, px_nsec now)
 {
+    px_relay_names_run_relay(r, now);
     if (!px_relay_usable(r) || now < r->register_at)
         return;
     r->register_at = PX_NEVER;
-    if (may_register(r)) {
+    if (px_relay_may_register(r)) {
         send_record(r, now);
     } else { /* has somebody vouched for us meanwhile? */
         px_relay_client_set_reserve(r->client, true, now);
@@ -109,7 +115,7 @@ void px_relay_records_run(struct px_relay *r, px_nsec now)
 
 void px_relay_records_changed(struct px_relay *r, px_nsec now)
 {
-    if (!may_register(r))
+    if (!px_relay_may_register(r))
         return;
     r->changed = true;
     r->register_at = PX_MIN(r->register_at, now + CHANGE_PAUSE);
@@ -119,7 +125,7 @@ void px_relay_records_start(struct px_relay *r, px_nsec now)
 {
     struct px_relay_msg m = {.type = PX_RELAY_MSG_WATCH, .name_space = name_space(r), .on = true};
     r->register_at = r->class == PX_RELAY_JOINER ? now + VOUCH_PAUSE : PX_NEVER;
-    if (!may_register(r))
+    if (!px_relay_may_register(r))
         return;
     r->register_at = now;
     if (px_relay_client_request(r->client, &m, px_relay_token(PX_RELAY_TOKEN_WATCH), now) != 0)
@@ -134,24 +140,24 @@ void px_relay_records_ask(struct px_relay *r, const struct px_peer_id *id, px_ns
                              .name_space = name_space(r),
                              .keys = PX_RELAY_BIT(PX_RELAY_K_PEER),
                              .peer = *id};
-    if (may_register(r) &&
+    if (px_relay_may_register(r) &&
         px_relay_client_request(r->client, &m, px_relay_token(PX_RELAY_TOKEN_PEER), now) != 0)
         return; /* it is only a hint */
 }
 
-static void take_record(struct px_relay *r, struct px_slice bytes)
+void px_relay_records_take(struct px_relay *r, struct px_slice bytes)
 {
     const struct px_relays_config *c = &r->set->config;
     struct px_record rec;
-    if (px_record_verify(bytes, &rec) != 0)
+    if (px_record_verify(bytes, &rec) != 0 || !px_slice_eq(rec.name_space, name_space(r)))
         return;
+    px_relay_names_take(r, bytes);
     if (px_peer_id_eq(&rec.peer, &c->identity->id)) {
         r->sequence = PX_MAX(r->sequence, rec.sequence);
         return;
     }
     /* SPEC relay §8: for peers of our own authorized_keys only; px_peers_found sees to that too */
-    if (px_authorized_keys_find(px_allowlist_keys(c->allowlist), &rec.peer) == NULL ||
-        !px_slice_eq(rec.name_space, name_space(r)))
+    if (px_authorized_keys_find(px_allowlist_keys(c->allowlist), &rec.peer) == NULL)
         return;
     for (size_t i = 0; i < rec.addr_count; i++)
         if (!px_addr_is_loopback(&rec.addrs[i]))
@@ -161,12 +167,14 @@ static void take_record(struct px_relay *r, struct px_slice bytes)
 static void take_records(struct px_relay *r, const struct px_relay_msg *m)
 {
     for (size_t i = 0; m != NULL && i < m->record_count; i++)
-        take_record(r, m->records[i]);
+        px_relay_records_take(r, m->records[i]);
 }
 
 void px_relay_records_on_changed(void *ctx, const struct px_relay_msg *m)
 {
     take_records(ctx, m);
+    for (size_t i = 0; i < m->gone_count; i++)
+        px_relay_names_gone(ctx, &m->gone[i]);
 }
 
 static void on_registered(struct px_relay *r, enum px_relay_status status,
@@ -194,8 +202,11 @@ void px_relay_records_on_reply(void *ctx, void *token, enum px_relay_status stat
     struct px_relay *r = ctx;
     if (px_relay_reports_on_reply(r, token, status, m))
         return;
+    if (px_relay_names_on_reply(r, token, status, m))
+        return;
     switch ((enum px_relay_token)(uintptr_t)token) {
     case PX_RELAY_TOKEN_TRANSFER:
+    case PX_RELAY_TOKEN_NAMES:
         return;
     case PX_RELAY_TOKEN_REGISTER:
         on_registered(r, status, m, px_now_io());
@@ -204,7 +215,9 @@ void px_relay_records_on_reply(void *ctx, void *token, enum px_relay_status stat
         take_records(r, m);
         return;
     case PX_RELAY_TOKEN_WATCH:
-        if (status != PX_RELAY_OK)
+        if (status == PX_RELAY_OK)
+            px_relay_names_watched(r, px_now_io());
+        else
             px_log_event(r->set->config.log, PX_LOG_WARN, "relay.not_watched",
                          PX_F_STR("relay", r->label),
                          PX_F_STR("status", px_relay_status_name(status)));

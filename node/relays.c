@@ -49,11 +49,13 @@ void px_relays_run(struct px_relays *set, px_nsec now)
         px_relay_run(from_node(it), is_needed(from_node(it)), now);
     px_node_circuits_run(set, now);
     px_relay_reports_run(set, now);
+    px_relay_names_run(set->names, now);
 }
 
 px_nsec px_relays_deadline(const struct px_relays *set)
 {
     px_nsec at = PX_MIN(px_node_circuits_deadline(set), px_relay_reports_deadline(set));
+    at = PX_MIN(at, px_relay_names_deadline(set->names));
     PX_LIST_EACH(it, &set->all)
         at = PX_MIN(at, px_relay_deadline(from_node(it), is_needed(from_node(it))));
     return at;
@@ -219,9 +221,12 @@ int px_relays_new(const struct px_relays_config *config, struct px_relays **ret)
     px_list_init(&set->circuits);
     int err = px_relay_reports_new(set);
     if (err == 0)
+        err = px_relay_names_new(set, config->names_path, &set->names);
+    if (err == 0)
         err = px_file_watch_new(config->loop, config->path, config->log, on_file, set, &set->watch);
     if (err != 0) {
         px_transfer_reports_free(set->reports);
+        px_relay_names_free(set->names);
         free(set);
         return err;
     }
@@ -243,6 +248,7 @@ static void part_closed(struct px_relays *set)
     void (*done)(void *) = set->done;
     void *ctx = set->done_ctx;
     px_transfer_reports_free(set->reports);
+    px_relay_names_free(set->names);
     free(set);
     if (done != NULL)
         done(ctx);

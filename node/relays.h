@@ -27,7 +27,8 @@ struct px_relays;
 struct px_relays_config {
     uv_loop_t *loop;
     const struct px_log *log;
-    const char *path; /* of the file; borrowed, as is all else */
+    const char *path;       /* of the file; borrowed, as is all else */
+    const char *names_path; /* of the copy of the network's names; NULL: none is kept */
     const struct px_identity *identity;
     const char *network;
     struct px_allowlist *allowlist;
@@ -70,6 +71,26 @@ void px_relays_link_ended(struct px_relays *r, const struct px_peer_traffic *t);
  * has said anything. */
 bool px_relays_totals(const struct px_relays *r, const struct px_peer_id *id,
                       uint64_t ret[PX_RELAY_TOTALS_LEN]);
+/* ---- names of the network ---- */
+
+/* `host.network` as a relay has it. Views live until the callback returns. */
+struct px_relays_name {
+    const char *text;
+    struct px_peer_id peer; /* who holds it; may well not be listed */
+    const char *relay;      /* that told it; NULL: it is none of ours any more */
+    bool live;              /* a connected relay says so now; otherwise it is from the local copy */
+    int64_t age;            /* seconds since a relay said so */
+};
+/* What a word means: asks the relays in their order, then the local copy. `done` is called once,
+ * now or within 3 s, unless it is cancelled: PX_ENOENT, PX_EEXIST (relays told different peers, and
+ * none can be asked), PX_ECANCELED (the relays are being closed). */
+void px_relays_lookup(struct px_relays *r, struct px_slice word,
+                      void (*done)(void *ctx, int err, const struct px_relays_name *name),
+                      void *ctx);
+void px_relays_lookup_cancel(struct px_relays *r, void *ctx);
+/* All that are known. */
+void px_relays_names_each(struct px_relays *r,
+                          void (*each)(void *ctx, const struct px_relays_name *name), void *ctx);
 
 enum px_relay_state {
     PX_RELAY_SPARE,   /* not needed now */

@@ -6,6 +6,7 @@
 #include "node/circuit_queue.h"
 #include "node/dial_plan.h"
 #include "node/file_watch.h"
+#include "node/relay_names.h"
 #include "node/relay_pipe.h"
 #include "node/relays.h"
 #include "node/transfer_reports.h"
@@ -44,8 +45,9 @@ struct px_relay {
     /* relay_records.c */
     uint64_t sequence;
     px_nsec register_at;
-    bool changed;  /* since the record was sent */
-    bool nameless; /* our name is another one's there */
+    bool changed;                    /* since the record was sent */
+    bool nameless;                   /* our name is another one's there */
+    struct px_relay_listing listing; /* relay_names.c */
 };
 
 enum px_circuit_state {
@@ -87,6 +89,7 @@ struct px_relays {
     size_t circuit_count;
     uint64_t last_circuit; /* number */
     struct px_file_watch *watch;
+    struct px_relay_names *names;
     uv_timer_t timer;
     uv_prepare_t arm; /* sets the timer before the loop sleeps */
     px_nsec armed;
@@ -107,6 +110,7 @@ enum px_relay_token {
     PX_RELAY_TOKEN_INVITE,
     PX_RELAY_TOKEN_VOUCH,
     PX_RELAY_TOKEN_TRANSFER, /* the bits above hold a ticket */
+    PX_RELAY_TOKEN_NAMES,    /* the same */
 };
 #define PX_RELAY_TOKEN_BITS 8
 static inline void *px_relay_token(enum px_relay_token t)
@@ -181,6 +185,11 @@ bool px_relay_reports_on_reply(struct px_relay *r, void *token, enum px_relay_st
 /* Reserved as somebody who may register: does, and watches. */
 void px_relay_records_start(struct px_relay *r, px_nsec now);
 void px_relay_records_run(struct px_relay *r, px_nsec now);
+px_nsec px_relay_records_deadline(const struct px_relay *r);
+/* May it register, watch, discover there? */
+bool px_relay_may_register(const struct px_relay *r);
+/* A record that the relay told: where a listed peer is, and what a name means. */
+void px_relay_records_take(struct px_relay *r, struct px_slice bytes);
 /* Our addresses may be others. */
 void px_relay_records_changed(struct px_relay *r, px_nsec now);
 /* Asks for the record of one peer. */

@@ -62,6 +62,8 @@ NOTE=unknown check_api bob GET '/v1/resolve/{name}' /v1/resolve/nobody 404
 check_api alice GET /v1/services /v1/services 200
 check "the cache is served to the peer" body_has "$bob_id"
 check_api alice GET /v1/relays /v1/relays 200
+check_api alice GET /v1/names /v1/names 200
+NOTE=unknown check_api alice GET '/v1/names/{name}' /v1/names/nobody.default 404
 check_api alice GET /v1/auth /v1/auth 200
 check_api alice GET /v1/config /v1/config 200
 check_api alice GET /v1/config/history /v1/config/history 200
@@ -75,7 +77,7 @@ text_works() { # the answer as text: not empty, no JSON, no control bytes
     [ "$by_query $by_field" = "200 200" ] && [ -s "$T/text" ] && [ "$(head -c1 "$T/text")" != "{" ] &&
         grep -qi '^content-type: text/plain' "$T/head" && [ "$(tr -d '\n\040-\176\200-\377' <"$T/text" | wc -c)" = 0 ]
 }
-for target in /v1 /v1/status /v1/peers "/v1/peers/$bob_id" "/v1/resolve/bob" /v1/services /v1/relays /v1/auth /v1/config /v1/config/history /v1/invites; do
+for target in /v1 /v1/status /v1/peers "/v1/peers/$bob_id" "/v1/resolve/bob" /v1/services /v1/relays /v1/names /v1/auth /v1/config /v1/config/history /v1/invites; do
     check "GET $target as text" text_works alice "$target"
 done
 check "columns line up" test "$(ask bob '/v1/peers?format=text') $(head -1 "$T/body" | grep -bo NAME)" = \

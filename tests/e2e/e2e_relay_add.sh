@@ -86,7 +86,7 @@ check "the pinned relay serves" until_true 5 grep -q 'event=relay.reserved relay
 kill "$one_pid" && wait "$one_pid"
 kill "$two_pid" && wait "$two_pid"
 relay_up two "$one_addr" || not_ok "another relay takes the address" "$T/two.log"
-check "another relay at the address is refused" until_true 25 grep -q 'event=relay.unreachable relay=hub error=ETARGET' "$T/node.log"
+check "another relay at the address is refused" until_true 25 grep -q 'event=relay.unreachable relay=hub error=ETARGET .*hint=".*relay remove hub' "$T/node.log"
 check "and not reserved at" bash -c '[ "$(grep -c "event=relay.reserved .*status=OK" "$1")" = 1 ]' _ "$T/node.log"
 "$PEERIX" relay list --home "$T/node/home" >"$T/list.out" 2>&1
 check "relay list says so" grep -qi "another relay" "$T/list.out"
