@@ -6,6 +6,25 @@
 #include "cmd/units.h"
 #include "cmd_relay/commands.h"
 
+/* Limits that were hit, if any, and how full those are of which something is used. */
+static void print_limits(const json_t *s)
+{
+    const char *name, *before = "limits hit    ";
+    json_t *one;
+    json_object_foreach(json_object_get(s, "limits"), name, one)
+    {
+        if (px_json_count(one, "hits") == 0)
+            continue;
+        printf("%s%s %" PRIu64, before, name, px_json_count(one, "hits"));
+        if (json_object_get(one, "max") != NULL)
+            printf(" (%" PRIu64 " of %" PRIu64 " used)", px_json_count(one, "used"),
+                   px_json_count(one, "max"));
+        before = ", ";
+    }
+    if (before[0] == ',')
+        printf("\n");
+}
+
 static void print_text(const json_t *s)
 {
     char bytes[PX_UNITS_MAX], uptime[PX_UNITS_MAX];
@@ -27,6 +46,8 @@ static void print_text(const json_t *s)
            px_json_count(s, "records"), px_json_count(s, "invites"));
     printf("requests      %" PRIu64 ", %" PRIu64 " refused\n", px_json_count(s, "requests.total"),
            px_json_count(s, "requests.refused"));
+    printf("handshakes    %" PRIu64 " refused\n", px_json_count(s, "refused.links"));
+    print_limits(s);
 }
 
 int px_relay_cmd_status(const struct px_cli *cli)

@@ -73,6 +73,31 @@ static void put_nodes(struct px_metrics *m, const struct px_relay_server_stats *
     put(m, "peerix_relay_probes_total", PX_METRIC_COUNTER, "Dial-backs sent.", s->probes);
 }
 
+/* How often each limit was hit, whose room there is, and what stands before the door. */
+static void put_limits(struct px_metrics *m, const struct px_relay_server_stats *s)
+{
+    px_metrics_family(m, "peerix_relay_limit_hits_total", PX_METRIC_COUNTER,
+                      "How often something met a limit, by limit.");
+    for (size_t i = 0; i < PX_RELAY_LIMIT_COUNT; i++)
+        px_metrics_u64(
+            m, &(struct px_metric_label){"limit", px_relay_limit_name((enum px_relay_limit)i)}, 1,
+            s->hits[i]);
+    put(m, "peerix_relay_unknown_nodes", PX_METRIC_GAUGE, "Nodes heard because an invite is open.",
+        s->unknown);
+    put(m, "peerix_relay_watches", PX_METRIC_GAUGE, "Namespaces watched, of all nodes.",
+        s->watches);
+    put(m, "peerix_relay_waiting_packets", PX_METRIC_GAUGE, "Packets of handshakes that wait.",
+        s->waiting);
+    put(m, "peerix_relay_refused_links_total", PX_METRIC_COUNTER, "Handshakes that led to no link.",
+        s->links_refused);
+    put(m, "peerix_relay_unproved_pipes", PX_METRIC_GAUGE,
+        "TCP connections on which nobody proved to be anybody yet.", s->pipes_unproved);
+    put(m, "peerix_relay_pipe_queue_bytes", PX_METRIC_GAUGE,
+        "Memory of what waits before TCP connections.", s->pipe_memory);
+    put(m, "peerix_relay_log_lines_left_out_total", PX_METRIC_COUNTER,
+        "Lines of the audit log that were too many.", s->log_left_out);
+}
+
 static void put_circuits(struct px_metrics *m, const struct px_circuits_stats *c)
 {
     put(m, "peerix_relay_circuits", PX_METRIC_GAUGE, "Open circuits.", c->open);
@@ -104,6 +129,7 @@ int px_relay_metrics_put(struct px_buf *out, const struct px_relay_server_stats 
                     (double)(use.ru_utime.tv_sec + use.ru_stime.tv_sec) +
                         (double)(use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e6);
     put_nodes(&m, s);
+    put_limits(&m, s);
     put_circuits(&m, &s->circuits);
     put(&m, "peerix_relay_udp_received_bytes_total", PX_METRIC_COUNTER, "UDP payload received.",
         udp->bytes_received);

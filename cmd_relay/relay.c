@@ -19,6 +19,7 @@
 #include "node/service_manager.h"
 #include "node/watchdog_io.h"
 #include "relay/server_io.h"
+#include "relay/waiting.h"
 
 #define ASN_FILE_MAX ((size_t)128 * 1024 * 1024)
 
@@ -38,6 +39,7 @@ struct relay {
     struct px_watchdog_io *watchdog;
     px_nsec started_at;
     bool open, stopping;
+    struct px_relay_limits limits;
     char *hint;
     size_t hint_size;
 };
@@ -120,6 +122,7 @@ static int start_server(struct relay *r)
     };
     r->open = config->open;
     px_relay_config_limits(config, &c.limits);
+    r->limits = c.limits;
     int err = px_addr_parse(px_slice_cstr(config->listen), &c.listen);
     if (err == 0 && config->tcp[0] != '\0')
         err = px_addr_parse(px_slice_cstr(config->tcp), &c.tcp);
@@ -164,6 +167,32 @@ static const char *tcp_of(const struct relay *r, char out[PX_ADDR_TEXT_MAX])
     return tcp != NULL ? px_addr_format(tcp, out) : out;
 }
 
+/* What is used of a limit and how much there is, if that is one number; and how often it was hit.
+ */
+static json_t *limits_json(const struct px_relay_server_stats *s, const struct px_relay_limits *max)
+{
+    const struct {
+        enum px_relay_limit limit;
+        size_t used, max;
+    } rooms[] = {{PX_RELAY_LIMIT_LINKS, s->limited, max->strangers},
+                 {PX_RELAY_LIMIT_UNKNOWN_NODES, s->unknown, PX_RELAY_UNKNOWN_MAX},
+                 {PX_RELAY_LIMIT_RESERVATIONS, s->reservations, max->reservations},
+                 {PX_RELAY_LIMIT_WAITING, s->waiting, PX_WAITING_MAX},
+                 {PX_RELAY_LIMIT_PIPES, s->pipes_unproved, PX_TLS_PIPES_UNPROVED},
+                 {PX_RELAY_LIMIT_PIPE_QUEUES, s->pipe_memory, PX_TLS_PIPES_MEMORY}};
+    json_t *all = json_object();
+    for (size_t i = 0; i < PX_RELAY_LIMIT_COUNT; i++) {
+        const char *name = px_relay_limit_name((enum px_relay_limit)i);
+        (void)json_object_set_new(all, name, json_pack("{s:I}", "hits", (json_int_t)s->hits[i]));
+    }
+    for (size_t i = 0; i < PX_ARRAY_LEN(rooms); i++) {
+        json_t *one = json_object_get(all, px_relay_limit_name(rooms[i].limit));
+        (void)json_object_set_new(one, "used", json_integer((json_int_t)rooms[i].used));
+        (void)json_object_set_new(one, "max", json_integer((json_int_t)rooms[i].max));
+    }
+    return all;
+}
+
 static json_t *status_json(const struct relay *r)
 {
     struct px_relay_server_stats s;
@@ -175,7 +204,8 @@ static json_t *status_json(const struct relay *r)
     return json_pack(
         "{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:f, s:b, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:{s:I, "
         "s:I, s:I, "
-        "s:I, s:I, s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I}}",
+        "s:I, s:I, s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I}, s:{s:I, s:I}, "
+        "s:o}",
         "state", r->stopping ? "stopping" : "running", "peer",
         px_peer_id_format(&r->identity.id, id), "url", url_of(r, url), "listen",
         px_addr_format(px_relay_server_io_local(r->server), addr), "tcp", tcp_of(r, tcp), "pipes",
@@ -189,7 +219,8 @@ static json_t *status_json(const struct relay *r)
         N(s.circuits.dropped_address), "dropped_unknown", N(s.circuits.dropped_unknown),
         "challenges", N(s.circuits.challenges), "binds", N(s.circuits.binds), "requests", "total",
         N(s.requests), "rate_limited", N(s.rate_limited), "refused", N(s.refused), "malformed",
-        N(s.malformed));
+        N(s.malformed), "refused", "links", N(s.links_refused), "log_lines_left_out",
+        N(s.log_left_out), "limits", limits_json(&s, &r->limits));
 #undef N
 }
 
@@ -279,15 +310,14 @@ static void on_reload_signal(uv_signal_t *s, int signum)
 {
     struct relay *r = s->data;
     struct px_config *fresh;
-    struct px_relay_limits limits;
     (void)signum;
     if (r->server == NULL || r->stopping)
         return;
     px_service_notify_reloading();
     if (r->run->reload(r->run->ctx, &fresh) == 0) {
-        px_relay_config_limits(px_relay_config(fresh), &limits);
+        px_relay_config_limits(px_relay_config(fresh), &r->limits);
         r->open = px_relay_config(fresh)->open;
-        px_relay_server_io_set_limits(r->server, &limits);
+        px_relay_server_io_set_limits(r->server, &r->limits);
         px_relay_server_io_recheck(r->server, r->open);
         px_log_event(r->log, PX_LOG_INFO, "relay.reloaded",
                      PX_F_STR("open", r->open ? "true" : "false"));
