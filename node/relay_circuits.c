@@ -285,10 +285,13 @@ void px_circuit_on_open(void *ctx, struct px_relay_leg *leg)
     px_relay_doubt(c->relay, now); /* is asked more often from now on */
     if (!c->wanted)
         c->prefer_at = now;
-    if (is_standin(c))
-        end_siblings(c);
     log_circuit(c, "circuit.open", "OK");
     tell(c, 0);
+    if (!is_standin(c))
+        return;
+    end_siblings(c);
+    if (!px_peers_link_on(c->set->config.peers, &c->peer, &c->replaces))
+        end(c); /* too late: the link is elsewhere already, or gone */
 }
 
 /* A call for a link was in vain. Who lost a direct path asks again if it still wants a circuit. */

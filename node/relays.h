@@ -18,7 +18,7 @@ struct px_relays;
 #define PX_RELAYS_TURN          PX_SEC           /* and of a relay before the next one */
 #define PX_RELAYS_RETRY_MAX     (60 * PX_SEC)    /* longest pause between two dials of a relay */
 #define PX_RELAYS_PING_IDLE     (15 * PX_SEC)    /* how often a relay must show it is there, */
-#define PX_RELAYS_PING_BUSY     (750 * PX_MSEC)  /* and while circuits go through it */
+#define PX_RELAYS_PING_BUSY     (600 * PX_MSEC)  /* and while circuits go through it */
 #define PX_RELAYS_PONG_TIME     (1200 * PX_MSEC) /* then it is taken for dead */
 #define PX_RELAYS_CIRCUIT_IDLE  (60 * PX_SEC)    /* a circuit without packets is ended, */
 #define PX_RELAYS_CIRCUIT_GRACE PX_SEC           /* and one that no link uses any more */

@@ -273,6 +273,20 @@ TEST(without_a_relay_nothing_is_called)
     fake_end(f);
 }
 
+TEST(an_answer_that_comes_too_late_is_not_used)
+{
+    struct fake *f = start(1);
+    f->peers[0].remote = direct(1);
+    lose(f, 0, true);
+    struct px_relay_leg *leg = fake_call_at(f, 1);
+    f->peers[0].remote = direct(2); /* found by itself */
+    fake_open(f, leg);
+    CHECK(leg->ended);
+    fake_wait(f, 0);
+    CHECK_INT(f->peers[0].suggested_count, 0);
+    fake_end(f);
+}
+
 /* ---- a circuit that is lost ---- */
 
 TEST(a_dead_relays_circuit_is_replaced_through_another_one_by_its_caller)
