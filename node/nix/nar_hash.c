@@ -16,6 +16,8 @@ struct px_nar_hasher {
     uv_thread_t thread;
     uv_mutex_t mutex;
     uv_cond_t cond;
+    struct px_nar_block *spares; /* of PX_NAR_BLOCK_SIZE; none without hashes */
+    size_t spare_count, hash_count;
     struct jobs todo, done; /* under the mutex */
     bool stop;              /* under the mutex */
     bool started;
@@ -34,18 +36,46 @@ struct px_nar_hash {
     uint8_t digest[DIGEST_LEN];
 };
 
-struct px_nar_block *px_nar_block_new(size_t cap)
+/* Memory fresh from the kernel costs a fault a page, a twentieth of a transfer's CPU time: what the
+ * reader is done with is filled again, the last one first. */
+static struct px_nar_block *take_spare(struct px_nar_hasher *h)
 {
-    struct px_nar_block *b = malloc(sizeof(*b) + cap);
+    struct px_nar_block *b = h->spares;
+    if (b != NULL) {
+        h->spares = b->next;
+        h->spare_count--;
+    }
+    return b;
+}
+
+static void drop_spares(struct px_nar_hasher *h)
+{
+    for (struct px_nar_block *b; (b = take_spare(h)) != NULL;)
+        free(b);
+}
+
+struct px_nar_block *px_nar_block_new(struct px_nar_hasher *h, size_t cap)
+{
+    struct px_nar_block *b = cap == PX_NAR_BLOCK_SIZE ? take_spare(h) : NULL;
+    if (b == NULL)
+        b = malloc(sizeof(*b) + cap);
     if (b != NULL)
-        *b = (struct px_nar_block){.refs = 1, .cap = cap};
+        *b = (struct px_nar_block){.home = h, .refs = 1, .cap = cap};
     return b;
 }
 
 void px_nar_block_unref(struct px_nar_block *b)
 {
-    if (b != NULL && --b->refs == 0)
+    if (b == NULL || --b->refs > 0)
+        return;
+    struct px_nar_hasher *h = b->home;
+    if (b->cap != PX_NAR_BLOCK_SIZE || h->spare_count == PX_NAR_SPARES_MAX) {
         free(b);
+        return;
+    }
+    b->next = h->spares;
+    h->spares = b;
+    h->spare_count++;
 }
 
 static void jobs_init(struct jobs *j)
@@ -109,6 +139,8 @@ static void destroy(struct px_nar_hash *h)
 {
     if (h->state != NULL)
         gnutls_hash_deinit(h->state, NULL);
+    if (--h->hasher->hash_count == 0)
+        drop_spares(h->hasher);
     free(h);
 }
 
@@ -205,6 +237,7 @@ int px_nar_hash_new(struct px_nar_hasher *hasher, void (*progress)(void *ctx), v
         free(h);
         return PX_ENOMEM;
     }
+    hasher->hash_count++;
     *ret = h;
     return 0;
 }
@@ -232,9 +265,11 @@ void px_nar_hash_update(struct px_nar_hash *h, struct px_nar_block *b)
     b->hash = h;
     h->pending++;
     uv_mutex_lock(&r->mutex);
+    bool idle = r->todo.first == NULL;
     jobs_put(&r->todo, b);
-    uv_cond_signal(&r->cond);
     uv_mutex_unlock(&r->mutex);
+    if (idle)
+        uv_cond_signal(&r->cond); /* unlocked: else the thread would wake up to wait for us */
 }
 
 void px_nar_hash_finish(struct px_nar_hash *h)

@@ -10,6 +10,7 @@
 #include "proto/base/slice.h"
 
 #define PX_NAR_BLOCK_SIZE  (512u * 1024)
+#define PX_NAR_SPARES_MAX  16u          /* blocks of that size kept for use while NARs pass */
 #define PX_NAR_HASH_INLINE (32u * 1024) /* a block so small is hashed at once, not handed over */
 
 struct px_nar_hasher; /* the thread; started by the first block that needs it */
@@ -21,17 +22,19 @@ struct px_nar_block {
     struct px_nar_block *next;     /* free for the owner's use */
     struct px_nar_block *next_job; /* the hasher's */
     struct px_nar_hash *hash;      /* the hasher's */
+    struct px_nar_hasher *home;    /* where it goes when nobody needs it */
     unsigned refs;
     size_t len, cap;
     uint8_t data[];
 };
-/* A block of its own reference, NULL without memory. */
-struct px_nar_block *px_nar_block_new(size_t cap);
-void px_nar_block_unref(struct px_nar_block *b);
 
 PX_MUST_CHECK int px_nar_hasher_new(uv_loop_t *loop, struct px_nar_hasher **ret);
 /* All its hashes must be freed. `closed` is called from the loop; h is gone then. */
 void px_nar_hasher_close(struct px_nar_hasher *h, void (*closed)(void *ctx), void *ctx);
+
+/* A block of its own reference, NULL without memory. For a hash of h that lives as long as it. */
+struct px_nar_block *px_nar_block_new(struct px_nar_hasher *h, size_t cap);
+void px_nar_block_unref(struct px_nar_block *b);
 
 /* `progress` is called from the loop when px_nar_hash_count has grown or the digest is there. */
 PX_MUST_CHECK int px_nar_hash_new(struct px_nar_hasher *hasher, void (*progress)(void *ctx),

@@ -117,8 +117,9 @@ static struct px_nar_block *fillable(struct px_nar_relay *r)
 {
     if (r->tail != NULL && r->tail->len < r->tail->cap)
         return r->tail;
-    struct px_nar_block *b = px_nar_block_new(
-        (size_t)PX_MIN(r->config.nar_size - r->received, (uint64_t)PX_NAR_BLOCK_SIZE));
+    struct px_nar_block *b =
+        px_nar_block_new(r->config.hasher, (size_t)PX_MIN(r->config.nar_size - r->received,
+                                                          (uint64_t)PX_NAR_BLOCK_SIZE));
     if (b == NULL)
         return NULL;
     if (r->tail != NULL) {

@@ -431,3 +431,27 @@ TEST(a_relay_freed_early_leaves_nothing)
     }
     teardown();
 }
+
+TEST(blocks_are_used_again_and_at_most_so_many_kept)
+{
+    struct px_nar_block *b[PX_NAR_SPARES_MAX + 1], *again[PX_NAR_SPARES_MAX];
+    setup(SIZE, 0, false); /* spares live as long as there is a hash */
+    for (size_t i = 0; i < PX_ARRAY_LEN(b); i++) {
+        b[i] = px_nar_block_new(t.hasher, PX_NAR_BLOCK_SIZE);
+        CHECK(b[i] != NULL);
+        b[i]->len = 1;
+    }
+    for (size_t i = 0; i < PX_ARRAY_LEN(b); i++) /* the last one is too many */
+        px_nar_block_unref(b[i]);
+    for (size_t i = 0; i < PX_ARRAY_LEN(again); i++) {
+        again[i] = px_nar_block_new(t.hasher, PX_NAR_BLOCK_SIZE);
+        CHECK(again[i] == b[PX_NAR_SPARES_MAX - 1 - i]);
+        CHECK_INT(again[i]->len, 0);
+    }
+    for (size_t i = 0; i < PX_ARRAY_LEN(again); i++)
+        px_nar_block_unref(again[i]);
+    struct px_nar_block *odd = px_nar_block_new(t.hasher, PX_NAR_BLOCK_SIZE - 1);
+    CHECK(odd != NULL);
+    px_nar_block_unref(odd);
+    teardown();
+}
