@@ -64,6 +64,7 @@ unsigned px_control_status(int err)
         {PX_EPAIR_IMPOSTOR, 502},
         {PX_EPAIR_REJECTED, 403},
         {PX_EUNACKED, 409},
+        {PX_ENOSPC, 507},
     };
     for (size_t i = 0; i < PX_ARRAY_LEN(table); i++)
         if (table[i].err == err)

@@ -189,7 +189,7 @@ static void handle_invite(void *ctx, struct px_control_call *call)
         px_control_fail(call, PX_EBUSY, "%d invites are open already; withdraw one of them",
                         PX_PAIRING_INVITES_MAX);
     else if (err != 0)
-        px_control_fail(call, err, "the invite could not be made");
+        px_control_fail(call, err, "the invite could not be made: %s", px_strerror(err));
     else
         px_control_reply(call, 201, with_code(p, i, &code));
     px_invite_wipe(&code);
@@ -235,7 +235,8 @@ static void handle_withdraw(void *ctx, struct px_control_call *call)
     if (err == PX_ESTATE)
         px_control_fail(call, err, "the invite is %s already", px_invite_state_name(i->state));
     else if (err != 0)
-        px_control_fail(call, err, "the invite is withdrawn, but that could not be stored");
+        px_control_fail(call, err, "the invite is withdrawn, but that could not be stored: %s",
+                        px_strerror(err));
     else
         px_control_reply(call, 200, px_pairing_invite_json(p, i));
 }
@@ -247,7 +248,8 @@ static void answer(struct px_control_call *call, int err)
     else if (err == PX_ESTATE)
         px_control_fail(call, err, "there is nothing to compare now");
     else if (err != 0)
-        px_control_fail(call, err, "the answer was taken, but could not be stored");
+        px_control_fail(call, err, "the answer was taken, but could not be stored: %s",
+                        px_strerror(err));
     else
         px_control_reply(call, 200, json_pack("{s:b}", "taken", true));
 }
@@ -422,7 +424,7 @@ static void begin_join(struct px_pairings *p, struct px_control_call *call,
                         "this node is joining that peer already, or %d others; try again soon",
                         PX_PAIRING_JOINS_MAX);
     else if (err != 0)
-        px_control_fail(call, err, "joining could not begin");
+        px_control_fail(call, err, "joining could not begin: %s", px_strerror(err));
     if (err != 0)
         return;
     struct px_pairing_going *g = p->going;

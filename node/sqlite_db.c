@@ -39,6 +39,8 @@ static int map(int rc)
         return PX_EPERM;
     case SQLITE_NOMEM:
         return PX_ENOMEM;
+    case SQLITE_FULL:
+        return PX_ENOSPC;
     case SQLITE_NOTADB:
     case SQLITE_CORRUPT:
     case SQLITE_ERROR:

@@ -61,6 +61,9 @@ int px_err_from_errno(int errnum)
     case EPIPE:
     case ECONNRESET:
         return PX_ECLOSED;
+    case ENOSPC:
+    case EDQUOT:
+        return PX_ENOSPC;
     default:
         return PX_EIO;
     }

@@ -28,6 +28,7 @@
     X(PX_ESTATE, -16, "not possible in this state")                                                \
     X(PX_ECANCELED, -17, "canceled")                                                               \
     X(PX_EADDR, -18, "address not usable")                                                         \
+    X(PX_ENOSPC, -19, "no space left on device")                                                   \
     /* what can go wrong between two nodes; each is told apart by the caller and in the log */     \
     X(PX_EUNLISTED, -30, "the peer is not in our authorized_keys")                                 \
     X(PX_EREFUSED, -31, "we are not in the peer's authorized_keys")                                \

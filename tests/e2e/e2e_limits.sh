@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
 # Limits of the control API that whoever may speak there can run into, read from the headers: one below
-# passes, one more is refused with its reason, and what ended makes room.
+# passes, one more is refused with its reason, and what ended makes room. And a disk that is full.
+if [ -z "${PX_LIMITS_NS:-}" ] && unshare -m true 2>/dev/null; then
+    exec env PX_LIMITS_NS=1 unshare -m "$0" "$@" # its mount goes with it
+fi
 . "$(dirname "$0")/lib.sh"
 FORGE=$BIN/tests/invite_forge
 [ -x "$FORGE" ] || FORGE=$BIN/invite_forge
@@ -88,4 +91,35 @@ check "a day is taken" test "$(ask /v1/config/apply -d "{\"text\": \"priority: 3
 check "and confirmed" test "$(ask /v1/config/confirm -X POST)" = 200
 
 check "the daemon ends in order" node_stop alice
+
+# ---- a full disk is called one ----
+mkdir -p "$T/alice" "$T/tiny"
+if [ -z "${PX_LIMITS_NS:-}" ] || ! mount -t tmpfs -o size=4m none "$T/tiny" 2>/dev/null; then
+    skip "a full disk: nothing may be mounted here"
+    finish
+fi
+trap 'umount -l "$T/tiny"; cleanup' EXIT
+# fill: to the last page; drain: what filled it is gone
+fill() { dd if=/dev/zero of="$T/tiny/filler" bs=4k status=none 2>/dev/null; test "$(df --output=avail "$T/tiny" | tail -1)" -eq 0; }
+drain() { rm -f "$T/tiny/filler"; }
+no_space() { # COMMAND…
+    ! "$@" >"$T/full.out" 2>&1 && grep -q "no space left on device" "$T/full.out" && ! grep -q "input/output error" "$T/full.out"
+}
+check "the disk is full" fill
+check "init says so" no_space "$PEERIX" init --home "$T/tiny/other" --non-interactive
+drain
+rm -rf "$T/tiny/other"
+mkdir "$T/full"
+mv "$T/alice/home" "$T/tiny/home" && ln -s "$T/tiny/home" "$T/full/home"
+node_start full || { not_ok "a node on the small disk starts" "$T/full.log"; finish; }
+mkdir -p "$T/alice" && ln -sfn "$T/tiny/home" "$T/alice/home"
+fill
+check "auth add says so" no_space "$PEERIX" auth add --home "$T/full/home" "$(node_id n1)"
+check "an invite that could not be stored, too" no_space "$PEERIX" invite --home "$T/full/home"
+got=$(invite '{"ttl": 60}')
+check "by an error of its own" refused 507 ENOSPC
+check "the daemon goes on" test "$(ask /v1/status)" = 200
+drain
+check "with room again all is well" eval '"$PEERIX" invite --home "$T/full/home" && "$PEERIX" auth add --home "$T/full/home" "$(node_id n1)"'
+check "and it ends in order" node_stop full
 finish
