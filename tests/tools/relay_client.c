@@ -6,6 +6,7 @@
  *   register NAME [N]  find NAME|ID|-    watch on|off
  *   invite HEX MS      admit HEX         vouch ID on|off
  *   probe ADDR         report ID sent|received BYTES      totals ID
+ *   forge ID sent|received BYTES   a report signed for one byte less
  *   spoof HEX          sends these bytes as a packet        dial        quit
  *   moved              tells the link that the network changed
  *   pipe IP:PORT       dials through TLS to that TCP address
@@ -200,7 +201,7 @@ static void do_secret(enum px_relay_msg_type type, const char *hex, const char *
     request(&m);
 }
 
-static void do_report(const char *peer, const char *direction, const char *bytes)
+static void do_report(const char *peer, const char *direction, const char *bytes, bool forged)
 {
     struct px_relay_msg m = {.type = PX_RELAY_MSG_REPORT, .session = {1, 2, 3}};
     struct px_transfer t = {.session = {1, 2, 3}};
@@ -210,7 +211,7 @@ static void do_report(const char *peer, const char *direction, const char *bytes
     m.direction = sent ? PX_RELAY_SENT : PX_RELAY_RECEIVED;
     t.sender = sent ? node.identity.id : m.peer;
     t.receiver = sent ? m.peer : node.identity.id;
-    t.bytes = m.bytes;
+    t.bytes = m.bytes - forged;
     px_transfer_sign(&node.identity, &t, m.signature);
     request(&m);
 }
@@ -329,7 +330,9 @@ static void on_line(char *text)
     else if (strcmp(word, "probe") == 0)
         do_probe(a);
     else if (strcmp(word, "report") == 0)
-        do_report(a, b, c);
+        do_report(a, b, c, false);
+    else if (strcmp(word, "forge") == 0)
+        do_report(a, b, c, true);
     else if (strcmp(word, "spoof") == 0)
         do_spoof(a);
     else if (strcmp(word, "dial") == 0)
