@@ -14,6 +14,7 @@
 #include "node/metrics_node.h"
 #include "node/net_names_io.h"
 #include "node/node_internal.h"
+#include "node/relay_owed.h"
 #include "node/service_manager.h"
 
 #define HOLD_WHOLE_MAX (1024u * 1024)     /* NARs up to this size are held until verified */
@@ -246,6 +247,7 @@ static int start_relays(struct px_node *n)
         .log = n->log,
         .path = n->relays_path,
         .names_path = n->net_names_path,
+        .owed_path = n->relay_owed_path,
         .identity = &n->identity,
         .network = n->config->network,
         .allowlist = n->allowlist,
@@ -255,6 +257,8 @@ static int start_relays(struct px_node *n)
     };
     px_home_config_path(n->home, PX_HOME_RELAYS, n->relays_path);
     px_net_names_path(n->home, n->net_names_path);
+    snprintf(n->relay_owed_path, sizeof(n->relay_owed_path), "%s/" PX_HOME_RELAY_OWED,
+             n->home->state_dir);
     return mode_of(n->config->mode) == PX_MODE_LAN ? 0 : px_relays_new(&c, &n->relays);
 }
 

@@ -50,6 +50,7 @@ struct px_node {
     struct px_peers *peers;
     char relays_path[PX_HOME_FILE_MAX];
     char net_names_path[PX_HOME_FILE_MAX];
+    char relay_owed_path[PX_HOME_FILE_MAX];
     struct px_relays *relays; /* NULL: none are used */
     struct px_pairings *pairings;
     struct px_rotations *rotations;

@@ -99,11 +99,18 @@ struct px_pairing_invite *px_pairings_find(struct px_pairings *p,
     return NULL;
 }
 
+static bool is_live(const struct px_pairing_invite *i)
+{
+    return i->state == PX_INVITE_OPEN || i->state == PX_INVITE_PENDING;
+}
+
 int px_pairings_changed(struct px_pairings *p, const struct px_pairing_invite *i)
 {
     int err = px_pairing_store_invite(p->config.state, i);
     if (err != 0)
         px_log_event(p->config.log, PX_LOG_ERROR, "pairing.not_stored", PX_F_ERR(err));
+    if (!is_live(i) && p->config.relays != NULL)
+        px_relays_uninvite(p->config.relays, i->id);
     px_pairing_watchers_tell(p, i);
     return err;
 }
@@ -116,11 +123,6 @@ static void forget(struct px_pairings *p, size_t at)
         px_log_event(p->config.log, PX_LOG_WARN, "pairing.not_forgotten", PX_F_ERR(err));
     memmove(i, i + 1, (--p->invite_count - at) * sizeof(*i));
     px_wipe(&p->invites[p->invite_count], sizeof(*i));
-}
-
-static bool is_live(const struct px_pairing_invite *i)
-{
-    return i->state == PX_INVITE_OPEN || i->state == PX_INVITE_PENDING;
 }
 
 /* Room for one more: an ended one goes first. */
@@ -148,7 +150,7 @@ static void announce(struct px_pairings *p, int64_t ttl, struct px_invite *code)
     px_pairing_derive(code, &keys);
     px_sha256(px_slice(keys.admission.bytes, sizeof(keys.admission.bytes)), hash);
     px_wipe(&keys, sizeof(keys));
-    if (px_relays_invite(p->config.relays, hash, (px_nsec)ttl * PX_SEC, &relay) != 0 ||
+    if (px_relays_invite(p->config.relays, code->id, hash, (px_nsec)ttl * PX_SEC, &relay) != 0 ||
         strlen(relay.addrs[0]) > PX_INVITE_RELAY_ADDR_MAX)
         return;
     memcpy(code->relay_key, relay.id.key, sizeof(code->relay_key));
@@ -281,6 +283,12 @@ static int load_invite(void *ctx, const struct px_pairing_invite *i)
     return 0;
 }
 
+static bool is_open(void *ctx, const uint8_t id[PX_INVITE_ID_LEN])
+{
+    const struct px_pairing_invite *i = px_pairings_find(ctx, id);
+    return i != NULL && is_live(i);
+}
+
 static int start(struct px_pairings *p)
 {
     const struct px_peer_handler handler = {
@@ -290,6 +298,8 @@ static int start(struct px_pairings *p)
         .ctx = p,
     };
     int err = px_pairing_each_invite(p->config.state, load_invite, p);
+    if (err == 0 && p->config.relays != NULL)
+        px_relays_check_invites(p->config.relays, is_open, p);
     if (err == 0)
         err = px_peers_add_handler(p->config.peers, &handler);
     if (err == 0 && p->config.control != NULL)

@@ -172,9 +172,9 @@ static void promote(struct px_pairing_guest *g)
         return;
     }
     snprintf(i->name, sizeof(i->name), "%s", written.name);
-    px_pairings_used(g->p, i, &g->card, &written);
-    if (g->p->config.relays != NULL)
+    if (g->p->config.relays != NULL) /* first: once the invite is used nobody asks for it again */
         px_relays_vouch(g->p->config.relays, &g->core.joiner);
+    px_pairings_used(g->p, i, &g->card, &written);
     px_fault_point("inviter-used");
     send_done(g);
 }

@@ -107,7 +107,8 @@ void px_relay_records_run(struct px_relay *r, px_nsec now)
     r->register_at = PX_NEVER;
     if (px_relay_may_register(r)) {
         send_record(r, now);
-    } else { /* has somebody vouched for us meanwhile? */
+        px_relay_pairing_tell(r); /* what it had no time for before */
+    } else {                      /* has somebody vouched for us meanwhile? */
         px_relay_client_set_reserve(r->client, true, now);
         r->register_at = now + RETRY;
     }
@@ -127,7 +128,7 @@ void px_relay_records_start(struct px_relay *r, px_nsec now)
     r->register_at = r->class == PX_RELAY_JOINER ? now + VOUCH_PAUSE : PX_NEVER;
     if (!px_relay_may_register(r))
         return;
-    r->register_at = now;
+    r->register_at = now; /* which also tells what is owed */
     if (px_relay_client_request(r->client, &m, px_relay_token(PX_RELAY_TOKEN_WATCH), now) != 0)
         return; /* then records are asked for one by one only */
 }
@@ -202,11 +203,12 @@ void px_relay_records_on_reply(void *ctx, void *token, enum px_relay_status stat
     struct px_relay *r = ctx;
     if (px_relay_reports_on_reply(r, token, status, m))
         return;
-    if (px_relay_names_on_reply(r, token, status, m))
+    if (px_relay_names_on_reply(r, token, status, m) || px_relay_owed_on_reply(r, token, status))
         return;
     switch ((enum px_relay_token)(uintptr_t)token) {
     case PX_RELAY_TOKEN_TRANSFER:
     case PX_RELAY_TOKEN_NAMES:
+    case PX_RELAY_TOKEN_OWED:
         return;
     case PX_RELAY_TOKEN_REGISTER:
         on_registered(r, status, m, px_now_io());
@@ -224,7 +226,6 @@ void px_relay_records_on_reply(void *ctx, void *token, enum px_relay_status stat
         return;
     case PX_RELAY_TOKEN_ADMIT:
     case PX_RELAY_TOKEN_INVITE:
-    case PX_RELAY_TOKEN_VOUCH:
         px_relay_pairing_on_reply(r, (enum px_relay_token)(uintptr_t)token, status);
         return;
     }

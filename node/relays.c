@@ -223,10 +223,13 @@ int px_relays_new(const struct px_relays_config *config, struct px_relays **ret)
     if (err == 0)
         err = px_relay_names_new(set, config->names_path, &set->names);
     if (err == 0)
+        err = px_relay_pairing_new(set);
+    if (err == 0)
         err = px_file_watch_new(config->loop, config->path, config->log, on_file, set, &set->watch);
     if (err != 0) {
         px_transfer_reports_free(set->reports);
         px_relay_names_free(set->names);
+        px_relay_pairing_free(set);
         free(set);
         return err;
     }
@@ -249,6 +252,7 @@ static void part_closed(struct px_relays *set)
     void *ctx = set->done_ctx;
     px_transfer_reports_free(set->reports);
     px_relay_names_free(set->names);
+    px_relay_pairing_free(set);
     free(set);
     if (done != NULL)
         done(ctx);

@@ -8,6 +8,7 @@
 
 #include "node/peers.h"
 #include "node/relay_list.h"
+#include "proto/invite.h"
 #include "relay/client.h"
 
 struct px_relays;
@@ -29,6 +30,7 @@ struct px_relays_config {
     const struct px_log *log;
     const char *path;       /* of the file; borrowed, as is all else */
     const char *names_path; /* of the copy of the network's names; NULL: none is kept */
+    const char *owed_path;  /* of what relays have yet to be told; NULL: a restart forgets */
     const struct px_identity *identity;
     const char *network;
     struct px_allowlist *allowlist;
@@ -46,9 +48,17 @@ void px_relays_close(struct px_relays *r, void (*done)(void *ctx), void *ctx);
 
 /* An invite is open: registers the hash of its admission secret at the first relay where this node
  * is a member, and tells which that is. PX_EOFFLINE when there is none. */
-PX_MUST_CHECK int px_relays_invite(struct px_relays *r, const uint8_t hash[PX_RELAY_SECRET_LEN],
-                                   px_nsec ttl, struct px_relay_entry *ret);
-/* Vouches for a peer at every relay where this node is a member. */
+PX_MUST_CHECK int px_relays_invite(struct px_relays *r, const uint8_t id[PX_INVITE_ID_LEN],
+                                   const uint8_t hash[PX_RELAY_SECRET_LEN], px_nsec ttl,
+                                   struct px_relay_entry *ret);
+/* It is over: tells the relay it was registered at, now or when that is there again. */
+void px_relays_uninvite(struct px_relays *r, const uint8_t id[PX_INVITE_ID_LEN]);
+/* After a start: the same for every one of which `is_open` says no. */
+void px_relays_check_invites(struct px_relays *r,
+                             bool (*is_open)(void *ctx, const uint8_t id[PX_INVITE_ID_LEN]),
+                             void *ctx);
+/* Vouches for a peer at every relay where this node is a member; when none took it, at the next one
+ * that is there. */
 void px_relays_vouch(struct px_relays *r, const struct px_peer_id *id);
 /* Uses a relay that may not be in the file, being admitted by this secret if it must be, until
  * px_relays_part. Tells how the peer is called through it (see px_peer_addrs_give). PX_ELIMIT,

@@ -7,6 +7,7 @@
 #include "node/dial_plan.h"
 #include "node/file_watch.h"
 #include "node/relay_names.h"
+#include "node/relay_owed.h"
 #include "node/relay_pipe.h"
 #include "node/relays.h"
 #include "node/transfer_reports.h"
@@ -90,6 +91,7 @@ struct px_relays {
     uint64_t last_circuit; /* number */
     struct px_file_watch *watch;
     struct px_relay_names *names;
+    struct px_relay_owed *owed; /* relay_pairing.c */
     uv_timer_t timer;
     uv_prepare_t arm; /* sets the timer before the loop sleeps */
     px_nsec armed;
@@ -108,8 +110,8 @@ enum px_relay_token {
     PX_RELAY_TOKEN_PEER,
     PX_RELAY_TOKEN_ADMIT,
     PX_RELAY_TOKEN_INVITE,
-    PX_RELAY_TOKEN_VOUCH,
-    PX_RELAY_TOKEN_TRANSFER, /* the bits above hold a ticket */
+    PX_RELAY_TOKEN_OWED,     /* the bits above hold a ticket */
+    PX_RELAY_TOKEN_TRANSFER, /* the same */
     PX_RELAY_TOKEN_NAMES,    /* the same */
 };
 #define PX_RELAY_TOKEN_BITS 8
@@ -163,11 +165,18 @@ size_t px_node_circuits_of(const struct px_relays *set, const struct px_relay *r
 void px_node_circuits_end(struct px_relays *set, const struct px_relay *r);
 
 /* relay_pairing.c */
+/* Reads what is owed from config.owed_path. PX_ENOMEM. */
+PX_MUST_CHECK int px_relay_pairing_new(struct px_relays *set);
+void px_relay_pairing_free(struct px_relays *set);
+/* Tells the relay what is owed to it, if this node is a member there. */
+void px_relay_pairing_tell(struct px_relay *r);
 /* The control stream is there: shows the secret if there is one to show. False: nothing to do. */
 bool px_relay_admit(struct px_relay *r, px_nsec now);
-/* For answers with the last three tokens. */
+/* For answers to ADMIT and INVITE. */
 void px_relay_pairing_on_reply(struct px_relay *r, enum px_relay_token token,
                                enum px_relay_status status);
+/* False for an answer that is for somebody else. */
+bool px_relay_owed_on_reply(struct px_relay *r, void *token, enum px_relay_status status);
 
 /* relay_reports.c */
 PX_MUST_CHECK int px_relay_reports_new(struct px_relays *set);

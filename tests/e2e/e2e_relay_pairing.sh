@@ -41,6 +41,31 @@ fetch() { in_store bob "$bob_http" "$key" $(netns_in bob) nix-store -r "$top"; }
 check "real nix fetches through the relay" fetch
 check "the NAR is byte-equal" test "$(dump_sum alice "$top")" = "$(dump_sum bob "$top")"
 
+# ---- what a relay has yet to be told ----
+status_has() { "$RELAY" status --json --home "$T/one" | grep -q "$1"; }
+fresh() { # [OPTIONS]: a code in $code, its ID in $invite
+    code=$(cli alice invite --no-wait --no-qr --json "$@" 2>/dev/null)
+    invite=$(sed -n 's/.*"id": *"\([^"]*\)".*/\1/p' <<<"$code" | head -1)
+}
+owed() { grep -q "^$1 " "$T/alice/home/relay-owed"; }
+fresh
+check "an invite is open at the relay" until_true 3 status_has '"invites": [1-9]'
+cli alice invite --withdraw "$invite" >/dev/null 2>&1
+check "withdrawn, it is so there too" until_true 3 grep -q 'event=relay.uninvite relay=one status=OK' "$T/alice.log"
+fresh
+until_true 3 owed invite
+relay_kill $RELAY_PID
+cli alice invite --withdraw "$invite" >/dev/null 2>&1
+check "withdrawn while the relay is away, it is remembered" until_true 3 owed uninvite
+node_stop alice
+open_before=$(grep -c 'event=relay.uninvite relay=one status=OK' "$T/alice.log")
+relay_start one 203.0.113.1 || not_ok "the relay comes back" "$T/one.log"
+check "and still open there" until_true 5 status_has '"invites": [1-9]'
+nat_start alice || not_ok "alice comes back" "$T/alice.log"
+told() { [ "$(grep -c 'event=relay.uninvite relay=one status=OK' "$T/alice.log")" -gt "$open_before" ]; }
+check "after a restart of both the relay hears of it" until_true 15 told
+check "and nothing is owed any more" until_true 3 bash -c '! test -s "$1"' _ "$T/alice/home/relay-owed"
+
 # ---- afterwards ----
 netns_add carol && netns_plug carol wan eth0 203.0.113.21/24 && node_init carol && nat_start carol
 cli carol join "$code" --non-interactive >"$T/again.out" 2>&1

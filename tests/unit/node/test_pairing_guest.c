@@ -175,11 +175,24 @@ void px_peers_keep_guest(struct px_peers *p, const struct px_peer_id *id, px_nse
 }
 
 /* No relays here; the real ones would bring the overlay. */
-int px_relays_invite(struct px_relays *r, const uint8_t hash[PX_RELAY_SECRET_LEN], px_nsec ttl,
+int px_relays_invite(struct px_relays *r, const uint8_t id[PX_INVITE_ID_LEN],
+                     const uint8_t hash[PX_RELAY_SECRET_LEN], px_nsec ttl,
                      struct px_relay_entry *ret)
 {
-    (void)r, (void)hash, (void)ttl, (void)ret;
+    (void)r, (void)id, (void)hash, (void)ttl, (void)ret;
     return PX_EOFFLINE;
+}
+
+void px_relays_uninvite(struct px_relays *r, const uint8_t id[PX_INVITE_ID_LEN])
+{
+    (void)r, (void)id;
+}
+
+void px_relays_check_invites(struct px_relays *r,
+                             bool (*is_open)(void *ctx, const uint8_t id[PX_INVITE_ID_LEN]),
+                             void *ctx)
+{
+    (void)r, (void)is_open, (void)ctx;
 }
 
 void px_relays_vouch(struct px_relays *r, const struct px_peer_id *id)
