@@ -9,14 +9,33 @@ void px_dial_race_init(struct px_dial_race *r, px_nsec now)
     *r = (struct px_dial_race){.started_at = now, .next_at = now};
 }
 
+/* Who makes way for a circuit: one that lost, else the last of those that wait. */
+static struct px_runner *least_wanted(struct px_dial_race *r)
+{
+    struct px_runner *worst = NULL;
+    for (size_t i = 0; i < r->count; i++) {
+        struct px_runner *x = &r->runners[i];
+        if (x->state == PX_RUNNER_LOST)
+            return x;
+        if (x->state == PX_RUNNER_WAITING && !px_addr_is_circuit(&x->addr) &&
+            (worst == NULL || x->tier >= worst->tier))
+            worst = x;
+    }
+    return worst;
+}
+
 void px_dial_race_add(struct px_dial_race *r, const struct px_addr *addr, unsigned tier, int name)
 {
     for (size_t i = 0; i < r->count; i++)
         if (px_addr_eq(&r->runners[i].addr, addr))
             return;
-    if (r->count == PX_RACE_RUNNERS_MAX)
-        return;
-    r->runners[r->count++] = (struct px_runner){.addr = *addr, .tier = tier, .name = name};
+    struct px_runner *place = NULL;
+    if (r->count < PX_RACE_RUNNERS_MAX)
+        place = &r->runners[r->count++];
+    else if (px_addr_is_circuit(addr))
+        place = least_wanted(r);
+    if (place != NULL)
+        *place = (struct px_runner){.addr = *addr, .tier = tier, .name = name};
 }
 
 int px_dial_race_add_name(struct px_dial_race *r, const char *text, unsigned tier)

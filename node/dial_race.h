@@ -47,8 +47,8 @@ struct px_dial_race {
 };
 
 void px_dial_race_init(struct px_dial_race *r, px_nsec now);
-/* Enters an address; nothing happens when it is in the race or no room is left. `name` as in
- * struct px_runner. */
+/* Enters an address; nothing happens when it is in the race or no room is left, but for a circuit
+ * one that has lost or is far from its turn makes way. `name` as in struct px_runner. */
 void px_dial_race_add(struct px_dial_race *r, const struct px_addr *addr, unsigned tier, int name);
 /* Enters a host name. Returns its index, for the owner to look up; -1 when there is no room or it
  * is in the race already. */

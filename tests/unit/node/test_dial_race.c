@@ -51,3 +51,29 @@ TEST(of_each_name_and_in_all_so_many_addresses_race)
     px_dial_race_add(&r, &more, 0, -1);
     CHECK_INT(r.count, PX_RACE_RUNNERS_MAX);
 }
+
+TEST(a_circuit_finds_room_among_however_many_addresses)
+{
+    static struct px_dial_race r;
+    struct px_addr circuit;
+    for (int lost = 0; lost < 2; lost++) {
+        px_dial_race_init(&r, PX_SEC);
+        for (unsigned i = 0; i < PX_RACE_RUNNERS_MAX; i++) {
+            const struct px_addr a = numbered(i);
+            px_dial_race_add(&r, &a, i == 40 ? 3 : 2, -1);
+        }
+        struct px_runner *first = px_dial_race_next(&r, PX_SEC);
+        px_dial_race_started(&r, first, (struct px_link *)&r, PX_SEC);
+        if (lost)
+            px_dial_race_lost(&r, first, PX_ETIMEDOUT, PX_SEC);
+        px_addr_circuit(7, &circuit);
+        px_dial_race_add(&r, &circuit, 5, -1);
+        CHECK_INT(r.count, PX_RACE_RUNNERS_MAX);
+        CHECK(px_dial_race_deadline(&r) <= PX_SEC);
+        struct px_runner *next = px_dial_race_next(&r, PX_SEC);
+        CHECK(next != NULL && px_addr_eq(&next->addr, &circuit));
+        CHECK(next == (lost ? first : &r.runners[40]));
+        px_dial_race_started(&r, next, (struct px_link *)&circuit, PX_SEC);
+        CHECK(px_dial_race_find(&r, (struct px_link *)&circuit) == next);
+    }
+}

@@ -537,7 +537,7 @@ TEST(announcements_without_end_do_not_make_dials_without_end)
 
 /* ---- connect and hang up ---- */
 
-TEST(a_peer_hung_up_is_not_dialled_until_told_to_but_may_come)
+TEST(a_peer_hung_up_is_not_dialled_nor_let_in_until_told_to)
 {
     struct world *w = world_new(12);
     struct px_peer_id id = id_of(1);
@@ -551,12 +551,15 @@ TEST(a_peer_hung_up_is_not_dialled_until_told_to_but_may_come)
     run(w, 600 * PX_SEC);
     CHECK_INT(w->dial_count, 1);
     CHECK_INT(info_of(w, 1).state, PX_PEER_HELD);
-    struct fake_dial *in = incoming(w, 1, "10.0.0.1:1");
-    CHECK_INT(info_of(w, 1).state, PX_PEER_CONNECTED);
-    down(w, in, PX_ETIMEDOUT, false);
+    CHECK_ERR(px_peer_manager_authorize(w->m, &id), PX_EHELD);
+    struct fake_dial *in = incoming(w, 1, "10.0.0.1:1"); /* was let in before */
+    CHECK(in->closed);
+    CHECK_INT(info_of(w, 1).state, PX_PEER_HELD);
+    down(w, in, PX_ECLOSED, false);
     run(w, 600 * PX_SEC);
     CHECK_INT(w->dial_count, 2);
     CHECK_OK(px_peer_manager_connect(w->m, &id, NULL, on_done, w, w->now));
+    CHECK_OK(px_peer_manager_authorize(w->m, &id));
     run(w, 0);
     CHECK_INT(w->dial_count, 3);
     up(w, last(w));
@@ -1006,6 +1009,38 @@ TEST(a_circuit_is_dialled_as_soon_as_it_is_there_and_not_remembered)
     CHECK_INT(w->connected, 1);
     CHECK_INT(w->good, 0);
     CHECK_INT(info_of(w, 1).addr_count, 6);
+    world_free(w);
+}
+
+TEST(a_peer_with_very_many_addresses_is_dialled_through_its_circuit_in_time)
+{
+    struct world *w = world_new(43);
+    struct px_peer_id id = id_of(1);
+    struct px_addr circuit, addrs[PX_RACE_PER_NAME_MAX];
+    px_addr_circuit(3, &circuit);
+    list(w, 1,
+         "addr=a.example:1 addr=b.example:1 addr=c.example:1 addr=d.example:1 "
+         "addr=e.example:1 addr=f.example:1 addr=g.example:1 addr=h.example:1");
+    px_peer_manager_relays(w->m, hub, 1, w->now);
+    run(w, 0);
+    CHECK_INT(w->resolve_count, PX_AUTH_ADDRS_MAX + 1);
+    CHECK_STR(w->resolving, PX_RELAY_ROUTE "hub");
+    for (uint64_t n = 0; n < PX_AUTH_ADDRS_MAX; n++) { /* as many as a race holds */
+        for (uint8_t i = 0; i < PX_RACE_PER_NAME_MAX; i++)
+            addrs[i] = (struct px_addr){
+                .family = PX_ADDR_IP4, .ip = {10, 9, (uint8_t)n, (uint8_t)(i + 1)}, .port = 1};
+        px_peer_manager_resolved(w->m, &id, w->token - PX_AUTH_ADDRS_MAX + n, addrs,
+                                 PX_RACE_PER_NAME_MAX, 0, w->now);
+    }
+    run(w, 600 * PX_MSEC);
+    size_t dials = w->dial_count;
+    CHECK(dials >= 2 && dials <= PX_RACE_PARALLEL);
+    px_peer_manager_resolved(w->m, &id, w->token, &circuit, 1, 0, w->now);
+    run(w, 0);
+    CHECK_INT(w->dial_count, dials + 1);
+    CHECK_STR(last(w)->text, "circuit:3");
+    up(w, last(w));
+    CHECK_INT(w->connected, 1);
     world_free(w);
 }
 
