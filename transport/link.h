@@ -23,9 +23,10 @@ struct px_link; /* an authenticated link, or one being dialled */
 #define PX_LINK_CONTROL_MAX    4096 /* bytes of stream 0 held while we decide */
 
 struct px_overlay_ops {
-    /* Is this peer listed? 0, PX_EUNLISTED. Asked at both ends with the authenticated ID. */
+    /* Is this peer listed? 0, PX_EUNLISTED; PX_EHELD: it is, and is to stay away for now. Asked at
+     * both ends with the authenticated ID. */
     int (*authorize)(void *ctx, const struct px_peer_id *id);
-    /* Optional: somebody who is not listed and says that it comes as a guest. May it in? */
+    /* Optional: somebody who is refused by that and says that it comes as a guest. May it in? */
     bool (*guest)(void *ctx, const struct px_peer_id *id);
     /* The link is usable from here on, streams may be opened. */
     void (*up)(void *ctx, struct px_link *link);
@@ -53,7 +54,7 @@ struct px_overlay_ops {
     /* Optional: the link's packets take another path from here on (px_link_path tells). */
     void (*path_changed)(void *ctx, struct px_link *link);
     /* Optional: the link has been in doubt for PX_LINK_LOST_TIME (transport/link_path.h), and is
-     * told so every PX_LINK_LOST_AGAIN: nothing comes back on its path. px_link_suggest helps;
+     * told so again and again: nothing comes back on its path. px_link_suggest helps;
      * links must not be closed from inside. */
     void (*lost)(void *ctx, struct px_link *link);
     /* Optional: the answer to px_link_ping. */
@@ -111,7 +112,7 @@ void px_overlay_writable(struct px_overlay *o);
 
 /* Dials a peer that must prove to be `id`. `user` is px_link_user's first value. The outcome is
  * `up` or `down`. With a link to the peer up already: PX_EEXIST; to ourselves: PX_ESELF; when
- * `authorize` does not know it: PX_EUNLISTED. */
+ * `authorize` does not know it: PX_EUNLISTED, PX_EHELD. */
 PX_MUST_CHECK int px_overlay_dial(struct px_overlay *o, const struct px_peer_id *id,
                                   const struct px_path *path, void *user, px_nsec now,
                                   struct px_link **ret);

@@ -106,6 +106,7 @@ void px_link_path_doubt(struct px_link_path *p, px_nsec now)
         set_state(p, PX_LINK_PATH_DOUBT);
         p->doubt_began = now;
         p->lost_at = now + PX_LINK_LOST_TIME;
+        p->lost_gap = PX_LINK_LOST_AGAIN;
     }
     p->doubt_since = now;
     if (asked_just_now) {
@@ -195,7 +196,8 @@ static void run_doubt(struct px_link_path *p, px_nsec heard_at, px_nsec now)
         return;
     }
     if (p->lost_at <= now) {
-        p->lost_at = now + PX_LINK_LOST_AGAIN;
+        p->lost_at = now + p->lost_gap;
+        p->lost_gap = PX_MIN(2 * p->lost_gap, PX_LINK_LOST_RARELY);
         p->ops->lost(p->ctx);
     }
     if (p->next_probe > now)

@@ -19,7 +19,8 @@
 #define PX_LINK_ANSWERS_GAP   (PX_SEC / 16)   /* and how often in the long run */
 #define PX_LINK_PROBE_AGAIN   (50 * PX_MSEC)  /* between two probes, whatever renews the doubt */
 #define PX_LINK_LOST_TIME     (500 * PX_MSEC) /* in doubt for so long, the owner is told, */
-#define PX_LINK_LOST_AGAIN    PX_SEC          /* and again so often */
+#define PX_LINK_LOST_AGAIN    PX_SEC          /* and again after so long, doubled up to */
+#define PX_LINK_LOST_RARELY   (8 * PX_SEC)
 
 struct px_link_path_ops {
     void (*send)(void *ctx, const struct px_path *path, const struct px_disco_packet *packet);
@@ -56,7 +57,7 @@ struct px_link_path {
     enum px_link_path_state state;
     px_nsec doubt_began; /* the first of doubts that followed each other */
     px_nsec doubt_since, asked_at, next_probe;
-    px_nsec lost_at; /* in doubt: when the owner is told (again) */
+    px_nsec lost_at, lost_gap; /* in doubt: when the owner is told (again) */
     unsigned tries;
     px_nsec greet_at; /* when the first question is asked (again); 0: answered, or given up */
     unsigned greetings;

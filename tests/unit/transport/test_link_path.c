@@ -553,13 +553,20 @@ TEST(the_owner_is_told_of_a_doubt_that_lasts)
     px_link_path_doubt(&e->path, e->now); /* the same one */
     run(e, 0, began + PX_LINK_LOST_TIME);
     CHECK_INT(e->lost_count, 1);
-    run(e, 0, began + PX_LINK_LOST_TIME + 3 * PX_LINK_LOST_AGAIN);
-    CHECK_INT(e->lost_count, 4);
+    static const px_nsec again[] = {1, 3, 7, 15, 23, 31}; /* seconds later */
+    for (size_t i = 0; i < PX_ARRAY_LEN(again); i++) {
+        run(e, 0, began + PX_LINK_LOST_TIME + again[i] * PX_SEC - 1);
+        CHECK_INT(e->lost_count, i + 1);
+        run(e, 0, e->now + 1);
+        CHECK_INT(e->lost_count, i + 2);
+    }
     run(e, e->now, e->now + 10 * PX_SEC); /* heard */
-    CHECK_INT(e->lost_count, 4);
+    CHECK_INT(e->lost_count, 7);
     px_link_path_doubt(&e->path, e->now);
     run(e, 0, e->now + PX_LINK_LOST_TIME - 1);
-    CHECK_INT(e->lost_count, 4);
+    CHECK_INT(e->lost_count, 7);
+    run(e, 0, e->now + 1 + PX_SEC); /* the pauses begin anew */
+    CHECK_INT(e->lost_count, 9);
 }
 
 TEST(suggested_places_are_few_and_circuits_do_not_crowd_out_addresses)
