@@ -50,6 +50,7 @@ extern const struct px_control_table px_control_ping_table;     /* control_ping.
 extern const struct px_control_table px_control_services_table; /* control_services.c */
 extern const struct px_control_table px_control_relays_table;   /* control_relays.c */
 extern const struct px_control_table px_control_names_table;    /* control_names.c */
+extern const struct px_control_table px_control_netcheck_table; /* control_netcheck.c */
 
 /* ---- what several subjects need (control_peer.c) ---- */
 
@@ -64,6 +65,10 @@ bool px_control_take_peer(const struct px_control_node *n, struct px_control_cal
 bool px_control_has_peers(const struct px_control_node *n, struct px_control_call *call);
 /* NULL without memory, as all of these. */
 json_t *px_control_peer_json(const struct px_control_node *n, const struct px_peer_info *info);
+/* The rows of GET /v1/relays (control_relays.c), and what relays say of whether this node can be
+ * reached (control_netcheck.c). */
+json_t *px_control_relays_json(const struct px_control_node *n);
+json_t *px_control_reach_json(const struct px_control_node *n);
 /* Seconds; null for PX_NEVER. */
 json_t *px_control_seconds_json(px_nsec t);
 /* The name of an error; null for 0. */

@@ -23,13 +23,17 @@ static void add_relay(void *ctx, const struct px_relay_info *i)
                   "last_error", px_control_error_json(i->state == PX_RELAY_UP ? 0 : i->last_err)));
 }
 
-static void handle_relays(void *ctx, struct px_control_call *call)
+json_t *px_control_relays_json(const struct px_control_node *n)
 {
-    const struct px_control_node *n = ctx;
     json_t *list = json_array();
     if (n->relays != NULL)
         px_relays_each(n->relays, add_relay, list);
-    px_control_reply(call, 200, json_pack("{s:o}", "relays", list));
+    return list;
+}
+
+static void handle_relays(void *ctx, struct px_control_call *call)
+{
+    px_control_reply(call, 200, json_pack("{s:o}", "relays", px_control_relays_json(ctx)));
 }
 
 static int text_relays(const json_t *reply, struct px_buf *out)

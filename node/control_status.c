@@ -126,9 +126,10 @@ static void handle_status(void *ctx, struct px_control_call *call)
         n->config->mode, "listen", listen_json(n), "http", http_json(n), "store",
         n->store != NULL ? px_store_describe(n->store) : "", "home", "config", n->home->config_dir,
         "state", n->home->state_dir, "socket", px_control_path(n->control));
-    json_t *counts = json_pack("{s:o, s:o, s:o, s:o, s:o}", "peers", peers_json(n), "relays",
-                               relays_json(n), "substituter", substituter_json(n), "cache",
-                               cache_json(n), "discovery", discovery_json(n));
+    json_t *counts =
+        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "peers", peers_json(n), "relays",
+                  relays_json(n), "reachability", px_control_reach_json(n), "substituter",
+                  substituter_json(n), "cache", cache_json(n), "discovery", discovery_json(n));
     if (reply == NULL || json_object_update_new(reply, setup) != 0 ||
         json_object_update_new(reply, counts) != 0) {
         json_decref(reply);

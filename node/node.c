@@ -254,6 +254,7 @@ static int start_relays(struct px_node *n)
         .monitor = n->monitor,
         .peers = n->peers,
         .report_transfers = n->config->report_transfers,
+        .announce = &n->config->announce_addrs,
     };
     px_home_config_path(n->home, PX_HOME_RELAYS, n->relays_path);
     px_net_names_path(n->home, n->net_names_path);

@@ -152,6 +152,8 @@ void px_reach_relay(struct px_reach *r, const struct px_peer_id *id, const struc
                     const struct px_addr *observed, px_nsec now)
 {
     struct px_reach_relay *l = find_relay(r, id);
+    if (l != NULL && px_addr_eq(&l->remote, remote) && px_addr_eq(&l->observed, observed))
+        return;
     bool varied = px_reach_mapping(r) == PX_REACH_M_VARIES;
     if (l == NULL) {
         if (r->relay_count == PX_REACH_RELAYS_MAX)
@@ -159,8 +161,6 @@ void px_reach_relay(struct px_reach *r, const struct px_peer_id *id, const struc
         l = &r->relays[r->relay_count++];
         *l = (struct px_reach_relay){.id = *id};
         px_token_bucket_init(&l->probes, PX_REACH_PER_MINUTE, PX_REACH_BURST * 60, now);
-    } else if (px_addr_eq(&l->remote, remote) && px_addr_eq(&l->observed, observed)) {
-        return;
     }
     l->remote = *remote;
     l->observed = *observed;

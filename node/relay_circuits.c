@@ -429,6 +429,10 @@ static size_t on_batch(void *ctx, const struct px_path *path, unsigned ecn, uint
     size_t one = PX_MIN(segment, len);
     if (len == 0 || !px_relay_is_packet(data[0]))
         return 0;
+    if (data[0] == PX_RELAY_PROBE) {
+        px_relay_reach_on_probe(set, &path->remote, px_slice(data, one));
+        return one;
+    }
     PX_LIST_EACH(it, &set->all) {
         struct px_relay *r = relay_at(it);
         if (!r->has_path || !px_addr_eq(&r->path.remote, &path->remote))

@@ -8,11 +8,10 @@
 #include "node/relays_internal.h"
 #include "relay/record.h"
 
-#define TTL_MS        (2 * 3600 * 1000u)
-#define CHANGE_PAUSE  PX_SEC /* changes come in rows */
-#define RETRY         (60 * PX_SEC)
-#define VOUCH_PAUSE   (5 * PX_SEC) /* from admission to the inviter's word */
-#define INTERFACE_MAX (PX_RECORD_ADDRS_MAX - 1)
+#define TTL_MS       (2 * 3600 * 1000u)
+#define CHANGE_PAUSE PX_SEC /* changes come in rows */
+#define RETRY        (60 * PX_SEC)
+#define VOUCH_PAUSE  (5 * PX_SEC) /* from admission to the inviter's word */
 
 static struct px_slice name_space(const struct px_relay *r)
 {
@@ -25,36 +24,6 @@ bool px_relay_may_register(const struct px_relay *r)
 }
 
 /* ---- our record ---- */
-
-static void add_addr(struct px_record *rec, const struct px_addr *a)
-{
-    for (size_t i = 0; i < rec->addr_count; i++)
-        if (px_addr_eq(&rec->addrs[i], a))
-            return;
-    if (rec->addr_count < PX_RECORD_ADDRS_MAX)
-        rec->addrs[rec->addr_count++] = *a;
-}
-
-/* Those of interfaces, and how the relay sees us. */
-static void fill_addrs(const struct px_relay *r, struct px_record *rec)
-{
-    const struct px_relays_config *c = &r->set->config;
-    const struct px_addr *local = px_peers_local(c->peers);
-    size_t count = 0;
-    const struct px_net_addr *nets =
-        c->monitor != NULL ? px_net_monitor_addrs(c->monitor, &count) : NULL;
-    for (size_t i = 0; i < count && rec->addr_count < INTERFACE_MAX; i++) {
-        struct px_addr a = nets[i].addr;
-        bool mine = memcmp(local->ip, (uint8_t[16]){0}, sizeof(local->ip)) == 0
-                        ? local->family == PX_ADDR_IP6 || a.family == PX_ADDR_IP4
-                        : memcmp(local->ip, a.ip, sizeof(a.ip)) == 0;
-        a.port = local->port;
-        if (mine && !nets[i].loopback && a.scope == 0)
-            add_addr(rec, &a);
-    }
-    if (r->observed.family != PX_ADDR_NONE && !px_addr_is_loopback(&r->observed))
-        add_addr(rec, &r->observed);
-}
 
 static void next_sequence(struct px_relay *r)
 {
@@ -81,7 +50,7 @@ static void send_record(struct px_relay *r, px_nsec now)
     next_sequence(r);
     r->changed = false;
     rec.sequence = r->sequence;
-    fill_addrs(r, &rec);
+    rec.addr_count = px_relay_reach_addrs(r, rec.addrs, PX_RECORD_ADDRS_MAX);
     px_buf_init(&out, PX_RELAY_RECORD_MAX);
     int err = px_record_sign(r->set->config.identity, &rec, &out);
     m.records[0] = px_buf_slice(&out);
@@ -212,6 +181,9 @@ void px_relay_records_on_reply(void *ctx, void *token, enum px_relay_status stat
         return;
     case PX_RELAY_TOKEN_REGISTER:
         on_registered(r, status, m, px_now_io());
+        return;
+    case PX_RELAY_TOKEN_PROBE:
+        px_relay_reach_on_reply(r, status);
         return;
     case PX_RELAY_TOKEN_PEER:
         take_records(r, m);

@@ -50,12 +50,14 @@ void px_relays_run(struct px_relays *set, px_nsec now)
     px_node_circuits_run(set, now);
     px_relay_reports_run(set, now);
     px_relay_names_run(set->names, now);
+    px_relay_reach_run(set, now);
 }
 
 px_nsec px_relays_deadline(const struct px_relays *set)
 {
     px_nsec at = PX_MIN(px_node_circuits_deadline(set), px_relay_reports_deadline(set));
     at = PX_MIN(at, px_relay_names_deadline(set->names));
+    at = PX_MIN(at, px_relay_reach_deadline(set));
     PX_LIST_EACH(it, &set->all)
         at = PX_MIN(at, px_relay_deadline(from_node(it), is_needed(from_node(it))));
     return at;
@@ -95,6 +97,7 @@ static void on_arm(uv_prepare_t *p)
 {
     struct px_relays *set = p->data;
     px_nsec at, now = px_now_io();
+    px_relay_reach_look(set, now); /* before any of them is gone */
     sweep(set);
     if (set->closing) {
         if (set->hung_up)
@@ -239,6 +242,7 @@ int px_relays_new(const struct px_relays_config *config, struct px_relays **ret)
     (void)uv_prepare_start(&set->arm, on_arm);
     set->open_parts = 2;
     px_peers_set_circuits(config->peers, &px_relays_circuit_ops, set);
+    px_relay_reach_start(set);
     err = load(set);
     *ret = set; /* also without memory for all of them */
     return err == PX_ENOMEM ? 0 : err;
@@ -253,6 +257,7 @@ static void part_closed(struct px_relays *set)
     px_transfer_reports_free(set->reports);
     px_relay_names_free(set->names);
     px_relay_pairing_free(set);
+    px_relay_reach_free(set);
     free(set);
     if (done != NULL)
         done(ctx);
@@ -285,6 +290,7 @@ void px_relays_close(struct px_relays *set, void (*done)(void *ctx), void *ctx)
     set->done_ctx = ctx;
     px_file_watch_close(set->watch);
     px_relay_reports_finish(set);
+    px_relay_reach_stop(set);
     px_peers_leave_circuits(set->config.peers);
     (void)uv_timer_start(&set->timer, on_farewells_sent, FAREWELL_MS, 0);
 }

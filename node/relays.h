@@ -6,7 +6,9 @@
 #ifndef PX_NODE_RELAYS_H
 #define PX_NODE_RELAYS_H
 
+#include "node/config.h"
 #include "node/peers.h"
+#include "node/reachability.h"
 #include "node/relay_list.h"
 #include "proto/invite.h"
 #include "relay/client.h"
@@ -37,6 +39,7 @@ struct px_relays_config {
     struct px_net_monitor *monitor; /* NULL: no addresses are registered but the observed one */
     struct px_peers *peers;
     bool report_transfers; /* to relays, for their totals; see docs/relay.md */
+    const struct px_string_list *announce; /* HOST:PORT; NULL: none */
 };
 
 PX_MUST_CHECK int px_relays_new(const struct px_relays_config *config, struct px_relays **ret);
@@ -127,6 +130,10 @@ struct px_relay_info {
     struct px_addr observed; /* how it sees us; may be no address */
     size_t circuits;
 };
+/* Whether this node is reached from outside, by what the relays say; a view. NULL: not known. */
+const struct px_reach *px_relays_reach(const struct px_relays *r);
+/* Asks them now. */
+void px_relays_check_reach(struct px_relays *r);
 void px_relays_each(struct px_relays *r, void (*each)(void *ctx, const struct px_relay_info *info),
                     void *ctx);
 

@@ -49,6 +49,7 @@ struct px_relay {
     bool changed;                    /* since the record was sent */
     bool nameless;                   /* our name is another one's there */
     struct px_relay_listing listing; /* relay_names.c */
+    bool probing, probe_pays;        /* relay_reach.c: a dial-back is under way, that may cost */
 };
 
 enum px_circuit_state {
@@ -91,7 +92,8 @@ struct px_relays {
     uint64_t last_circuit; /* number */
     struct px_file_watch *watch;
     struct px_relay_names *names;
-    struct px_relay_owed *owed; /* relay_pairing.c */
+    struct px_relay_owed *owed;   /* relay_pairing.c */
+    struct px_relay_reach *reach; /* NULL without memory for it */
     uv_timer_t timer;
     uv_prepare_t arm; /* sets the timer before the loop sleeps */
     px_nsec armed;
@@ -106,6 +108,7 @@ struct px_relays {
 /* What a request of ours was, as its token. */
 enum px_relay_token {
     PX_RELAY_TOKEN_REGISTER = 1,
+    PX_RELAY_TOKEN_PROBE,
     PX_RELAY_TOKEN_WATCH,
     PX_RELAY_TOKEN_PEER,
     PX_RELAY_TOKEN_ADMIT,
@@ -189,6 +192,22 @@ void px_relay_reports_finish(struct px_relays *set);
 /* False: it is no answer to something of ours. */
 bool px_relay_reports_on_reply(struct px_relay *r, void *token, enum px_relay_status status,
                                const struct px_relay_msg *m);
+/* relay_reach.c; all of them with nothing to do when set->reach is NULL */
+void px_relay_reach_start(struct px_relays *set);
+void px_relay_reach_stop(struct px_relays *set); /* asks no more */
+void px_relay_reach_free(struct px_relays *set);
+/* Which relays there are, and what they see, may have changed. */
+void px_relay_reach_look(struct px_relays *set, px_nsec now);
+void px_relay_reach_run(struct px_relays *set, px_nsec now);
+px_nsec px_relay_reach_deadline(const struct px_relays *set);
+/* For answers with PX_RELAY_TOKEN_PROBE. */
+void px_relay_reach_on_reply(struct px_relay *r, enum px_relay_status status);
+/* A PROBE packet from wherever. */
+void px_relay_reach_on_probe(struct px_relays *set, const struct px_addr *from,
+                             struct px_slice packet);
+/* What the record at relay r says of where we are: addresses found reachable first, those found
+ * not to be last, those that mean nothing to others not at all. Returns how many. */
+size_t px_relay_reach_addrs(const struct px_relay *r, struct px_addr *ret, size_t cap);
 
 /* relay_records.c */
 /* Reserved as somebody who may register: does, and watches. */

@@ -166,9 +166,12 @@ static void on_reply(struct px_relay_client *c, const struct px_relay_msg *m)
         return;
     }
     /* SPEC relay §6: a probe that needs data stays open */
-    bool stays = r->type == PX_RELAY_MSG_PROBE && m->status == PX_RELAY_DATA_NEEDED &&
-                 px_relay_probe_bill(c, r, m->bytes);
-    end_request(c, r, stays, (enum px_relay_status)m->status, m);
+    enum px_relay_status status = (enum px_relay_status)m->status;
+    bool stays = r->type == PX_RELAY_MSG_PROBE && status == PX_RELAY_DATA_NEEDED &&
+                 px_relay_probe_bill(c, r, m->bytes, &status);
+    if (r->type == PX_RELAY_MSG_PROBE && status == PX_RELAY_OK && r->seen_count == 0)
+        status = PX_RELAY_UNEXPECTED_MESSAGE; /* nothing was seen here */
+    end_request(c, r, stays, status, m);
 }
 
 void px_relay_client_down(struct px_relay_client *c, px_nsec now)

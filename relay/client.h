@@ -82,9 +82,10 @@ void px_relay_client_network_changed(struct px_relay_client *c, px_nsec now);
 PX_MUST_CHECK int px_relay_client_request(struct px_relay_client *c, struct px_relay_msg *m,
                                           void *token, px_nsec now);
 /* Asks whether an address of ours can be reached from outside (spec §6). `reply` follows: OK,
- * UNREACHABLE, or why the relay did not try; DATA_NEEDED once if data is paid for (`pays`; more
- * replies follow), else as the end: the relay refuses further probes for a while then. Errors as
- * px_relay_client_request. */
+ * UNREACHABLE, or why the relay did not try. DATA_NEEDED: with `pays` the data is on its way and
+ * another reply follows; without, it is the end, and the relay refuses further probes for a while.
+ * UNEXPECTED_MESSAGE: it wanted data twice, or too much, or says OK to what was not seen here.
+ * Errors as px_relay_client_request. */
 PX_MUST_CHECK int px_relay_client_probe(struct px_relay_client *c, const struct px_addr *a,
                                         bool pays, void *token, px_nsec now);
 /* Calls a peer. `open` or `ended` follows. PX_ESTATE, PX_EBUSY, PX_ENOMEM. */

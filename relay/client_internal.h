@@ -46,7 +46,7 @@ struct request {
     px_nsec deadline;
     enum px_relay_msg_type type;
     /* of a probe: client_probe.c */
-    bool pays;
+    bool pays, paid;
     uint64_t owed;  /* bytes of padding not sent yet */
     px_nsec pay_at; /* the next of them; PX_NEVER: none */
     struct px_relay_nonce seen[PX_RELAY_SEEN_MAX];
@@ -72,8 +72,10 @@ struct px_relay_client {
 void px_relay_client_send(struct px_relay_client *c, const struct px_relay_msg *m);
 uint32_t px_relay_client_number(struct px_relay_client *c);
 /* client_probe.c */
-/* The relay wants so many bytes for the probe. False: they are not paid, the request ends. */
-bool px_relay_probe_bill(struct px_relay_client *c, struct request *r, uint64_t bytes);
+/* The relay wants so many bytes for the probe. False: they are not paid, the request ends with
+ * *status. */
+bool px_relay_probe_bill(struct px_relay_client *c, struct request *r, uint64_t bytes,
+                         enum px_relay_status *status);
 /* A PROBE came. */
 void px_relay_probe_seen(struct px_relay_client *c, const struct px_relay_nonce *nonce);
 void px_relay_probe_run(struct px_relay_client *c, struct request *r);

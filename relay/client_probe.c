@@ -2,10 +2,16 @@
  * at a time, and the nonces of PROBE packets told to the relay. */
 #include "relay/client_internal.h"
 
-bool px_relay_probe_bill(struct px_relay_client *c, struct request *r, uint64_t bytes)
+bool px_relay_probe_bill(struct px_relay_client *c, struct request *r, uint64_t bytes,
+                         enum px_relay_status *status)
 {
-    if (!r->pays || r->pay_at != PX_NEVER || bytes > PX_RELAY_PADDING_TOTAL_MAX)
+    if (!r->pays)
         return false;
+    if (r->paid || bytes > PX_RELAY_PADDING_TOTAL_MAX) {
+        *status = PX_RELAY_UNEXPECTED_MESSAGE;
+        return false;
+    }
+    r->paid = true;
     r->owed = bytes;
     r->pay_at = c->now;
     px_relay_probe_run(c, r);
@@ -21,7 +27,6 @@ void px_relay_probe_run(struct px_relay_client *c, struct request *r)
     if (n > 0)
         px_relay_client_send(c, &m);
     r->owed -= n;
-    r->pays = false; /* once */
     r->pay_at = r->owed > 0 ? c->now + PX_RELAY_PADDING_GAP : PX_NEVER;
     r->deadline = c->now + PX_RELAY_REQUEST_TIME;
 }

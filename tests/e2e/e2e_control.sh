@@ -64,6 +64,9 @@ check "the cache is served to the peer" body_has "$bob_id"
 check_api alice GET /v1/relays /v1/relays 200
 check_api alice GET /v1/names /v1/names 200
 NOTE=unknown check_api alice GET '/v1/names/{name}' /v1/names/nobody.default 404
+check_api alice POST /v1/netcheck /v1/netcheck 200
+check "without a relay nothing is known" body_has '"verdict":"unknown"'
+check "netcheck as text" grep -q 'reachability.verdict: unknown' <(ask alice '/v1/netcheck?format=text' -X POST >/dev/null; cat "$T/body")
 check_api alice GET /v1/auth /v1/auth 200
 check_api alice GET /v1/config /v1/config 200
 check_api alice GET /v1/config/history /v1/config/history 200

@@ -195,6 +195,13 @@ int px_relay_client_request(struct px_relay_client *c, struct px_relay_msg *m, v
     return c->up ? 0 : PX_ESTATE;
 }
 
+int px_relay_client_probe(struct px_relay_client *c, const struct px_addr *a, bool pays,
+                          void *token, px_nsec now)
+{
+    (void)c, (void)a, (void)pays, (void)token, (void)now;
+    return PX_EBUSY;
+}
+
 static struct px_relay_leg *leg_new(struct px_relay_client *c, const struct px_peer_id *peer)
 {
     CHECK(fake->leg_count < FAKE_EVENTS);

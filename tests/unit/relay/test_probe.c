@@ -266,6 +266,20 @@ static void from_relay(struct node *n, enum px_relay_status status, uint64_t byt
     px_buf_deinit(&out);
 }
 
+TEST(a_relay_that_says_ok_to_what_nobody_saw_is_not_believed)
+{
+    struct bed b;
+    bed_init(&b, false);
+    struct node *a = bed_member(&b);
+    CHECK_INT(bed_ask(a, probe_of(&a->addr)), PX_RELAY_OK);
+    b.probes_arrive = false;
+    CHECK_INT(bed_ask(a, probe_of(&a->addr)), 0);
+    a->reply.request++;
+    from_relay(a, PX_RELAY_OK, 0);
+    CHECK_INT(a->replied, PX_RELAY_UNEXPECTED_MESSAGE);
+    bed_end(&b);
+}
+
 TEST(a_relay_that_asks_twice_or_too_much_gets_nothing_more)
 {
     struct bed b;
@@ -277,6 +291,7 @@ TEST(a_relay_that_asks_twice_or_too_much_gets_nothing_more)
     int replies = a->replies;
     from_relay(a, PX_RELAY_DATA_NEEDED, 30000); /* again */
     CHECK_INT(a->replies, replies + 1);
+    CHECK_INT(a->replied, PX_RELAY_UNEXPECTED_MESSAGE);
     bed_run(&b, PX_RELAY_PROBE_DATA_TIME + PX_SEC);
     CHECK_INT(b.probes, 0); /* the rest was not paid */
 
@@ -291,6 +306,7 @@ TEST(a_relay_that_asks_twice_or_too_much_gets_nothing_more)
     replies = a->replies;
     from_relay(a, PX_RELAY_DATA_NEEDED, PX_RELAY_PADDING_TOTAL_MAX + 1);
     CHECK_INT(a->replies, replies + 1);
+    CHECK_INT(a->replied, PX_RELAY_UNEXPECTED_MESSAGE);
     CHECK_INT(on_way(&b, PX_RELAY_MSG_PADDING, &padding), 0);
     bed_end(&b);
 }
