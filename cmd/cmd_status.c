@@ -4,6 +4,7 @@
 
 #include "cmd/control_client.h"
 #include "cmd/json.h"
+#include "cmd/reach_words.h"
 #include "cmd/table.h"
 #include "cmd/units.h"
 
@@ -24,6 +25,25 @@ static void put_listen(struct px_table *t, const json_t *s)
     const json_t *list = px_json_at(s, "listen");
     for (size_t i = 0; i < json_array_size(list); i++)
         px_table_put_field(t, "listens at", "%s", json_string_value(json_array_get(list, i)));
+}
+
+static void put_reachability(struct px_table *t, const json_t *s)
+{
+    struct px_cli_style style = px_cli_style(stdout);
+    const char *verdict = px_json_text(s, "reachability.verdict");
+    const json_t *list = px_json_at(s, "reachability.addresses");
+    char text[256];
+    snprintf(text, sizeof(text), "%s: %s%s", verdict, px_reach_words(verdict),
+             px_json_true(s, "reachability.checking") ? " (checking)" : "");
+    px_table_put_colored(t, style.dim, "reachable");
+    px_table_put_colored(t, px_reach_color(&style, verdict), text);
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *a = json_array_get(list, i), *sources = px_json_at(a, "sources");
+        for (size_t k = 0; k < json_array_size(sources); k++)
+            if (strcmp(json_string_value(json_array_get(sources, k)), "observed") == 0)
+                px_table_put_field(t, "seen at", "%s, %s", px_json_text(a, "address"),
+                                   px_json_text(a, "result"));
+    }
 }
 
 static void put_substituter(struct px_table *t, const json_t *s)
@@ -54,11 +74,13 @@ static int print_text(const struct px_cli *cli, const json_t *s)
     px_table_put_field(&t, "store", "%s", px_json_text(s, "store"));
     px_table_put_field(&t, "peers", "%" PRIu64 " connected of %" PRIu64 " listed",
                        px_json_count(s, "peers.connected"), px_json_count(s, "peers.listed"));
-    if (px_json_count(s, "relays.listed") > 0)
+    if (px_json_count(s, "relays.listed") > 0) {
         px_table_put_field(&t, "relays",
                            "%" PRIu64 " reserved of %" PRIu64 " listed, %" PRIu64 " circuits",
                            px_json_count(s, "relays.reserved"), px_json_count(s, "relays.listed"),
                            px_json_count(s, "relays.circuits"));
+        put_reachability(&t, s);
+    }
     put_substituter(&t, s);
     return px_table_print(cli, &t, false);
 }

@@ -55,6 +55,7 @@ int px_cmd_ping(const struct px_cli *cli);
 int px_cmd_traceroute(const struct px_cli *cli);
 int px_cmd_connect(const struct px_cli *cli);
 int px_cmd_disconnect(const struct px_cli *cli);
+int px_cmd_netcheck(const struct px_cli *cli);
 int px_cmd_events(const struct px_cli *cli);
 int px_cmd_stop(const struct px_cli *cli);
 int px_cmd_resolve(const struct px_cli *cli);

@@ -152,6 +152,11 @@ const struct px_command px_commands[] = {
      .operands_max = 1, .run = px_cmd_disconnect,
      .summary = "hang up, and do not dial the peer again until `connect`",
      .details = "The peer may still come by itself; `auth remove` keeps it away."},
+    {.name = "netcheck", OPTIONS(json_option), .operands = "", .run = px_cmd_netcheck,
+     .summary = "ask the relays whether this node can be reached from outside",
+     .details = "The running daemon asks each relay to dial its addresses back, which takes some "
+                "seconds, and says what to do next. Ends with 0 when there is a verdict, whichever; "
+                "with 11 when no relay could tell; with 8 when no daemon is running."},
     {.name = "events", OPTIONS(json_lines_option), .operands = "", .run = px_cmd_events,
      .summary = "print what the daemon does as it happens, until Ctrl-C"},
     {.name = "stop", OPTIONS(json_option), .operands = "", .run = px_cmd_stop,

@@ -478,7 +478,7 @@ has "$err" "error, warn, info or debug"
 run 2 daemon --home "$A" --trust-peers=maybe
 verdict "usage_errors_exit_2_and_name_the_nearest_word"
 
-for command in status peers 'peers x' services 'ping x' 'traceroute x' 'connect x' 'disconnect x' stop events; do
+for command in status peers 'peers x' services 'ping x' 'traceroute x' 'connect x' 'disconnect x' stop events netcheck; do
     # shellcheck disable=SC2086
     run $([[ $command = *x ]] && echo 10 || echo 8) $command --home "$A"
     equal "$out" ""

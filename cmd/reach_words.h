@@ -1,0 +1,19 @@
+/* What a verdict of reachability means, in words (docs/netcheck.md). */
+#ifndef PX_CMD_REACH_WORDS_H
+#define PX_CMD_REACH_WORDS_H
+
+#include <jansson.h>
+
+#include "cmd/cli.h"
+
+/* One phrase for the API's name of a verdict. */
+const char *px_reach_words(const char *verdict);
+/* One phrase for `mapping`; NULL stands for not known. */
+const char *px_reach_mapping_words(const char *mapping);
+/* The color that goes with a verdict or with the result of an address. */
+const char *px_reach_color(const struct px_cli_style *style, const char *word);
+/* What to do next, lines for people, each with the prefix: for the object `reachability` of the
+ * API. `listed`: there are relays in the file. */
+void px_reach_advise(FILE *out, const char *prefix, const json_t *reach, bool listed);
+
+#endif
