@@ -490,6 +490,7 @@ static int start(struct px_relay_server_io *io)
         .ops_ctx = io,
         .quic = {.conns_max = c->limits.reservations + CONNS_EXTRA, .max_udp_payload = PAYLOAD_MAX},
         .listen = true,
+        .passive = true,
     };
     struct px_addr any = c->listen;
     any.port = 0;

@@ -81,7 +81,8 @@ struct px_link *px_link_new(struct px_overlay *o, bool ours, const struct px_pat
     struct px_link *l = calloc(1, sizeof(*l));
     if (l == NULL)
         return NULL;
-    if (px_map_init(&l->streams, &o->rng) != 0) {
+    if (px_heap_reserve(&o->asking, o->link_count + 1) != 0 ||
+        px_map_init(&l->streams, &o->rng) != 0) {
         free(l);
         return NULL;
     }
@@ -94,8 +95,8 @@ struct px_link *px_link_new(struct px_overlay *o, bool ours, const struct px_pat
     px_list_init(&l->stream_list);
     px_list_init(&l->due);
     px_list_init(&l->timed);
-    px_link_roam_init(l);
     px_list_push_back(&o->links, &l->all);
+    o->link_count++;
     o->half_open += half_open(l);
     px_overlay_start_timer(l);
     return l;
@@ -107,6 +108,7 @@ void px_link_free(struct px_link *l)
     px_link_roam_down(l);
     l->overlay->half_open -= half_open(l);
     px_list_remove(&l->all);
+    l->overlay->link_count--;
     px_list_remove(&l->due);
     px_list_remove(&l->timed);
     px_park_deinit(&l->park);

@@ -97,6 +97,7 @@ struct px_overlay_config {
     void *ops_ctx;
     struct px_quic_config quic; /* rng, net, windows; accept is the overlay's own */
     bool listen;                /* take incoming connections */
+    bool passive;               /* a relay's: asks nobody in doubt (docs/spec/paths.md §5) */
 };
 
 PX_MUST_CHECK int px_overlay_new(const struct px_overlay_config *config, struct px_overlay **ret);

@@ -114,13 +114,14 @@ struct px_overlay {
     struct px_quic *quic;
     px_nsec now;
     struct px_list links, due;
+    size_t link_count;
     struct px_list timed; /* by deadline: every entry has the same time to live */
     struct px_map by_peer;
     struct px_map by_index; /* struct px_link.roam */
-    struct px_list asking;  /* struct px_link.roam */
+    struct px_heap asking;  /* struct px_link.roam; has room for every link */
     struct px_quic_net net;
     size_t half_open; /* incoming links in TLS, NOISE or WAITING */
-    bool freeing;
+    bool freeing, passive;
 };
 
 /* link.c */

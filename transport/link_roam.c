@@ -1,7 +1,7 @@
 /* See link_roam.h. */
 #include "transport/link_internal.h"
 
-static struct px_link *from_asking(struct px_list *node)
+static struct px_link *from_asking(struct px_heap_node *node)
 {
     return PX_CONTAINER_OF(node, struct px_link, roam.asking);
 }
@@ -71,11 +71,6 @@ static const struct px_link_path_ops path_ops = {
 
 /* ---- the link's life ---- */
 
-void px_link_roam_init(struct px_link *l)
-{
-    px_list_init(&l->roam.asking);
-}
-
 static struct px_slice index_key(const uint64_t *index)
 {
     return px_slice(index, sizeof(*index));
@@ -87,11 +82,14 @@ static struct px_link *find_by_index(const struct px_overlay *o, uint64_t index)
     return n == NULL ? NULL : PX_CONTAINER_OF(n, struct px_link, roam.by_index);
 }
 
-/* Has it something to ask, now or later? */
+/* Has it something to ask, now or later? To be called after whatever changes the answer. */
 static void note_asking(struct px_link *l)
 {
-    if (px_link_path_deadline(&l->roam.path) != PX_NEVER && px_list_empty(&l->roam.asking))
-        px_list_push_back(&l->overlay->asking, &l->roam.asking);
+    px_nsec at = px_link_path_deadline(&l->roam.path);
+    if (at == PX_NEVER)
+        px_heap_remove(&l->overlay->asking, &l->roam.asking);
+    else
+        px_heap_set(&l->overlay->asking, &l->roam.asking, at);
 }
 
 static void start_if_ready(struct px_link *l)
@@ -130,7 +128,7 @@ void px_link_roam_up(struct px_link *l)
 void px_link_roam_down(struct px_link *l)
 {
     struct px_link_roam *r = &l->roam;
-    px_list_remove(&r->asking);
+    px_heap_remove(&l->overlay->asking, &r->asking);
     if (!r->on)
         return;
     r->on = false;
@@ -164,7 +162,7 @@ static void doubt(struct px_link *l)
 void px_link_on_silent(void *ctx)
 {
     struct px_link *l = ctx;
-    if (l->roam.path.state != PX_LINK_PATH_DOUBT)
+    if (l->roam.path.state != PX_LINK_PATH_DOUBT && !l->overlay->passive)
         doubt(l);
 }
 
@@ -213,8 +211,10 @@ void px_link_suggest(struct px_link *l, const struct px_addr *remote)
 
 void px_link_prefer(struct px_link *l, const struct px_addr *remote)
 {
-    if (l->roam.on && l->roam.peer_known && l->conn != NULL && remote->family != PX_ADDR_NONE)
-        px_link_path_prefer(&l->roam.path, remote, l->overlay->now);
+    if (!l->roam.on || !l->roam.peer_known || l->conn == NULL || remote->family == PX_ADDR_NONE)
+        return;
+    px_link_path_prefer(&l->roam.path, remote, l->overlay->now);
+    note_asking(l);
 }
 
 bool px_link_is_lost(const struct px_link *l)
@@ -236,20 +236,20 @@ void px_overlay_network_changed(struct px_overlay *o, px_nsec now)
 
 void px_overlay_roam_run(struct px_overlay *o)
 {
-    PX_LIST_EACH(it, &o->asking) {
-        struct px_link *l = from_asking(it);
+    struct px_heap_node *top;
+    for (size_t left = o->asking.len;
+         left > 0 && (top = px_heap_top(&o->asking)) != NULL && top->key <= o->now; left--) {
+        struct px_link *l = from_asking(top);
+        px_heap_remove(&o->asking, top);
         if (l->conn == NULL)
             continue;
         px_link_path_run(&l->roam.path, px_quic_conn_heard_at(l->conn), o->now);
-        if (px_link_path_deadline(&l->roam.path) == PX_NEVER)
-            px_list_remove(&l->roam.asking);
+        note_asking(l);
     }
 }
 
 px_nsec px_overlay_roam_deadline(const struct px_overlay *o)
 {
-    px_nsec deadline = PX_NEVER;
-    for (struct px_list *it = o->asking.next; it != &o->asking; it = it->next)
-        deadline = PX_MIN(deadline, px_link_path_deadline(&from_asking(it)->roam.path));
-    return deadline;
+    const struct px_heap_node *top = px_heap_top(&o->asking);
+    return top != NULL ? top->key : PX_NEVER;
 }

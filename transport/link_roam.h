@@ -3,7 +3,7 @@
 #ifndef PX_TRANSPORT_LINK_ROAM_H
 #define PX_TRANSPORT_LINK_ROAM_H
 
-#include "proto/base/list.h"
+#include "proto/base/heap.h"
 #include "proto/base/map.h"
 #include "transport/link_path.h"
 
@@ -15,13 +15,11 @@ struct px_link_roam {
     bool peer_known; /* `disco` came */
     uint64_t index, peer_index;
     struct px_map_node by_index; /* in the overlay's map while on */
-    struct px_list asking;       /* in the overlay's list while there is something to ask */
+    struct px_heap_node asking;  /* in the overlay's heap while there is something to ask */
     struct px_disco disco;
     struct px_link_path path;
 };
 
-/* A link's, all-zero at first. */
-void px_link_roam_init(struct px_link *l);
 /* The link is up: chooses the index and tells it. Fails the link when it cannot. */
 void px_link_roam_up(struct px_link *l);
 void px_link_roam_down(struct px_link *l);

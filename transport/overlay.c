@@ -410,11 +410,12 @@ static int overlay_init(struct px_overlay *o, const struct px_overlay_config *co
     o->ops = *config->ops;
     o->ops_ctx = config->ops_ctx;
     o->identity = config->identity;
+    o->passive = config->passive;
     o->rng = config->quic.rng;
     o->net = config->quic.net;
     px_list_init(&o->links);
     px_list_init(&o->due);
-    px_list_init(&o->asking);
+    px_heap_init(&o->asking);
     px_list_init(&o->timed);
     o->rng.fill(o->rng.ctx, o->boot_id, sizeof(o->boot_id));
     px_x25519_generate(&o->rng, &o->noise_static, noise_public);
@@ -459,6 +460,7 @@ void px_overlay_free(struct px_overlay *o)
     PX_LIST_EACH(it, &o->links)
         px_link_free(from_all(it));
     px_map_deinit(&o->by_peer);
+    px_heap_deinit(&o->asking);
     px_map_deinit(&o->by_index);
     px_wipe(&o->noise_static, sizeof(o->noise_static));
     free(o);

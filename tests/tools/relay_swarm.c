@@ -2,13 +2,16 @@
  * register, call each other, send a little, hang up, now and then leave and come back. Identities
  * follow from their number, so that the relay can be told of them first. relay_swarm ids COUNT
  *   relay_swarm run COUNT SECONDS IP:PORT RELAY-ID [idle|hammer]
- * idle: they connect and do nothing. hammer: other identities, which the relay refuses, dial again
- * and again, HAMMER_RATE times a second in all.
- * Ends with one line of counts; exit code 1 if anything came that should not. */
+ * idle: they connect, as many at a time as a relay takes without asking for a Retry, register and
+ * do nothing more; each GROUP of them in a process of its own. hammer: other identities, which the
+ * relay refuses, dial again and again, HAMMER_RATE times a second in all. Ends with one line of
+ * counts; exit code 1 if anything came that should not. */
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "relay/record.h"
 #include "tests/relay_node.h"
@@ -18,6 +21,8 @@
 #define HAMMER_RATE 1000
 #define STRANGERS   1000000      /* the number of the first identity that hammers */
 #define HOLD        (2 * PX_SEC) /* a circuit is used for so long */
+#define GROUP       500          /* also below what a namespace holds */
+#define PENDING     3            /* dials of a group under way */
 
 struct member {
     struct relay_node node;
@@ -28,7 +33,8 @@ struct member {
 };
 
 static struct member *members;
-static size_t count, started;
+static size_t first, count, started; /* the number of the first; how many */
+static char name_space[PX_RELAY_NAMESPACE_MAX + 1] = "default";
 static bool idle, hammer;
 static uv_loop_t loop;
 static uv_timer_t tick;
@@ -73,9 +79,9 @@ static void on_link(struct relay_node *n, bool up, int err)
 
 static void do_register(struct member *m)
 {
-    struct px_record r = {.name_space = PX_SLICE_LIT("default"), .sequence = ++m->number};
+    struct px_record r = {.name_space = px_slice_cstr(name_space), .sequence = ++m->number};
     struct px_relay_msg msg = {
-        .type = PX_RELAY_MSG_REGISTER, .name_space = PX_SLICE_LIT("default"), .record_count = 1};
+        .type = PX_RELAY_MSG_REGISTER, .name_space = r.name_space, .record_count = 1};
     struct px_buf out;
     r.addrs[r.addr_count++] = m->node.path.local;
     px_buf_init(&out, PX_RELAY_RECORD_MAX);
@@ -201,6 +207,17 @@ static void hammer_on(px_nsec now)
         }
 }
 
+/* What timed out on a busy machine. */
+static void dial_again(void)
+{
+    for (size_t i = 0; i < started; i++)
+        if (members[i].away) {
+            members[i].away = false;
+            stats.dials++;
+            stats.bad += relay_node_dial(&members[i].node) != 0;
+        }
+}
+
 static void stop(void)
 {
     uv_close((uv_handle_t *)&tick, NULL);
@@ -224,6 +241,8 @@ static void on_tick(uv_timer_t *t)
                          px_addr_parse(px_slice_cstr(argv[4]), &addr) != 0))
         exit(2);
     for (int i = 0; i < DIALS_TICK && started < count; i++) {
+        if (idle && started - stats.up >= PENDING)
+            break;
         struct member *m = &members[started++];
         m->node.user = m;
         m->node.link_changed = on_link;
@@ -238,45 +257,80 @@ static void on_tick(uv_timer_t *t)
     }
     if (hammer && started == count)
         hammer_on(now);
+    if (idle && stats.up < started)
+        dial_again();
     /* every node about every four seconds */
     for (size_t i = 0; !idle && !hammer && started == count && i <= count * TICK_MS / 4000; i++)
         act(&members[next_random() % count], now);
 }
 
-int main(int argc, char **argv)
+static int run(const char **argv, uint64_t seconds)
 {
-    uint64_t n, seconds;
     struct rlimit lim;
-    char id[PX_PEER_ID_TEXT_MAX];
-    if (argc < 3 || px_crypto_init() != 0 || px_slice_parse_u64(px_slice_cstr(argv[2]), &n) != 0)
-        return 2;
-    count = (size_t)n;
-    idle = argc > 6 && strcmp(argv[6], "idle") == 0;
-    hammer = argc > 6 && strcmp(argv[6], "hammer") == 0;
+    if (getrlimit(RLIMIT_NOFILE, &lim) == 0) {
+        lim.rlim_cur = lim.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &lim);
+    }
+    (void)mallopt(M_MMAP_THRESHOLD, 256 * 1024); /* receive buffers: untouched, not resident */
     members = calloc(count, sizeof(*members));
     if (members == NULL)
         return 1;
-    for (size_t i = 0; i < count; i++) {
-        identity_of(hammer ? STRANGERS + i : i, &members[i].node.identity);
-        if (strcmp(argv[1], "ids") == 0)
-            puts(px_peer_id_format(&members[i].node.identity.id, id));
-    }
-    if (strcmp(argv[1], "run") == 0) {
-        if (argc < 6 || px_slice_parse_u64(px_slice_cstr(argv[3]), &seconds) != 0)
-            return 2;
-        if (getrlimit(RLIMIT_NOFILE, &lim) == 0) {
-            lim.rlim_cur = lim.rlim_max;
-            (void)setrlimit(RLIMIT_NOFILE, &lim);
-        }
-        (void)mallopt(M_MMAP_THRESHOLD, 256 * 1024); /* receive buffers: untouched, not resident */
-        uv_loop_init(&loop);
-        uv_timer_init(&loop, &tick);
-        tick.data = argv;
-        end_at = px_now_io() + seconds * PX_SEC;
-        uv_timer_start(&tick, on_tick, 0, hammer ? 2 : TICK_MS);
-        uv_run(&loop, UV_RUN_DEFAULT);
-        px_assert(uv_loop_close(&loop) == 0);
-    }
+    for (size_t i = 0; i < count; i++)
+        identity_of((hammer ? STRANGERS : first) + i, &members[i].node.identity);
+    uv_loop_init(&loop);
+    uv_timer_init(&loop, &tick);
+    tick.data = argv;
+    end_at = px_now_io() + seconds * PX_SEC;
+    uv_timer_start(&tick, on_tick, 0, hammer || idle ? 2 : TICK_MS);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    px_assert(uv_loop_close(&loop) == 0);
     free(members);
     return stats.bad > 0;
+}
+
+/* A loop asks each of its nodes at every turn: with all of them in one that would be all it does.
+ */
+static int run_in_groups(const char **argv, uint64_t seconds)
+{
+    size_t all = count, left = 0;
+    int bad = 0, status;
+    for (first = 0; first < all; first += GROUP, left++) {
+        count = PX_MIN(all - first, (size_t)GROUP);
+        snprintf(name_space, sizeof(name_space), "n%zu", first / GROUP);
+        pid_t child = fork();
+        if (child == 0)
+            exit(run(argv, seconds));
+        if (child < 0)
+            return 1;
+    }
+    for (; left > 0; left--)
+        bad |= wait(&status) < 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+    return bad;
+}
+
+static void print_ids(void)
+{
+    struct px_identity identity;
+    char id[PX_PEER_ID_TEXT_MAX];
+    for (size_t i = 0; i < count; i++) {
+        identity_of(i, &identity);
+        puts(px_peer_id_format(&identity.id, id));
+    }
+}
+
+int main(int argc, const char **argv)
+{
+    uint64_t n, seconds;
+    if (argc < 3 || px_crypto_init() != 0 || px_slice_parse_u64(px_slice_cstr(argv[2]), &n) != 0)
+        return 2;
+    count = (size_t)n;
+    if (strcmp(argv[1], "ids") == 0) {
+        print_ids();
+        return 0;
+    }
+    if (argc < 6 || px_slice_parse_u64(px_slice_cstr(argv[3]), &seconds) != 0)
+        return 2;
+    idle = argc > 6 && strcmp(argv[6], "idle") == 0;
+    hammer = argc > 6 && strcmp(argv[6], "hammer") == 0;
+    return idle ? run_in_groups(argv, seconds) : run(argv, seconds);
 }
