@@ -3,7 +3,7 @@
  *
  *   call ID            say TEXT          flood BYTES (to the last open circuit)
  *   end                echo on|off       consent on|off|never
- *   register NAME [N]  find NAME|ID|-    watch on|off
+ *   register NAME [N [big]]   find NAME|ID|-    watch on|off
  *   invite HEX MS      admit HEX         vouch ID on|off
  *   probe ADDR         report ID sent|received BYTES      totals ID
  *   forge ID sent|received BYTES   a report signed for one byte less
@@ -11,11 +11,16 @@
  *   moved              tells the link that the network changed
  *   pipe IP:PORT       dials through TLS to that TCP address
  *   prefer             asks at the relay's UDP address, and moves there if it answers
- *   hangup             ends the pipe        path */
+ *   hangup             ends the pipe        path
+ *   tap                tells every packet but data that it sends from here on, in hex
+ *   frame HEX          these bytes on the control stream
+ *   sleep MS           after what was said is on its way: it reads nothing for so long
+ *   pings COUNT        through the open circuit, 200 a second, to an other end that echoes */
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "auth/identity_io.h"
 #include "proto/base/encoding.h"
@@ -29,9 +34,21 @@ static bool echo;
 static enum { CONSENT_ON, CONSENT_OFF, CONSENT_NEVER } consent;
 static uint64_t received;
 static uv_pipe_t input;
+static uv_timer_t sleeper;
 static char line[4096];
 static size_t line_len;
 static const char *network = "default";
+static void (*untapped)(void *ctx, struct px_slice packet);
+
+#define PING_MARK  0x01 /* first byte of a ping's payload; then when it was sent */
+#define PINGS_MAX  4096
+#define PING_GAP   5    /* ms */
+#define PINGS_WAIT 2000 /* ms, for the last of them */
+static struct {
+    uv_timer_t timer;
+    uint64_t count, sent, got;
+    px_nsec took[PINGS_MAX];
+} pings;
 
 static void say(const char *fmt, ...) PX_PRINTF(1, 2);
 static void say(const char *fmt, ...)
@@ -78,9 +95,25 @@ static void on_open(void *ctx, struct px_relay_leg *l)
     say("open rate %llu burst %llu", (unsigned long long)rate, (unsigned long long)burst);
 }
 
+static bool is_ping(struct px_slice payload)
+{
+    return payload.len == 1 + sizeof(px_nsec) && payload.data[0] == PING_MARK;
+}
+
 static void on_data(void *ctx, struct px_relay_leg *l, struct px_slice payload)
 {
     received += payload.len;
+    if (is_ping(payload) && !echo) {
+        px_nsec at;
+        memcpy(&at, payload.data + 1, sizeof(at));
+        if (pings.got < PINGS_MAX)
+            pings.took[pings.got++] = px_now_io() - at;
+        return;
+    }
+    if (is_ping(payload)) {
+        relay_node_send(ctx, l, payload);
+        return;
+    }
     if (payload.len <= 256)
         say("data %.*s", (int)payload.len, (const char *)payload.data);
     if (echo)
@@ -157,7 +190,7 @@ static bool peer_of(const char *text, struct px_peer_id *ret)
     return px_peer_id_parse(px_slice_cstr(text), ret) == 0;
 }
 
-static void do_register(const char *name, const char *number)
+static void do_register(const char *name, const char *number, bool big)
 {
     struct px_record r = {.name_space = px_slice_cstr(network), .name = px_slice_cstr(name)};
     struct px_relay_msg m = {
@@ -165,6 +198,12 @@ static void do_register(const char *name, const char *number)
     struct px_buf out;
     (void)!px_slice_parse_u64(px_slice_cstr(number[0] != '\0' ? number : "1"), &r.sequence);
     r.addrs[r.addr_count++] = *px_udp_local(px_overlay_io_udp(node.io));
+    for (; big && r.addr_count < PX_RECORD_ADDRS_MAX; r.addr_count++)
+        r.addrs[r.addr_count] = (struct px_addr){
+            .ip = {192, 0, 2, (uint8_t)r.addr_count}, .port = 9, .family = PX_ADDR_IP4};
+    for (; big && r.relay_count < PX_RECORD_RELAYS_MAX; r.relay_count++)
+        r.relays[r.relay_count] = PX_SLICE_LIT("peerix-relay://12D3KooWNobodyIsThere@"
+                                               "a.relay.with.a.long.name.example:12307");
     px_buf_init(&out, PX_RELAY_RECORD_MAX);
     if (px_record_sign(&node.identity, &r, &out) == 0) {
         m.records[0] = px_buf_slice(&out);
@@ -235,9 +274,84 @@ static void do_spoof(const char *hex)
         node.ops.packet(&node, px_slice(packet, len));
 }
 
+static void on_tapped(void *ctx, struct px_slice packet)
+{
+    char text[2 * 64 + 1] = "";
+    for (size_t i = 0; i < PX_MIN(packet.len, sizeof(text) / 2); i++)
+        snprintf(text + 2 * i, 3, "%02x", packet.data[i]);
+    say("sent %s", text);
+    untapped(ctx, packet);
+}
+
+static void do_tap(void)
+{
+    if (untapped != NULL)
+        return;
+    untapped = node.ops.packet;
+    node.ops.packet = on_tapped;
+}
+
+static void do_frame(const char *hex)
+{
+    uint8_t bytes[1024];
+    size_t len;
+    if (node.stream != NULL && px_hex_decode(px_slice_cstr(hex), bytes, sizeof(bytes), &len) == 0)
+        px_control_stream_send(node.stream, px_slice(bytes, len));
+}
+
+static void on_sleep(uv_timer_t *t)
+{
+    uint64_t ms = (uintptr_t)t->data;
+    const struct timespec time = {.tv_sec = (time_t)(ms / 1000),
+                                  .tv_nsec = (long)(ms % 1000 * 1000 * 1000)};
+    (void)nanosleep(&time, NULL);
+}
+
+static void do_sleep(const char *ms)
+{
+    uint64_t n = 0;
+    (void)!px_slice_parse_u64(px_slice_cstr(ms), &n);
+    sleeper.data = (void *)(uintptr_t)n;
+    uv_timer_start(&sleeper, on_sleep, 1, 0);
+}
+
+static int compare(const void *a, const void *b)
+{
+    const px_nsec *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+static void on_ping_timer(uv_timer_t *t)
+{
+    uint8_t payload[1 + sizeof(px_nsec)] = {PING_MARK};
+    px_nsec now = px_now_io();
+    if (pings.sent < pings.count && leg != NULL) {
+        memcpy(payload + 1, &now, sizeof(now));
+        relay_node_send(&node, leg, px_slice(payload, sizeof(payload)));
+        if (++pings.sent == pings.count)
+            uv_timer_start(t, on_ping_timer, PINGS_WAIT, 0);
+        return;
+    }
+    uv_timer_stop(t);
+    qsort(pings.took, pings.got, sizeof(pings.took[0]), compare);
+    say("pings sent=%llu got=%llu p99_us=%llu", (unsigned long long)pings.sent,
+        (unsigned long long)pings.got,
+        pings.got == 0 ? 0ull : (unsigned long long)(pings.took[pings.got * 99 / 100] / 1000));
+}
+
+static void do_pings(const char *count)
+{
+    pings.sent = pings.got = pings.count = 0;
+    (void)!px_slice_parse_u64(px_slice_cstr(count), &pings.count);
+    pings.count = PX_MIN(pings.count, (uint64_t)PINGS_MAX);
+    uv_timer_start(&pings.timer, on_ping_timer, 0, PING_GAP);
+}
+
 static void stop(void)
 {
     uv_close((uv_handle_t *)&input, NULL);
+    uv_close((uv_handle_t *)&pings.timer, NULL);
+    uv_close((uv_handle_t *)&sleeper, NULL);
     relay_node_close(&node);
     leg = NULL;
 }
@@ -314,7 +428,7 @@ static void on_line(char *text)
                   : strcmp(a, "off") == 0 ? CONSENT_OFF
                                           : CONSENT_NEVER;
     else if (strcmp(word, "register") == 0)
-        do_register(a, b);
+        do_register(a, b, strcmp(c, "big") == 0);
     else if (strcmp(word, "find") == 0)
         do_find(a);
     else if (strcmp(word, "watch") == 0)
@@ -347,6 +461,14 @@ static void on_line(char *text)
         px_tls_pipes_hang_up(node.pipes, &node.pipe);
     else if (strcmp(word, "path") == 0)
         do_path();
+    else if (strcmp(word, "tap") == 0)
+        do_tap();
+    else if (strcmp(word, "frame") == 0)
+        do_frame(a);
+    else if (strcmp(word, "pings") == 0)
+        do_pings(a);
+    else if (strcmp(word, "sleep") == 0)
+        do_sleep(a);
     else if (strcmp(word, "quit") == 0)
         stop();
     else
@@ -397,6 +519,8 @@ int main(int argc, char **argv)
     node.link_changed = on_link;
     if (relay_node_start(&node, &loop, &relay, &addr, network, &ops, true) != 0)
         return 1;
+    uv_timer_init(&loop, &pings.timer);
+    uv_timer_init(&loop, &sleeper);
     uv_pipe_init(&loop, &input, 0);
     uv_pipe_open(&input, 0);
     uv_read_start((uv_stream_t *)&input, on_alloc, on_input);
