@@ -38,7 +38,7 @@ struct px_relays_config {
     struct px_allowlist *allowlist;
     struct px_net_monitor *monitor; /* NULL: no addresses are registered but the observed one */
     struct px_peers *peers;
-    bool report_transfers; /* to relays, for their totals; see docs/relay.md */
+    bool report_transfers;                 /* to relays, for their totals; see docs/relay.md */
     const struct px_string_list *announce; /* HOST:PORT; NULL: none */
 };
 

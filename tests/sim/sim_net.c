@@ -320,7 +320,9 @@ struct px_addr sim_net_circuit(struct sim_net *n, struct sim_node *a, struct sim
 
 void sim_net_set_circuit(struct sim_net *n, const struct px_addr *circuit, bool up)
 {
-    circuit_at(n, circuit)->up = up;
+    struct circuit *c = circuit_at(n, circuit);
+    px_assert(c != NULL);
+    c->up = up;
 }
 
 struct px_quic_net sim_node_net(struct sim_node *s)
