@@ -19,7 +19,7 @@ node_init liar && node_init bob
 "$BIN/tests/lying_peer" "$T/liar/home/identity.pem" "$T/lies" >"$T/liar.out" 2>"$T/liar.log" &
 PIDS+=($!)
 until_true 10 grep -q ready "$T/liar.out"
-node_trust bob liar "$(awk '{print $2}' "$T/liar.out")"
+node_trust bob liar "$(awk '{print $2; exit}' "$T/liar.out")"
 node_start bob --trusted-public-key "$key" --stall 1s
 until_true 10 connected bob liar || { not_ok "bob connects to the liar" "$T/bob.log" "$T/liar.log"; finish; }
 
@@ -91,4 +91,42 @@ check "nix ends well with a good cache behind the liar" \
     in_store carol "$bob_http file://$T/cache" "$key" nix-store -r "$top"
 check "the liar was asked first" grep -q 'event=nar\.[a-z_]* .*liar' "$T/bob.log"
 check "and has the right bytes" test "$(dump_sum carol "$top")" = "$(dump_sum good "$top")"
+
+# ---- who lied is asked later ----
+# A second peer without a stain; it has nothing, or what is in its directory.
+mkdir -p "$T/saint"
+node_init saint
+"$BIN/tests/lying_peer" "$T/saint/home/identity.pem" "$T/saint" >"$T/saint.out" 2>"$T/saint.log" &
+PIDS+=($!)
+until_true 10 grep -q ready "$T/saint.out"
+node_trust bob saint "$(awk '{print $2; exit}' "$T/saint.out")"
+: >"$T/bob.log"
+restart_bob && until_true 10 connected bob saint && sleep 0.3 || not_ok "restart" "$T/bob.log"
+check "over the restart bob remembers what the liar did" eval '"$PEERIX" peers liar --json --home "$T/bob/home" | grep -q "\"bad\": true"'
+check "and has nothing against the saint" eval '"$PEERIX" peers saint --json --home "$T/bob/home" | grep -q "\"history\": null"'
+last_asked() { awk '$1 == "asked" { at = $2 } END { print at == "" ? 0 : at }' "$T/$1.out"; }
+held() { curl -s "$bob_http/metrics" | sed -n "s/^peerix_substituter_held_asks_total{result=\"$1\"} //p"; }
+gap=-1
+lag() { # asks for the path; sets gap: how long after the saint the liar was asked, in us; -1: not at all
+    local before
+    before=$(last_asked liar)
+    [ "$(ask)" = 200 ] || return 1
+    gap=$(($(last_asked liar) - $(last_asked saint)))
+    [ "$(last_asked liar)" != "$before" ] || gap=-1
+}
+touch "$T/saint/quiet"
+check "where the saint says nothing the liar's answer is taken" lag
+check "and the liar was asked its 50 ms later ($gap us)" test "$gap" -ge 50000 -a "$gap" -lt 250000
+rm "$T/saint/quiet"
+soon() { for _ in 1 2 3; do lag && [ "$gap" -ge 0 ] && [ "$gap" -lt 50000 ] && return; done; return 1; }
+check "where the saint says no at once the liar does not wait for that" soon
+echo "# it was asked $gap us after the saint"
+check "both are counted as late" test "$(held asked)" -ge 2
+spared=$(held spared)
+cp "$T/lies/$hash.narinfo" "$T/saint/"
+check "where the saint has it the answer comes" lag
+check "and the liar is not asked" test "$gap" = -1 -a "$(held spared)" = $((spared + 1))
+cp "$T/lies/nar" "$T/saint/nar"
+check "the NAR comes from the saint, and is right" eval 'nar && cmp -s "$T/nar.out" "$T/lies/nar"'
+check "without a byte from the liar" test "$(grep -c 'asked .* /nar/' "$T/saint.out")" = 1
 finish

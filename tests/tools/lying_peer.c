@@ -5,11 +5,14 @@
  * DIR/<hash>.narinfo is served as it stands. DIR/nar is the NAR, DIR/fault says how it is spoilt,
  * read anew for each request: `none`, or `<kind> <offset>` with kind short (ends cleanly there),
  * reset, stall, corrupt (one byte flipped there), long (goes on with zeros for offset bytes). It
- * trusts everybody. Prints `ready <addr> <peer id>`; ends on SIGTERM. */
+ * trusts everybody. While there is a DIR/quiet, narinfos are not answered. Prints `ready <addr>
+ * <peer id>`, then `asked <microseconds> <path>` for each request, by the machine's monotonic
+ * clock; ends on SIGTERM. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "auth/file_io.h"
 #include "auth/identity_io.h"
@@ -114,9 +117,21 @@ static void respond(struct px_h3_exchange *x, const struct px_h3_request *req, s
         body_closed(b);
 }
 
+static bool is_quiet(const struct liar *l)
+{
+    char path[600];
+    snprintf(path, sizeof(path), "%s/quiet", l->dir);
+    return access(path, F_OK) == 0;
+}
+
 static void on_request(void *ctx, struct px_h3_exchange *x, const struct px_h3_request *req)
 {
     struct peer *p = ctx;
+    printf("asked %" PRIu64 " %.*s\n", px_now_io() / PX_USEC, (int)req->path.len,
+           (const char *)req->path.data);
+    fflush(stdout);
+    if (!px_slice_starts(req->path, PX_SLICE_LIT("/nar/")) && is_quiet(p->liar))
+        return;
     struct body *b = calloc(1, sizeof(*b));
     char path[800];
     if (b == NULL)
