@@ -1,7 +1,9 @@
 /* peerix man: the manual page peerix(1). */
 #include "cmd/man.h"
 #include "node/control.h"
+#include "node/net_names_io.h"
 #include "node/pairing_export.h"
+#include "node/relay_owed.h"
 #include "node/state_db.h"
 #include "node/trusted_keys.h"
 
@@ -16,6 +18,12 @@ static const struct px_man_row files[] = {
     {PX_HOME_TRUSTED_KEYS, "Signing keys of paired peers, each with the peer it is of; a line "
                            "counts while that peer is in authorized_keys."},
     {PX_HOME_PEERS_JSON, "What was paired, for Nix to import. Kept up to date by the daemon."},
+    {PX_HOME_RELAYS,
+     "The relays this node uses, in the order of preference, one a line. Watched by "
+     "the running daemon."},
+    {PX_HOME_NET_NAMES, "Names of the network as relays told them, for when none answers. In the "
+                        "directory of the state."},
+    {PX_HOME_RELAY_OWED, "What relays have yet to be told. In the directory of the state."},
     {PX_HOME_STATE_DB, "Addresses that were good, and pairings under way. In the directory of "
                        "the state."},
     {PX_HOME_CONTROL_SOCKET, "Where the running daemon answers the other commands, and local "

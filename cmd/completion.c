@@ -1,6 +1,8 @@
 /* The tables as the shells' scripts need them. */
 #include "cmd/completion.h"
 
+#include "node/program.h"
+
 static struct px_slice first_word(const char *text)
 {
     struct px_slice rest = px_slice_cstr(text), word = {NULL, 0};
@@ -19,7 +21,7 @@ enum px_operands px_completion_operands(const struct px_command *c)
         return PX_OPERANDS_NONE;
     if (is_lower(c->operands[0]))
         return PX_OPERANDS_CHOICE;
-    if (strstr(c->operands, "PEER") != NULL)
+    if (strstr(c->operands, "PEER") != NULL || strstr(c->operands, "ID|NAME") != NULL)
         return PX_OPERANDS_PEER;
     if (strstr(c->operands, "FILE") != NULL)
         return PX_OPERANDS_FILE;
@@ -80,6 +82,15 @@ const char *px_completion_in_group(const struct px_command *c, struct px_slice g
 bool px_completion_is_single(const struct px_command *c)
 {
     return !c->hidden && group_of(c).len == 0;
+}
+
+const char *px_completion_word(char out[64])
+{
+    snprintf(out, 64, "%s", px_program.name);
+    for (char *c = out; *c != '\0'; c++)
+        if (*c == '-')
+            *c = '_';
+    return out;
 }
 
 void px_completion_put_choices(const char *choices, char separator)

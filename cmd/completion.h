@@ -37,6 +37,9 @@ bool px_completion_is_single(const struct px_command *c);
 /* "a|b" with another separator. */
 void px_completion_put_choices(const char *choices, char separator);
 
+/* The program's name as part of the name of a shell's function: dashes become underscores. */
+const char *px_completion_word(char out[64]);
+
 void px_completion_bash(void);
 void px_completion_zsh(void);
 void px_completion_fish(void);

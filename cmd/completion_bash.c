@@ -1,6 +1,7 @@
 /* The script for bash: one function that asks the tables as they were when it was written, and the
  * program itself for names of peers. */
 #include "cmd/completion.h"
+#include "node/program.h"
 
 static void put_option(void *ctx, const struct px_completion_option *o)
 {
@@ -102,9 +103,10 @@ static void put_group(struct px_slice group)
 static void put_head(void)
 {
     struct px_slice group;
-    puts("# Completion of peerix for bash, from its own tables: peerix completion bash\n"
-         "_peerix() {\n"
-         "  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}\n"
+    char word[64];
+    printf("# Completion of %s for bash, from its own tables: %s completion bash\n_%s() {\n",
+           px_program.name, px_program.name, px_completion_word(word));
+    puts("  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}\n"
          "  local key= options= operands= i where=()");
     put_first_words();
     puts("  for ((i = 2; i < COMP_CWORD; i++)); do\n"
@@ -125,6 +127,7 @@ static void put_head(void)
 void px_completion_bash(void)
 {
     struct px_slice group;
+    char word[64];
     put_head();
     puts("  case $key in\n"
          "    '') operands=$commands options='--help --version' ;;");
@@ -141,6 +144,6 @@ void px_completion_bash(void)
          "  esac\n"
          "  case $cur in -*) operands= ;; esac\n"
          "  COMPREPLY=($(compgen -W \"$operands $options\" -- \"$cur\"))\n"
-         "}\n"
-         "complete -o default -F _peerix peerix");
+         "}");
+    printf("complete -o default -F _%s %s\n", px_completion_word(word), px_program.name);
 }

@@ -1,5 +1,6 @@
 /* The script for fish: one `complete` line a word. */
 #include "cmd/completion.h"
+#include "node/program.h"
 
 static void put_phrase(const char *text)
 {
@@ -12,10 +13,30 @@ static void put_phrase(const char *text)
     putchar('\'');
 }
 
+/* The text with the program's own word for each `@`. */
+static void put_text(const char *text)
+{
+    char word[64];
+    px_completion_word(word);
+    for (; *text != '\0'; text++)
+        if (*text == '@')
+            fputs(word, stdout);
+        else
+            putchar(*text);
+}
+
+/* "complete -c PROGRAM -n '__PROGRAM_at": what a line with a condition begins with. */
+static void put_complete(void)
+{
+    printf("complete -c %s -n '", px_program.name);
+    put_text("__@_at");
+}
+
 /* "complete -c peerix -n '__peerix_at KEY…'" for the command's own name and its alias. */
 static void put_condition(const struct px_command *c)
 {
-    printf("complete -c peerix -n '__peerix_at \"%s\"", c->name);
+    put_complete();
+    printf(" \"%s\"", c->name);
     if (c->alias != NULL)
         printf(" \"%s\"", c->alias);
     putchar('\'');
@@ -50,16 +71,16 @@ static void put_operands(const struct px_command *c)
     const char *words = NULL;
     switch (px_completion_operands(c)) {
     case PX_OPERANDS_PEER:
-        words = "(__peerix_ask peer)";
+        words = "(__@_ask peer)";
         break;
     case PX_OPERANDS_NAME:
-        words = "(__peerix_ask name)";
+        words = "(__@_ask name)";
         break;
     case PX_OPERANDS_CHOICE:
         words = c->operands;
         break;
     case PX_OPERANDS_COMMAND:
-        words = "$__peerix_commands";
+        words = "$__@_commands";
         break;
     case PX_OPERANDS_FILE:
         put_condition(c);
@@ -71,7 +92,10 @@ static void put_operands(const struct px_command *c)
     }
     put_condition(c);
     fputs(" -a '", stdout);
-    px_completion_put_choices(words, ' ');
+    if (words == c->operands)
+        px_completion_put_choices(words, ' ');
+    else
+        put_text(words);
     puts("'");
 }
 
@@ -79,12 +103,14 @@ static void put_group(struct px_slice group)
 {
     int len = (int)group.len;
     const char *word = (const char *)group.data;
-    printf("complete -c peerix -n '__peerix_at \"\"' -a %.*s\n", len, word);
+    put_complete();
+    printf(" \"\"' -a %.*s\n", len, word);
     for (size_t i = 0; i < px_command_count; i++) {
         const char *second = px_completion_in_group(&px_commands[i], group);
         if (second == NULL)
             continue;
-        printf("complete -c peerix -n '__peerix_at \"%.*s\"' -a %s -d ", len, word, second);
+        put_complete();
+        printf(" \"%.*s\"' -a %s -d ", len, word, second);
         put_phrase(px_commands[i].summary);
         putchar('\n');
     }
@@ -94,34 +120,36 @@ static void put_group(struct px_slice group)
 static void put_head(void)
 {
     struct px_slice group;
-    fputs("# Completion of peerix for fish, from its own tables: peerix completion fish\n"
-          "set -g __peerix_groups",
-          stdout);
+    printf("# Completion of %s for fish, from its own tables: %s completion fish\n",
+           px_program.name, px_program.name);
+    put_text("set -g __@_groups");
     for (size_t i = 0; i < px_command_count; i++)
         if (px_completion_begins_group(i, &group))
             printf(" %.*s", (int)group.len, (const char *)group.data);
-    fputs("\nset -g __peerix_commands $__peerix_groups", stdout);
+    put_text("\nset -g __@_commands $__@_groups");
     for (size_t i = 0; i < px_command_count; i++)
         if (px_completion_is_single(&px_commands[i]))
             printf(" %s", px_commands[i].name);
-    puts("\n"
-         "function __peerix_at\n"
-         "    set -l words (commandline -opc)\n"
-         "    set -l key \"$words[2]\"\n"
-         "    if contains -- \"$key\" $__peerix_groups; and set -q words[3]\n"
-         "        set key \"$key $words[3]\"\n"
-         "    end\n"
-         "    contains -- \"$key\" $argv\n"
-         "end\n"
-         "function __peerix_ask\n"
-         "    set -l words (commandline -opc)\n"
-         "    set -l where\n"
-         "    contains -- --system $words; and set where --system\n"
-         "    set -l at (contains -i -- --home $words); and set where --home $words[(math $at + "
-         "1)]\n"
-         "    $words[1] complete $argv[1] $where 2>/dev/null\n"
-         "end\n"
-         "complete -c peerix -f");
+    put_text(
+        "\n"
+        "function __@_at\n"
+        "    set -l words (commandline -opc)\n"
+        "    set -l key \"$words[2]\"\n"
+        "    if contains -- \"$key\" $__@_groups; and set -q words[3]\n"
+        "        set key \"$key $words[3]\"\n"
+        "    end\n"
+        "    contains -- \"$key\" $argv\n"
+        "end\n"
+        "function __@_ask\n"
+        "    set -l words (commandline -opc)\n"
+        "    set -l where\n"
+        "    contains -- --system $words; and set where --system\n"
+        "    set -l at (contains -i -- --home $words); and set where --home $words[(math $at + "
+        "1)]\n"
+        "    $words[1] complete $argv[1] $where 2>/dev/null\n"
+        "end\n"
+        "complete -c ");
+    printf("%s -f\n", px_program.name);
 }
 
 void px_completion_fish(void)
@@ -136,7 +164,8 @@ void px_completion_fish(void)
         if (c->hidden)
             continue;
         if (px_completion_is_single(c)) {
-            printf("complete -c peerix -n '__peerix_at \"\"' -a %s -d ", c->name);
+            put_complete();
+            printf(" \"\"' -a %s -d ", c->name);
             put_phrase(c->summary);
             putchar('\n');
         }

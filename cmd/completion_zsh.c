@@ -1,5 +1,6 @@
 /* The script for zsh, with the tables' phrases beside each word. */
 #include "cmd/completion.h"
+#include "node/program.h"
 
 /* Inside single quotes, where _describe takes a colon for the end of the word. */
 static void put_phrase(const char *text)
@@ -118,10 +119,11 @@ static void put_group(struct px_slice group)
 static void put_head(void)
 {
     struct px_slice group;
-    puts("#compdef peerix\n"
-         "# Completion of peerix for zsh, from its own tables: peerix completion zsh\n"
-         "_peerix() {\n"
-         "  local key i\n"
+    const char *name = px_program.name;
+    printf("#compdef %s\n# Completion of %s for zsh, from its own tables: %s completion zsh\n"
+           "_%s() {\n",
+           name, name, name, name);
+    puts("  local key i\n"
          "  local -a commands_ subcommands options operands where");
     put_first_words();
     puts("  if (( CURRENT == 2 )); then\n"
@@ -153,10 +155,11 @@ void px_completion_zsh(void)
         if (!px_commands[i].hidden)
             put_command(&px_commands[i]);
     }
-    puts(
-        "  esac\n"
-        "  [[ $PREFIX == -* ]] || compadd -a operands\n"
-        "  _describe -o option options\n"
-        "}\n"
-        "if [ \"$funcstack[1]\" = _peerix ]; then _peerix \"$@\"; else compdef _peerix peerix; fi");
+    puts("  esac\n"
+         "  [[ $PREFIX == -* ]] || compadd -a operands\n"
+         "  _describe -o option options\n"
+         "}");
+    const char *name = px_program.name;
+    printf("if [ \"$funcstack[1]\" = _%s ]; then _%s \"$@\"; else compdef _%s %s; fi\n", name, name,
+           name, name);
 }

@@ -4,7 +4,7 @@
 #                                        [--binary FILE] [--no-start]
 #        deploy/relay-setup.sh verify    [--prefix DIR] [--root DIR]
 #        deploy/relay-setup.sh uninstall [--prefix DIR] [--root DIR] [--backup FILE | --purge]
-#   install    what is needed to build, then program, unit, man page and samples below the prefix (default
+#   install    what is needed to build, then program, unit, man page, completions and samples below the prefix (default
 #              /usr/local); creates the user `peerix-relay` and the relay's key in /etc/peerix-relay, starts the
 #              service, and prints the relay's URL and what members do. May be run again, also to upgrade
 #   verify     checks all of that, a line each, and ends with 1 if anything is not as it should be
@@ -51,6 +51,9 @@ install_files() {
     put 644 "$c.sysusers.conf" "$prefix/lib/sysusers.d/peerix-relay.conf"
     put 644 "$c.tmpfiles.conf" "$prefix/lib/tmpfiles.d/peerix-relay.conf"
     put_output "$prefix/share/man/man1/peerix-relay.1" man
+    put_output "$prefix/share/bash-completion/completions/peerix-relay" completion bash
+    put_output "$prefix/share/zsh/site-functions/_peerix-relay" completion zsh
+    put_output "$prefix/share/fish/vendor_completions.d/peerix-relay.fish" completion fish
     put_output "$share/config.sample.yaml" config sample
     put 644 "$c.sysctl.conf" "$share/sysctl.conf"
     if [ "$sysctl" = 1 ]; then
@@ -108,9 +111,12 @@ configure() {
         { cat "$work/out" >&2; fail "$config/config.yaml is not valid"; }
 }
 url() {
-    local at
+    local at tcp
     at=$(setting public-addr)
-    printf 'peerix-relay://%s@%s\n' "$(as_user "$program" whoami --system)" "${at:-THIS-HOST:$(port_of "$(setting listen)")}"
+    tcp=$(port_of "$(setting tcp)")
+    case "$tcp" in '' | 0 | 443) tcp='' ;; *) tcp="?tcp=$tcp" ;; esac
+    printf 'peerix-relay://%s@%s%s\n' "$(as_user "$program" whoami --system)" \
+        "${at:-THIS-HOST:$(port_of "$(setting listen)")}" "$tcp"
 }
 ports() { # PORT/PROTOCOL of what listens
     printf '%s/udp\n' "$(port_of "$(setting listen)")"

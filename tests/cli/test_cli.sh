@@ -539,8 +539,13 @@ cp "$T/out" "$T/peerix.1"
 ! command -v mandoc >/dev/null || equal "$(mandoc -T lint -W warning "$T/peerix.1" 2>&1 | grep -v 'missing date')" ""
 verdict "the_man_page_is_clean_groff"
 
-mkdir "$T/bin" && ln -s "$PEERIX" "$T/bin/peerix"
-for shell in bash zsh fish; do "$PEERIX" completion "$shell" >"$T/completion.$shell" || note "no script for $shell"; done
+RELAY=$(dirname "$PEERIX")/peerix-relay
+mkdir "$T/bin" && ln -s "$PEERIX" "$T/bin/peerix" && ln -s "$RELAY" "$T/bin/peerix-relay"
+for shell in bash zsh fish; do
+    "$PEERIX" completion "$shell" >"$T/completion.$shell" || note "no script for $shell"
+    "$RELAY" completion "$shell" >"$T/relay.$shell" || note "no script of the relay for $shell"
+done
+"$RELAY" init --home "$T/r" >/dev/null && "$RELAY" auth add "$id_b" --home "$T/r" --name bay >/dev/null || note "no home for the relay"
 run 0 auth add "$id_b" --home "$A" --name bee
 run 0 name add desk "$id_c" --home "$A"
 (
@@ -555,7 +560,13 @@ run 0 name add desk "$id_c" --home "$A"
         [[ $(try peerix config apply '') = "  " ]] && [[ $(try peerix config apply --conf) = " --confirm-timeout " ]] &&
         [[ $(try peerix auth remove --home "$A" b) = " bee " ]] &&
         [[ $(try peerix auth remove --home "$T/none" b) = "  " ]] &&
-        [[ $(try peerix name remove --home "$A" '') = " desk "* ]]
+        [[ $(try peerix name remove --home "$A" '') = " desk "* ]] || exit 1
+    # shellcheck disable=SC1091
+    . "$T/relay.bash" || exit 1
+    try() { COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMPREPLY=(); _peerix_relay; echo " ${COMPREPLY[*]} "; }
+    [[ $(try peerix-relay sta) = " status " ]] && [[ $(try peerix-relay auth re) = " remove " ]] &&
+        [[ $(try peerix-relay serve --public) = " --public-addr " ]] && [[ $(try peerix-relay completion z) = " zsh " ]] &&
+        [[ $(try peerix-relay invi) = "  " ]] && [[ $(try peerix-relay auth remove --home "$T/r" b) = " bay " ]]
 ) || note "completion gives other words"
 run 2 completion tcsh
 has "$err" "bash, zsh, fish"
@@ -571,6 +582,11 @@ if command -v fish >/dev/null; then
     equal "$(try "peerix name remove --home $A ")" "desk "
     has "$(try "peerix config apply $A/auth")" "$A/authorized_keys"
     equal "$(try "peerix auth remove --home $A b")" "bee "
+    equal "$(fish --no-config -n "$T/relay.fish" 2>&1)" ""
+    try() { PATH=$T/bin:$PATH fish --no-config -c "source $T/relay.fish; complete -C '$1'" 2>&1 | cut -f1 | tr '\n' ' '; }
+    equal "$(try 'peerix-relay sta')" "status "
+    equal "$(try 'peerix-relay auth ')" "add list remove "
+    equal "$(try "peerix-relay auth remove --home $T/r b")" "bay "
     verdict "fish_completion_knows_commands_options_and_peers"
 else
     echo "skip - fish_completion_knows_commands_options_and_peers (fish is not installed)"
@@ -596,6 +612,11 @@ ZSH
     try 'peerix serve --log-level i' 'info'
     try "peerix config apply $A/aut" 'authorized_keys'
     try "peerix auth remove --home $A be" 'bee'
+    equal "$(zsh -n "$T/relay.zsh" 2>&1)" ""
+    try() { equal "$(timeout 10 zsh -f "$T/type.zsh" "$T/bin" "$T/relay.zsh" "$1" "$2" 2>&1)" found; }
+    try 'peerix-relay sta' 'status'
+    try 'peerix-relay auth ' 'list members'
+    try "peerix-relay auth remove --home $T/r ba" 'bay'
     verdict "zsh_completion_knows_commands_options_and_peers"
 else
     echo "skip - zsh_completion_knows_commands_options_and_peers (zsh is not installed)"

@@ -31,7 +31,8 @@ finds() { # PATTERN: what verify calls wrong
 }
 unchanged() { diff "$T/before" <(listing "$R"); }
 check "install into a directory" pack install --binary "$RELAY"
-for f in bin/peerix-relay lib/systemd/system/peerix-relay.service share/man/man1/peerix-relay.1 share/peerix-relay/config.sample.yaml \
+for f in bin/peerix-relay lib/systemd/system/peerix-relay.service share/man/man1/peerix-relay.1 share/bash-completion/completions/peerix-relay \
+    share/zsh/site-functions/_peerix-relay share/fish/vendor_completions.d/peerix-relay.fish share/peerix-relay/config.sample.yaml \
     share/peerix-relay/sysctl.conf lib/sysusers.d/peerix-relay.conf lib/tmpfiles.d/peerix-relay.conf; do
     [ -s "$R/usr/$f" ] || not_ok "$f is installed"
 done
