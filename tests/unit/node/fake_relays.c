@@ -180,6 +180,7 @@ int px_relay_client_input(struct px_relay_client *c, struct px_slice body, px_ns
 bool px_relay_client_packet(struct px_relay_client *c, struct px_slice packet, px_nsec now)
 {
     (void)c, (void)packet, (void)now;
+    fake->packet_count++;
     return false;
 }
 
@@ -198,8 +199,20 @@ int px_relay_client_request(struct px_relay_client *c, struct px_relay_msg *m, v
 int px_relay_client_probe(struct px_relay_client *c, const struct px_addr *a, bool pays,
                           void *token, px_nsec now)
 {
-    (void)c, (void)a, (void)pays, (void)token, (void)now;
-    return PX_EBUSY;
+    (void)now;
+    if (!c->up || fake->probe_count == PX_ARRAY_LEN(fake->probes))
+        return PX_EBUSY;
+    fake->probes[fake->probe_count++] = (struct fake_probe){c->relay, *a, token, pays, false};
+    return 0;
+}
+
+bool fake_answer_probe(struct fake *f, size_t i, enum px_relay_status status)
+{
+    struct fake_probe *p = &f->probes[i];
+    CHECK(i < f->probe_count && !p->answered);
+    p->answered = status != PX_RELAY_DATA_NEEDED || !p->pays;
+    p->relay->client->config.ops->reply(p->relay, p->token, status, NULL);
+    return !p->answered;
 }
 
 static struct px_relay_leg *leg_new(struct px_relay_client *c, const struct px_peer_id *peer)
@@ -410,7 +423,7 @@ const struct px_authorized_keys *px_allowlist_keys(const struct px_allowlist *a)
 
 const struct px_addr *px_peers_local(const struct px_peers *p)
 {
-    static const struct px_addr any = {.family = PX_ADDR_IP4, .port = 1};
+    static const struct px_addr any = {.family = PX_ADDR_IP4, .port = 12304};
     (void)p;
     return &any;
 }

@@ -31,6 +31,14 @@ struct px_relay_leg {
     bool ours, used, open, ended; /* ended: by node/relays */
 };
 
+/* A dial-back that was asked for. */
+struct fake_probe {
+    struct px_relay *relay;
+    struct px_addr addr;
+    void *token;
+    bool pays, answered;
+};
+
 /* One peer as node/peers knows it. */
 struct fake_peer {
     struct px_peer_id id;
@@ -60,6 +68,8 @@ struct fake {
     char usable[PX_PEER_RELAYS_MAX][16];
     size_t usable_count;
     size_t declined;
+    struct fake_probe probes[32];
+    size_t probe_count, packet_count;
     bool closed;
 };
 
@@ -87,6 +97,8 @@ void fake_open(struct fake *f, struct px_relay_leg *leg);
 void fake_refuse(struct fake *f, struct px_relay_leg *leg, enum px_relay_status why);
 /* Somebody calls through that relay: the leg if it was taken. */
 struct px_relay_leg *fake_ring(struct fake *f, size_t number, const struct px_peer_id *caller);
+/* What the relay says to the probe of that number; true when another answer may follow. */
+bool fake_answer_probe(struct fake *f, size_t i, enum px_relay_status status);
 struct px_circuit *fake_circuit(const struct px_relay_leg *leg);
 
 #endif
