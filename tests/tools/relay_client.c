@@ -334,16 +334,17 @@ static void on_ping_timer(uv_timer_t *t)
     }
     uv_timer_stop(t);
     qsort(pings.took, pings.got, sizeof(pings.took[0]), compare);
-    say("pings sent=%llu got=%llu p99_us=%llu", (unsigned long long)pings.sent,
-        (unsigned long long)pings.got,
-        pings.got == 0 ? 0ull : (unsigned long long)(pings.took[pings.got * 99 / 100] / 1000));
+    say("pings sent=%llu got=%llu p50_us=%llu p99_us=%llu", (unsigned long long)pings.sent,
+        (unsigned long long)pings.got, (unsigned long long)(pings.took[pings.got / 2] / 1000),
+        (unsigned long long)(pings.took[pings.got * 99 / 100] / 1000));
 }
 
 static void do_pings(const char *count)
 {
+    memset(pings.took, 0, sizeof(pings.took));
     pings.sent = pings.got = pings.count = 0;
     (void)!px_slice_parse_u64(px_slice_cstr(count), &pings.count);
-    pings.count = PX_MIN(pings.count, (uint64_t)PINGS_MAX);
+    pings.count = PX_MIN(pings.count, (uint64_t)PINGS_MAX - 1);
     uv_timer_start(&pings.timer, on_ping_timer, 0, PING_GAP);
 }
 

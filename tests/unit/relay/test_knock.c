@@ -164,6 +164,9 @@ TEST(a_friend_is_remembered_for_a_day)
     px_knock_refused(k, &crowd, now);
     for (unsigned i = 0; i < 2000; i++, crowd.port++)
         CHECK_INT(px_knock_allows(k, &crowd, INITIAL, now), i < PX_KNOCK_FRIEND_BURST);
+    now += PX_SEC;
+    for (unsigned i = 0; i < 2000; i++, crowd.port++)
+        CHECK_INT(px_knock_allows(k, &crowd, INITIAL, now), i < PX_KNOCK_FRIEND_RATE);
     for (unsigned i = 0; i < 2 * PX_KNOCK_PACKETS; i++) /* nor may it flood */
         CHECK_INT(px_knock_allows(k, &friend, INITIAL, now), i < PX_KNOCK_PACKETS);
     now += PX_KNOCK_FRIEND_TIME;

@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "auth/crypto.h"
@@ -375,14 +376,45 @@ TEST(of_256_that_say_nothing_the_oldest_makes_room)
     close_both();
 }
 
-/* ---- all queues together ---- */
-
 static void on_quiet_open(void *ctx)
 {
     ((struct end *)ctx)->opened++;
 }
 
 static const struct px_tls_pipes_ops quiet_ops = {on_quiet_open, on_pipe_closed};
+
+/* To a port where nobody ever accepts. */
+TEST(there_are_4096_pipes)
+{
+    static struct px_addr pipe[PX_TLS_PIPES_MAX];
+    struct rlimit lim;
+    struct px_addr at, more;
+    union px_sockaddr sa;
+    CHECK(getrlimit(RLIMIT_NOFILE, &lim) == 0);
+    if (lim.rlim_max < PX_TLS_PIPES_MAX + 100) {
+        printf("skip - there_are_4096_pipes: needs more file descriptors\n");
+        return;
+    }
+    lim.rlim_cur = lim.rlim_max;
+    CHECK(setrlimit(RLIMIT_NOFILE, &lim) == 0);
+    open_both();
+    CHECK_OK(px_addr_parse(PX_SLICE_LIT("127.0.0.1:0"), &at));
+    socklen_t len = px_sockaddr_from_addr(&at, &sa);
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CHECK(listener >= 0 && bind(listener, &sa.sa, len) == 0 && listen(listener, 1) == 0 &&
+          getsockname(listener, &sa.sa, &len) == 0);
+    px_sockaddr_to_addr(&sa.sa, &at);
+    for (size_t i = 0; i < PX_TLS_PIPES_MAX; i++)
+        CHECK_OK(px_tls_pipes_dial(b.pipes, &at, "", &quiet_ops, &b, &pipe[i]));
+    CHECK_ERR(px_tls_pipes_dial(b.pipes, &at, "", &quiet_ops, &b, &more), PX_ELIMIT);
+    px_tls_pipes_hang_up(b.pipes, &pipe[77]); /* one ends: there is room for one */
+    CHECK_OK(px_tls_pipes_dial(b.pipes, &at, "", &quiet_ops, &b, &pipe[77]));
+    CHECK_ERR(px_tls_pipes_dial(b.pipes, &at, "", &quiet_ops, &b, &more), PX_ELIMIT);
+    close(listener);
+    close_both();
+}
+
+/* ---- all queues together ---- */
 
 static void send_to(unsigned pipe, size_t bytes)
 {
