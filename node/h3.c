@@ -94,6 +94,8 @@ void px_h3_exchange_free(struct px_h3_exchange *x, int err)
     if (x->body != NULL)
         x->body->closed(x->body_ctx);
     px_list_remove(&x->in_hungry);
+    if (x->s->h->run.x == x)
+        x->s->h->run.x = NULL;
     if (x->id >= 0)
         px_map_remove(&x->s->h->streams, &x->by_id);
     px_list_remove(&x->in_session);
@@ -107,10 +109,11 @@ void px_h3_exchange_shut_write(struct px_h3_exchange *x, uint64_t code)
 {
     if (x->write_shut)
         return;
+    px_h3_end_run(x->s->h);
     x->write_shut = true;
     px_list_remove(&x->in_hungry);
     if (!x->s->dead)
-        nghttp3_conn_shutdown_stream_write(x->s->conn, x->id ^ x->s->flip);
+        nghttp3_conn_shutdown_stream_write(px_h3_conn(x->s), x->id ^ x->s->flip);
     px_link_stream_reset(x->s->h->link, x->id, code);
 }
 
@@ -232,7 +235,7 @@ static void feed_one(struct px_h3_exchange *x)
         x->piece_fin = fin;
     }
     x->starving = false;
-    int rv = nghttp3_conn_resume_stream(x->s->conn, x->id ^ x->s->flip);
+    int rv = nghttp3_conn_resume_stream(px_h3_conn(x->s), x->id ^ x->s->flip);
     if (rv != 0)
         px_h3_session_fatal(x->s, rv);
 }
@@ -336,7 +339,7 @@ int px_h3_get(struct px_h3 *h, bool head, struct px_slice path, uint64_t range_f
         px_link_stream_set_owner(h->link, id, &px_h3_orphan_ops, NULL);
         px_link_stream_reset(h->link, id, NGHTTP3_H3_INTERNAL_ERROR);
         px_link_stream_stop(h->link, id, NGHTTP3_H3_INTERNAL_ERROR);
-        (void)nghttp3_conn_close_stream(s->conn, id ^ s->flip, NGHTTP3_H3_INTERNAL_ERROR);
+        (void)nghttp3_conn_close_stream(px_h3_conn(s), id ^ s->flip, NGHTTP3_H3_INTERNAL_ERROR);
         px_h3_exchange_free(x, err);
         return err;
     }
@@ -431,7 +434,7 @@ void px_h3_shutdown(struct px_h3 *h)
     if (s->dead || s->going_away)
         return;
     s->going_away = true;
-    int rv = nghttp3_conn_shutdown(s->conn);
+    int rv = nghttp3_conn_shutdown(px_h3_conn(s));
     if (rv != 0)
         px_h3_session_fatal(s, rv);
     else

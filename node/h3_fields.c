@@ -141,7 +141,8 @@ int px_h3_submit_request(struct px_h3_exchange *x, bool head, struct px_slice pa
         (void)snprintf(range, sizeof(range), "bytes=%" PRIu64 "-", range_first);
         nva[n++] = nv("range", px_slice_cstr(range));
     }
-    return px_h3_error(nghttp3_conn_submit_request(s->conn, x->id ^ s->flip, nva, n, NULL, x));
+    return px_h3_error(
+        nghttp3_conn_submit_request(px_h3_conn(s), x->id ^ s->flip, nva, n, NULL, x));
 }
 
 /* Small answers go first, large bodies share what is left; without this nghttp3 serves in the order
@@ -173,12 +174,13 @@ int px_h3_submit_answer(struct px_h3_exchange *x, const struct px_h3_answer *a)
                        a->range_first, a->range_first + (a->content_length - 1), a->total);
         nva[n++] = nv("content-range", px_slice_cstr(range));
     }
-    int rv = nghttp3_conn_set_stream_user_data(s->conn, id, x);
+    int rv = nghttp3_conn_set_stream_user_data(px_h3_conn(s), id, x);
     if (rv == 0) {
         nghttp3_pri pri = priority(a);
-        rv = nghttp3_conn_set_server_stream_priority(s->conn, id, &pri);
+        rv = nghttp3_conn_set_server_stream_priority(px_h3_conn(s), id, &pri);
     }
     if (rv == 0)
-        rv = nghttp3_conn_submit_response(s->conn, id, nva, n, a->body != NULL ? &reader : NULL);
+        rv = nghttp3_conn_submit_response(px_h3_conn(s), id, nva, n,
+                                          a->body != NULL ? &reader : NULL);
     return px_h3_error(rv);
 }

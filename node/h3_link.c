@@ -66,7 +66,7 @@ static void on_recv(void *ctx, struct px_link *link, int64_t id, struct px_slice
     s->reading = x;
     s->piece_count = 0;
     nghttp3_ssize n =
-        nghttp3_conn_read_stream(s->conn, x->id ^ s->flip, data.data, data.len, fin ? 1 : 0);
+        nghttp3_conn_read_stream(px_h3_conn(s), x->id ^ s->flip, data.data, data.len, fin ? 1 : 0);
     s->reading = NULL;
     if (fin)
         x->read_shut = true; /* nothing to stop any more */
@@ -91,7 +91,7 @@ static void on_acked(void *ctx, struct px_link *link, int64_t id, uint64_t n)
     }
     if (n == 0 || s->dead)
         return;
-    int rv = nghttp3_conn_add_ack_offset(s->conn, x->id ^ s->flip, n);
+    int rv = nghttp3_conn_add_ack_offset(px_h3_conn(s), x->id ^ s->flip, n);
     if (rv != 0) {
         px_h3_session_fatal(s, rv);
         return;
@@ -113,7 +113,7 @@ static void on_reset(void *ctx, struct px_link *link, int64_t id, uint64_t code)
     if (s->dead)
         return;
     if (x->state == PX_H3_CRITICAL) {
-        if (!was_shut && nghttp3_conn_close_stream(s->conn, x->id ^ s->flip, code) ==
+        if (!was_shut && nghttp3_conn_close_stream(px_h3_conn(s), x->id ^ s->flip, code) ==
                              NGHTTP3_ERR_H3_CLOSED_CRITICAL_STREAM)
             px_h3_session_fail(s, NGHTTP3_H3_CLOSED_CRITICAL_STREAM, PX_EPROTO);
         return;
@@ -151,7 +151,7 @@ static void on_writable(void *ctx, struct px_link *link, int64_t id)
     x->blocked = false;
     if (x->starving && !x->waiting && px_list_empty(&x->in_hungry))
         px_list_push_back(&s->h->hungry, &x->in_hungry);
-    int rv = nghttp3_conn_unblock_stream(s->conn, x->id ^ s->flip);
+    int rv = nghttp3_conn_unblock_stream(px_h3_conn(s), x->id ^ s->flip);
     if (rv != 0)
         px_h3_session_fatal(s, rv);
     else
@@ -165,8 +165,9 @@ static void on_closed(void *ctx, struct px_link *link, int64_t id)
     struct px_h3_session *s = x->s;
     if (x->state == PX_H3_CRITICAL && !(x->read_shut && x->write_shut))
         s->dead = true; /* neither fin nor reset came before: this is the end of the link */
-    else if (!s->dead && nghttp3_conn_close_stream(s->conn, x->id ^ s->flip, NGHTTP3_H3_NO_ERROR) ==
-                             NGHTTP3_ERR_H3_CLOSED_CRITICAL_STREAM)
+    else if (!s->dead &&
+             nghttp3_conn_close_stream(px_h3_conn(s), x->id ^ s->flip, NGHTTP3_H3_NO_ERROR) ==
+                 NGHTTP3_ERR_H3_CLOSED_CRITICAL_STREAM)
         px_h3_session_fail(s, NGHTTP3_H3_CLOSED_CRITICAL_STREAM, PX_EPROTO);
     px_h3_exchange_free(x, PX_ECLOSED);
 }
@@ -248,6 +249,33 @@ const struct px_stream_ops *px_h3_stream(struct px_h3 *h, int64_t id, uint8_t ty
 
 /* --- what the link sends --- */
 
+static void tell_sent(struct px_h3_exchange *x, size_t n)
+{
+    int rv = nghttp3_conn_add_write_offset(x->s->conn, x->id ^ x->s->flip, n);
+    if (rv != 0)
+        px_h3_session_fatal(x->s, rv);
+}
+
+void px_h3_end_run(struct px_h3 *h)
+{
+    const struct px_h3_run run = h->run;
+    h->run.x = NULL;
+    if (run.x != NULL && run.untold > 0 && !run.x->s->dead)
+        tell_sent(run.x, run.untold);
+}
+
+nghttp3_conn *px_h3_conn(struct px_h3_session *s)
+{
+    px_h3_end_run(s->h);
+    return s->conn;
+}
+
+static bool run_goes_on(const struct px_h3 *h)
+{
+    return h->run.x != NULL && !h->run.x->s->dead && h->run.untold < PX_H3_RUN_MAX &&
+           px_list_empty(&h->hungry);
+}
+
 /* Fills the offer from one session; false when it has nothing. */
 static bool offer(struct px_h3_session *s, int64_t *ret_id, struct px_slice *vec, size_t cap,
                   size_t *ret_count, bool *ret_fin)
@@ -257,8 +285,8 @@ static bool offer(struct px_h3_session *s, int64_t *ret_id, struct px_slice *vec
     int fin = 0;
     if (s->dead)
         return false;
-    nghttp3_ssize n =
-        nghttp3_conn_writev_stream(s->conn, &id, &fin, out, PX_MIN(cap - 1, PX_ARRAY_LEN(out)));
+    nghttp3_ssize n = nghttp3_conn_writev_stream(px_h3_conn(s), &id, &fin, out,
+                                                 PX_MIN(cap - 1, PX_ARRAY_LEN(out)));
     if (n < 0) {
         px_h3_session_fatal(s, (int)n);
         return false;
@@ -276,6 +304,8 @@ static bool offer(struct px_h3_session *s, int64_t *ret_id, struct px_slice *vec
     *ret_id = x->id;
     *ret_count = count;
     *ret_fin = fin != 0;
+    if (count == 1 && !x->type_unsent)
+        s->h->run = (struct px_h3_run){.x = x, .rest = vec[0], .fin = fin != 0};
     return true;
 }
 
@@ -285,6 +315,14 @@ static void producer_next(void *ctx, int64_t *ret_id, struct px_slice *ret_vec, 
     struct px_h3 *h = ctx;
     px_assert(cap >= 2);
     *ret_id = -1;
+    if (run_goes_on(h)) {
+        ret_vec[0] = h->run.rest;
+        *ret_count = 1;
+        *ret_id = h->run.x->id;
+        *ret_fin = h->run.fin;
+        return;
+    }
+    px_h3_end_run(h);
     do {
         h->starved = false;
         px_h3_feed(h);
@@ -302,6 +340,13 @@ static void producer_next(void *ctx, int64_t *ret_id, struct px_slice *ret_vec, 
 static void producer_sent(void *ctx, int64_t id, uint64_t n, bool fin)
 {
     struct px_h3 *h = ctx;
+    if (h->run.x != NULL && h->run.x->id == id) {
+        h->run.rest = px_slice_skip(h->run.rest, (size_t)n);
+        h->run.untold += (size_t)n;
+        if (h->run.rest.len == 0)
+            px_h3_end_run(h);
+        return;
+    }
     struct px_h3_exchange *x = px_h3_find(h, id);
     if (x == NULL || x->write_shut || x->s->dead)
         return;
@@ -311,9 +356,7 @@ static void producer_sent(void *ctx, int64_t id, uint64_t n, bool fin)
     }
     if (n == 0 && !fin)
         return; /* nghttp3 would take 0 as the fin having left */
-    int rv = nghttp3_conn_add_write_offset(x->s->conn, id ^ x->s->flip, (size_t)n);
-    if (rv != 0)
-        px_h3_session_fatal(x->s, rv);
+    tell_sent(x, (size_t)n);
 }
 
 static void producer_blocked(void *ctx, int64_t id)
@@ -323,7 +366,7 @@ static void producer_blocked(void *ctx, int64_t id)
     if (x == NULL || x->s->dead)
         return;
     x->blocked = true;
-    nghttp3_conn_block_stream(x->s->conn, id ^ x->s->flip);
+    nghttp3_conn_block_stream(px_h3_conn(x->s), id ^ x->s->flip);
 }
 
 const struct px_producer_ops px_h3_producer_ops = {
