@@ -360,6 +360,7 @@ int px_control_exit_code(const char *error_name)
         {PX_ETIMEDOUT, PX_EXIT_TIMEOUT},
         {PX_EHANDSHAKE_TIMEOUT, PX_EXIT_TIMEOUT},
         {PX_EREFUSED, PX_EXIT_REFUSED},
+        {PX_EHELD, PX_EXIT_REFUSED},
         {PX_EFORBIDDEN, PX_EXIT_REFUSED},
         {PX_ENETWORK, PX_EXIT_REFUSED},
         {PX_ETARGET, PX_EXIT_REFUSED},

@@ -45,6 +45,7 @@ unsigned px_control_status(int err)
         {PX_ECRYPTO, 502},
         {PX_ECLOSED, 502},
         {PX_EREVOKED, 502},
+        {PX_EHELD, 502},
         {PX_EOFFLINE, 503},
         {PX_EBUSY, 503},
         {PX_EAGAIN, 503},

@@ -307,7 +307,9 @@ static bool may_be_guest(const struct px_peer_manager *m, const struct px_peer *
 int px_peer_manager_authorize(const struct px_peer_manager *m, const struct px_peer_id *id)
 {
     const struct px_peer *p = px_peer_manager_find(m, id);
-    return p != NULL && (p->listed || p->call != NULL) ? 0 : PX_EUNLISTED;
+    if (p == NULL || (!p->listed && p->call == NULL))
+        return PX_EUNLISTED;
+    return p->held && p->call == NULL ? PX_EHELD : 0;
 }
 
 bool px_peer_manager_welcomes(const struct px_peer_manager *m, const struct px_peer_id *id)
@@ -345,6 +347,10 @@ void px_peer_manager_up(struct px_peer_manager *m, struct px_link *link,
     struct px_peer *p = px_peer_manager_find(m, id);
     if ((p == NULL || !p->listed) && !may_be_guest(m, p, id)) {
         c->ops->close(c->ctx, link, PX_CLOSE_REVOKED); /* removed since the handshake's check */
+        return;
+    }
+    if (p != NULL && p->held && p->call == NULL && !may_be_guest(m, p, id)) { /* so is this */
+        c->ops->close(c->ctx, link, PX_CLOSE_HELD);
         return;
     }
     if (p == NULL && px_peer_add(m, id, now, &p) != 0) {

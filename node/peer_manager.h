@@ -119,7 +119,8 @@ PX_MUST_CHECK int px_peer_manager_remember(struct px_peer_manager *m, const stru
 
 /* ---- what the overlay says ---- */
 
-/* Fits px_overlay_ops.authorize: 0 for who is listed or dialled as a guest of theirs. */
+/* Fits px_overlay_ops.authorize: 0 for who is dialled as a guest of theirs, or listed; PX_EHELD for
+ * a listed one that was hung up by px_peer_manager_disconnect. */
 PX_MUST_CHECK int px_peer_manager_authorize(const struct px_peer_manager *m,
                                             const struct px_peer_id *id);
 /* Fits px_overlay_ops.guest. */

@@ -22,7 +22,8 @@
     X(PX_CLOSE_INTERNAL, 0x0c, PX_EIO)                                                             \
     X(PX_CLOSE_REVOKED, 0x0d, PX_EREVOKED)                                                         \
     X(PX_CLOSE_BUSY, 0x0e, PX_EBUSY)                                                               \
-    X(PX_CLOSE_SELF, 0x0f, PX_ESELF)
+    X(PX_CLOSE_SELF, 0x0f, PX_ESELF)                                                               \
+    X(PX_CLOSE_HELD, 0x10, PX_EHELD) /* hung up by hand, until told otherwise */
 
 enum px_close_code {
 #define X(name, value, err) name = value,

@@ -194,13 +194,13 @@ static void go_early(struct px_link *l)
 }
 
 /* SPEC handshake §5: listed, or a guest that says so and is welcome */
-static bool is_admitted(const struct px_link *l)
+static int admit(const struct px_link *l)
 {
     const struct px_overlay *o = l->overlay;
-    if (o->ops.authorize(o->ops_ctx, &l->peer) == 0)
-        return true;
-    return !l->ours && px_link_handshake_peer(l->handshake)->guest && o->ops.guest != NULL &&
-           o->ops.guest(o->ops_ctx, &l->peer);
+    int err = o->ops.authorize(o->ops_ctx, &l->peer);
+    bool welcome = err != 0 && !l->ours && px_link_handshake_peer(l->handshake)->guest &&
+                   o->ops.guest != NULL && o->ops.guest(o->ops_ctx, &l->peer);
+    return welcome ? 0 : err;
 }
 
 /* SPEC handshake §5: what follows once the peer's identity is proved. */
@@ -211,8 +211,9 @@ static void settle_proved(struct px_link *l)
         px_link_fail(l, PX_ESELF, PX_CLOSE_SELF);
         return;
     }
-    if (!is_admitted(l)) {
-        px_link_fail(l, PX_EUNLISTED, PX_CLOSE_UNLISTED);
+    int err = admit(l);
+    if (err != 0) {
+        px_link_fail(l, err, err == PX_EHELD ? PX_CLOSE_HELD : PX_CLOSE_UNLISTED);
         return;
     }
     if (!l->ours) {
@@ -355,8 +356,9 @@ int px_overlay_dial(struct px_overlay *o, const struct px_peer_id *id, const str
         return PX_ESTATE;
     if (px_peer_id_eq(id, &o->identity->id))
         return PX_ESELF;
-    if (o->ops.authorize(o->ops_ctx, id) != 0)
-        return PX_EUNLISTED;
+    int err = o->ops.authorize(o->ops_ctx, id);
+    if (err != 0)
+        return err;
     if (px_overlay_find(o, id) != NULL)
         return PX_EEXIST;
     o->now = now;
@@ -365,7 +367,7 @@ int px_overlay_dial(struct px_overlay *o, const struct px_peer_id *id, const str
         return PX_ENOMEM;
     l->peer = *id;
     l->user = user;
-    int err = px_quic_dial(o->quic, path, &px_link_quic_ops, l, now, &l->conn);
+    err = px_quic_dial(o->quic, path, &px_link_quic_ops, l, now, &l->conn);
     if (err != 0) {
         px_link_free(l);
         return err;

@@ -50,6 +50,7 @@
     X(PX_ESELF, -47, "the address leads to this very node")                                        \
     X(PX_EOFFLINK, -48, "the address is not on this link, and the mode is lan")                    \
     X(PX_EAUTH, -49, "the caller did not prove who it is")                                         \
+    X(PX_EHELD, -50, "the peer hung up by hand and waits until it is told to connect")             \
     /* pairing (docs/spec/pairing.md) */                                                           \
     X(PX_EINVITE_TYPO, -60, "the invite code has a typo")                                          \
     X(PX_EINVITE_JUNK, -61, "this is not an invite code")                                          \

@@ -42,6 +42,13 @@ check "a peer is hung up" peerix_at bob disconnect alice
 check "it is held" until_true 3 bash -c '"$1" peers --home "$2" | grep -q held' _ "$PEERIX" "$T/bob/home"
 sleep 1
 check "and not dialled again" test "$(times event=peer.connected bob)" = "$n"
+# alice learns bob's address, and would come by herself
+entry alice bob "addr=$bob_overlay"
+check "who comes by itself is refused, and hears why" until_true 5 bash -c 'grep -q "event=peer.refused .*EHELD" "$1" && grep -q "EHELD" "$2"' _ "$T/bob.log" "$T/alice.log"
+refused_there() { ! peerix_at alice connect bob >"$T/held.out" 2>&1 && grep -q "hung up by hand" "$T/held.out"; }
+check "connect over there says so" refused_there
+check "and they are apart" bash -c '"$1" peers --home "$2" | grep -q held && [ "$3" = "$4" ]' _ "$PEERIX" "$T/bob/home" "$(times event=peer.connected bob)" "$n"
+entry alice bob
 check "until it is told to" peerix_at bob connect alice
 check "then it is connected" until_true 3 more event=peer.connected bob "$n"
 
