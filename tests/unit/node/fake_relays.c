@@ -158,7 +158,8 @@ void px_relay_client_up(struct px_relay_client *c,
 
 void px_relay_client_set_reserve(struct px_relay_client *c, bool reserve, px_nsec now)
 {
-    (void)c, (void)reserve, (void)now;
+    (void)c, (void)now;
+    fake->reserve_count += reserve;
 }
 
 /* As relay/client_legs: an open leg outlives the control stream, the others do not. */
@@ -192,8 +193,48 @@ void px_relay_client_network_changed(struct px_relay_client *c, px_nsec now)
 int px_relay_client_request(struct px_relay_client *c, struct px_relay_msg *m, void *token,
                             px_nsec now)
 {
-    (void)m, (void)token, (void)now;
-    return c->up ? 0 : PX_ESTATE;
+    if (!c->up)
+        return PX_ESTATE;
+    if (fake->request_count == FAKE_ASKED)
+        return 0;
+    struct fake_request *q = &fake->requests[fake->request_count++];
+    *q = (struct fake_request){.relay = c->relay, .token = token, .at = now};
+    m->request = (uint32_t)fake->request_count;
+    px_buf_init(&q->bytes, PX_RELAY_FRAME_MAX);
+    CHECK_OK(px_relay_msg_put(&q->bytes, m)); /* what could not be sent is no request */
+    CHECK_OK(px_relay_msg_decode(px_buf_slice(&q->bytes), &q->m));
+    return 0;
+}
+
+static bool is_asked(struct fake *f, const struct fake_request *q, size_t number,
+                     enum px_relay_msg_type type)
+{
+    return q->relay == fake_relay(f, number) && q->m.type == type;
+}
+
+struct fake_request *fake_asked(struct fake *f, size_t number, enum px_relay_msg_type type)
+{
+    for (size_t i = 0; i < f->request_count; i++)
+        if (!f->requests[i].answered && is_asked(f, &f->requests[i], number, type))
+            return &f->requests[i];
+    return NULL;
+}
+
+size_t fake_asked_count(struct fake *f, size_t number, enum px_relay_msg_type type)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < f->request_count; i++)
+        n += is_asked(f, &f->requests[i], number, type);
+    return n;
+}
+
+void fake_answer(struct fake *f, struct fake_request *q, enum px_relay_status status,
+                 const struct px_relay_msg *m)
+{
+    (void)f;
+    CHECK(q != NULL && !q->answered);
+    q->answered = true;
+    q->relay->client->config.ops->reply(q->relay, q->token, status, m);
 }
 
 int px_relay_client_probe(struct px_relay_client *c, const struct px_addr *a, bool pays,
@@ -405,7 +446,11 @@ int px_peers_send(struct px_peers *p, const struct px_path *path, unsigned ecn,
 void px_peers_found(void *peers, const struct px_peer_id *id, const struct px_addr *addr,
                     enum px_source source)
 {
-    (void)peers, (void)id, (void)addr, (void)source;
+    (void)peers;
+    if (source != PX_SOURCE_RECORD || fake->found_count == PX_ARRAY_LEN(fake->found))
+        return;
+    fake->found[fake->found_count].id = *id;
+    fake->found[fake->found_count++].addr = *addr;
 }
 
 void px_peers_each_traffic(struct px_peers *p,
@@ -414,11 +459,10 @@ void px_peers_each_traffic(struct px_peers *p,
     (void)p, (void)each, (void)ctx;
 }
 
-/* Nobody here is a member of a relay: records and reports are not looked at. */
 const struct px_authorized_keys *px_allowlist_keys(const struct px_allowlist *a)
 {
     (void)a;
-    return NULL;
+    return fake->keys;
 }
 
 const struct px_addr *px_peers_local(const struct px_peers *p)
@@ -443,6 +487,18 @@ static void write_file(struct fake *f, size_t relays)
     }
 }
 
+static void open_set(struct fake *f)
+{
+    const struct px_relays_config c = {.loop = &f->loop,
+                                       .path = f->path,
+                                       .names_path = f->names_path,
+                                       .owed_path = f->owed_path,
+                                       .identity = &f->identity,
+                                       .network = "default"};
+    f->closed = false;
+    CHECK_OK(px_relays_new(&c, &f->set));
+}
+
 struct fake *fake_start(size_t relays)
 {
     struct fake *f = fake = calloc(1, sizeof(*f));
@@ -457,9 +513,11 @@ struct fake *fake_start(size_t relays)
         f->peers[i].id.key[1] = (uint8_t)((i + 1) >> 8);
     }
     CHECK_INT(uv_loop_init(&f->loop), 0);
-    const struct px_relays_config c = {
-        .loop = &f->loop, .path = f->path, .identity = &f->identity, .network = "default"};
-    CHECK_OK(px_relays_new(&c, &f->set));
+    snprintf(f->owed_path, sizeof(f->owed_path), "%s/relay-owed", f->dir);
+    snprintf(f->names_path, sizeof(f->names_path), "%s/network-names", f->dir);
+    CHECK_OK(px_crypto_init());
+    px_identity_generate(&px_system_rng, &f->identity);
+    open_set(f);
     return f;
 }
 
@@ -477,18 +535,37 @@ static void settle(struct fake *f)
     }
 }
 
-void fake_end(struct fake *f)
+static void close_set(struct fake *f)
 {
     px_relays_close(f->set, on_closed, f);
     while (!f->closed || uv_loop_alive(&f->loop)) {
         (void)uv_run(&f->loop, UV_RUN_NOWAIT);
         settle(f);
     }
+}
+
+void fake_restart(struct fake *f)
+{
+    close_set(f);
+    for (size_t i = 0; i < f->request_count; i++)
+        px_buf_deinit(&f->requests[i].bytes);
+    f->request_count = 0;
+    open_set(f);
+}
+
+void fake_end(struct fake *f)
+{
+    close_set(f);
+    for (size_t i = 0; i < f->request_count; i++)
+        px_buf_deinit(&f->requests[i].bytes);
+    px_authorized_keys_free(f->keys);
     CHECK_INT(uv_loop_close(&f->loop), 0);
     char lock[sizeof(f->path) + 8];
     snprintf(lock, sizeof(lock), "%s.lock", f->path);
     (void)unlink(lock);
     (void)unlink(f->path);
+    (void)unlink(f->owed_path);
+    (void)unlink(f->names_path);
     CHECK_INT(rmdir(f->dir), 0);
     free(f);
     fake = NULL;
@@ -520,13 +597,24 @@ struct px_relay *fake_relay(struct fake *f, size_t number)
     return NULL;
 }
 
-void fake_reserve(struct fake *f, size_t number)
+void fake_up(struct fake *f, size_t number)
 {
     struct px_relay *r = fake_relay(f, number);
     CHECK(r->link != NULL && !r->link->up);
     r->link->up = true;
     r->link->ops->up(r, r->link);
-    r->client->config.ops->reserved(r, PX_RELAY_OK, PX_RELAY_STRANGER);
+}
+
+void fake_reserve_as(struct fake *f, size_t number, enum px_relay_class class)
+{
+    struct px_relay *r = fake_relay(f, number);
+    fake_up(f, number);
+    r->client->config.ops->reserved(r, PX_RELAY_OK, class);
+}
+
+void fake_reserve(struct fake *f, size_t number)
+{
+    fake_reserve_as(f, number, PX_RELAY_STRANGER);
 }
 
 void fake_reserve_all(struct fake *f)

@@ -9,6 +9,7 @@
 #define FAKE_PEERS   256
 #define FAKE_LINKS   1200
 #define FAKE_EVENTS  4096
+#define FAKE_ASKED   256 /* requests that are kept; later ones are not */
 #define FAKE_FOREVER (1000 * PX_SEC)
 
 /* A link to a relay. */
@@ -53,10 +54,21 @@ struct fake_peer {
     int err;
 };
 
+/* A request of ours to a relay. */
+struct fake_request {
+    struct px_relay *relay;
+    struct px_buf bytes;
+    struct px_relay_msg m; /* views point into `bytes` */
+    void *token;
+    px_nsec at;
+    bool answered;
+};
+
 struct fake {
     px_nsec now;
     uv_loop_t loop;
-    char dir[64], path[96];
+    char dir[64], path[96], owed_path[96], names_path[96];
+    struct px_authorized_keys *keys; /* NULL: nobody is looked up */
     struct px_identity identity;
     struct px_relays *set;
     struct px_circuit_ops circuits; /* of the set */
@@ -70,12 +82,21 @@ struct fake {
     size_t declined;
     struct fake_probe probes[32];
     size_t probe_count, packet_count;
+    struct fake_request requests[FAKE_ASKED];
+    size_t request_count, reserve_count; /* of reservations: how often one was asked for */
+    struct {
+        struct px_peer_id id;
+        struct px_addr addr;
+    } found[64]; /* what px_peers was told of records */
+    size_t found_count;
     bool closed;
 };
 
 /* A set with relays named "r1", "r2" …, none of which is connected; at FAKE_FOREVER. */
 struct fake *fake_start(size_t relays);
 void fake_end(struct fake *f);
+/* Ends the set and makes another one of the same files, as a restart does. */
+void fake_restart(struct fake *f);
 /* Does what is due at each deadline up to then. Links that were closed go down. */
 void fake_run(struct fake *f, px_nsec until);
 /* The same for so long. */
@@ -83,6 +104,9 @@ void fake_wait(struct fake *f, px_nsec time);
 struct px_relay *fake_relay(struct fake *f, size_t number); /* 1: the first one */
 /* Its dial is answered, and it has a reservation. */
 void fake_reserve(struct fake *f, size_t number);
+void fake_reserve_as(struct fake *f, size_t number, enum px_relay_class class);
+/* The link alone is up. */
+void fake_up(struct fake *f, size_t number);
 /* All of them. */
 void fake_reserve_all(struct fake *f);
 /* The link goes, or the dial fails. */
@@ -99,6 +123,13 @@ void fake_refuse(struct fake *f, struct px_relay_leg *leg, enum px_relay_status 
 struct px_relay_leg *fake_ring(struct fake *f, size_t number, const struct px_peer_id *caller);
 /* What the relay says to the probe of that number; true when another answer may follow. */
 bool fake_answer_probe(struct fake *f, size_t i, enum px_relay_status status);
+/* The first request of that type to that relay that is not answered; NULL: none. */
+struct fake_request *fake_asked(struct fake *f, size_t number, enum px_relay_msg_type type);
+/* How many there were, answered or not. */
+size_t fake_asked_count(struct fake *f, size_t number, enum px_relay_msg_type type);
+/* m may be NULL. */
+void fake_answer(struct fake *f, struct fake_request *q, enum px_relay_status status,
+                 const struct px_relay_msg *m);
 struct px_circuit *fake_circuit(const struct px_relay_leg *leg);
 
 #endif
