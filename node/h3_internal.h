@@ -117,7 +117,7 @@ struct px_h3_exchange {
 /* Bytes nghttp3 has offered, but not yet been told of as sent: the next packets take of them
  * without asking it. Packet by packet it would use a tenth of a serving node's CPU time at 1452
  * bytes. Whatever else is to happen on either session ends the run first. */
-#define PX_H3_RUN_MAX (16u * 1024)
+#define PX_H3_RUN_BYTES (16u * 1024)
 struct px_h3_run {
     struct px_h3_exchange *x; /* NULL: none */
     struct px_slice rest;

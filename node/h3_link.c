@@ -272,7 +272,7 @@ nghttp3_conn *px_h3_conn(struct px_h3_session *s)
 
 static bool run_goes_on(const struct px_h3 *h)
 {
-    return h->run.x != NULL && !h->run.x->s->dead && h->run.untold < PX_H3_RUN_MAX &&
+    return h->run.x != NULL && !h->run.x->s->dead && h->run.untold < PX_H3_RUN_BYTES &&
            px_list_empty(&h->hungry);
 }
 
