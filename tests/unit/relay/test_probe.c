@@ -167,6 +167,24 @@ TEST(addresses_that_are_nobodys_business_are_not_probed)
     bed_end(&b);
 }
 
+TEST(an_ip4_address_in_the_clothes_of_ip6_is_not_probed_either)
+{
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+    static const uint8_t nat64[12] = {0x00, 0x64, 0xff, 0x9b};
+    static const uint8_t none[12];
+    static const uint8_t *const prefixes[] = {mapped, nat64, none};
+    struct bed b;
+    bed_init(&b, false);
+    struct node *a = bed_member(&b);
+    for (size_t i = 0; i < PX_ARRAY_LEN(prefixes); i++) {
+        struct px_addr x = {.ip = {[12] = 127, [15] = 1}, .family = PX_ADDR_IP6, .port = 5000};
+        memcpy(x.ip, prefixes[i], 12);
+        CHECK_INT(bed_ask(a, probe_of(&x)), PX_RELAY_PERMISSION_DENIED);
+    }
+    CHECK_INT(b.probes, 0);
+    bed_end(&b);
+}
+
 TEST(a_node_has_twelve_probes_a_minute_and_one_at_a_time)
 {
     struct bed b;
