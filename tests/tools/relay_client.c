@@ -42,11 +42,12 @@ static void (*untapped)(void *ctx, struct px_slice packet);
 
 #define PING_MARK  0x01 /* first byte of a ping's payload; then when it was sent */
 #define PINGS_MAX  4096
-#define PING_GAP   5    /* ms */
-#define PINGS_WAIT 2000 /* ms, for the last of them */
+#define PING_GAP   5 /* ms */
+#define PINGS_WAIT (2 * PX_SEC)
 static struct {
     uv_timer_t timer;
     uint64_t count, sent, got;
+    px_nsec until; /* how long the last of them is waited for */
     px_nsec took[PINGS_MAX];
 } pings;
 
@@ -328,10 +329,12 @@ static void on_ping_timer(uv_timer_t *t)
     if (pings.sent < pings.count && leg != NULL) {
         memcpy(payload + 1, &now, sizeof(now));
         relay_node_send(&node, leg, px_slice(payload, sizeof(payload)));
-        if (++pings.sent == pings.count)
-            uv_timer_start(t, on_ping_timer, PINGS_WAIT, 0);
+        pings.sent++;
+        pings.until = now + PINGS_WAIT;
         return;
     }
+    if (pings.got < pings.sent && now < pings.until)
+        return;
     uv_timer_stop(t);
     qsort(pings.took, pings.got, sizeof(pings.took[0]), compare);
     say("pings sent=%llu got=%llu p50_us=%llu p99_us=%llu", (unsigned long long)pings.sent,

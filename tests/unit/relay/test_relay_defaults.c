@@ -25,7 +25,10 @@ static struct {
     px_nsec now;
     uint32_t request;
     unsigned probes;
-    char audit[64]; /* the last event */
+    char audit[64];                   /* the last event */
+    struct px_relay_audit audits[32]; /* with `event`; the rest as it was told */
+    struct px_peer_id audit_peer[32];
+    size_t audit_count;
 } w;
 
 static void on_send(void *ctx, void *conn, struct px_slice frame)
@@ -64,6 +67,9 @@ static void on_audit(void *ctx, const struct px_relay_audit *a)
 {
     (void)ctx;
     snprintf(w.audit, sizeof(w.audit), "%s", a->event);
+    size_t i = w.audit_count++ % PX_ARRAY_LEN(w.audits);
+    w.audits[i] = *a;
+    w.audit_peer[i] = *a->peer;
 }
 
 static const struct px_relay_server_ops ops = {on_send,   on_close,     on_probe,
@@ -765,6 +771,79 @@ TEST(a_member_has_32_invites_and_vouches_for_64)
     vouch.on = true;
     CHECK_INT(ask(&m, vouch), PX_RELAY_OK);
     leave(&m);
+    end();
+}
+
+/* ---- the audit ---- */
+
+/* Since the last call one thing was told, and this. */
+static void check_audit(const char *event, const struct px_peer_id *peer, enum px_relay_class class,
+                        enum px_relay_status status, bool with_addr)
+{
+    const struct px_relay_audit *a = &w.audits[0];
+    CHECK_INT(w.audit_count, 1);
+    CHECK_STR(a->event, event);
+    CHECK(px_peer_id_eq(&w.audit_peer[0], peer));
+    CHECK_INT(a->class, class);
+    CHECK_INT(a->status, status);
+    CHECK_INT(a->addr != NULL, with_addr);
+    w.audit_count = 0;
+}
+
+TEST(each_admission_and_refusal_is_told_once)
+{
+    const struct px_peer_id m_id = id_of(MEMBER, 1), x_id = id_of(STRANGER, 1);
+    const struct px_relay_msg discover = {.type = PX_RELAY_MSG_DISCOVER,
+                                          .name_space = PX_SLICE_LIT("home")};
+    struct px_relay_msg invite = {.type = PX_RELAY_MSG_INVITE, .ttl_ms = 60000};
+    struct px_relay_msg admit = {.type = PX_RELAY_MSG_ADMIT, .secret = {7}};
+    struct px_relay_msg vouch = {.type = PX_RELAY_MSG_VOUCH, .peer = x_id, .on = true};
+    struct raw m, x;
+    start(false, NULL);
+    join(&m, MEMBER, 1, 1);
+    check_audit("relay.node_up", &m_id, PX_RELAY_MEMBER, PX_RELAY_OK, true);
+    px_sha256(px_slice(admit.secret, sizeof(admit.secret)), invite.secret);
+    CHECK_INT(ask(&m, invite), PX_RELAY_OK);
+    check_audit("invite.opened", &m_id, PX_RELAY_MEMBER, PX_RELAY_OK, true);
+    join(&x, STRANGER, 1, 2);
+    check_audit("relay.node_up", &x_id, PX_RELAY_UNKNOWN, PX_RELAY_OK, true);
+    CHECK_INT(reserve(&x), PX_RELAY_PERMISSION_DENIED);
+    check_audit("relay.refused", &x_id, PX_RELAY_UNKNOWN, PX_RELAY_PERMISSION_DENIED, true);
+    admit.secret[0]++;
+    CHECK_INT(ask(&x, admit), PX_RELAY_NOT_FOUND);
+    check_audit("relay.refused", &x_id, PX_RELAY_UNKNOWN, PX_RELAY_NOT_FOUND, true);
+    admit.secret[0]--;
+    CHECK_INT(ask(&x, admit), PX_RELAY_OK);
+    CHECK(w.audits[0].other != NULL); /* who invited it */
+    check_audit("relay.admitted", &x_id, PX_RELAY_JOINER, PX_RELAY_OK, true);
+    CHECK_INT(ask(&x, discover), PX_RELAY_PERMISSION_DENIED);
+    check_audit("relay.refused", &x_id, PX_RELAY_JOINER, PX_RELAY_PERMISSION_DENIED, true);
+    CHECK_INT(call(&x, MEMBER, 1), PX_RELAY_NO_RESERVATION);
+    check_audit("circuit.refused", &x_id, PX_RELAY_JOINER, PX_RELAY_NO_RESERVATION, true);
+    CHECK_INT(ask(&m, vouch), PX_RELAY_OK);
+    CHECK_INT(w.audit_count, 2);
+    CHECK_STR(w.audits[0].event, "relay.vouched");
+    CHECK(w.audits[0].other != NULL && px_peer_id_eq(&w.audit_peer[0], &x_id));
+    CHECK_STR(w.audits[1].event, "relay.class_changed");
+    CHECK_INT(w.audits[1].class, PX_RELAY_VOUCHED);
+    w.audit_count = 0;
+    w.now += 60 * PX_SEC; /* the time as a joiner is over */
+    px_relay_server_run(w.server, w.now);
+    vouch.on = false;
+    CHECK_INT(ask(&m, vouch), PX_RELAY_OK);
+    CHECK_INT(w.audit_count, 2);
+    CHECK_STR(w.audits[0].event, "relay.unvouched");
+    CHECK_STR(w.audits[1].event, "relay.revoked");
+    CHECK_INT(w.audits[1].status, PX_RELAY_REVOKED);
+    CHECK_INT(w.audits[1].class, PX_RELAY_VOUCHED); /* what it was */
+    CHECK_INT(x.closed, PX_CLOSE_REVOKED);
+    w.audit_count = 0;
+    leave(&x);
+    check_audit("relay.node_down", &x_id, PX_RELAY_UNKNOWN, PX_RELAY_OK, true);
+    px_relay_session_input(m.session, PX_SLICE_LIT("\xa0"), w.now);
+    check_audit("relay.malformed", &m_id, PX_RELAY_MEMBER, PX_RELAY_MALFORMED_MESSAGE, true);
+    leave(&m);
+    check_audit("relay.node_down", &m_id, PX_RELAY_MEMBER, PX_RELAY_OK, true);
     end();
 }
 
