@@ -54,7 +54,7 @@ static void forget(struct px_pairing_going *g)
 }
 
 /* The end, unless it came before; g may be gone afterwards. */
-static void fail(struct px_pairing_going *g, int err)
+static void end(struct px_pairing_going *g, int err, bool for_good)
 {
     char id[PX_PEER_ID_TEXT_MAX];
     if (g->over) {
@@ -64,12 +64,17 @@ static void fail(struct px_pairing_going *g, int err)
     g->over = true;
     px_log_event(g->p->config.log, PX_LOG_INFO, "pairing.failed",
                  PX_F_STR("peer", px_peer_id_format(&g->join.inviter, id)), PX_F_ERR(err));
-    if (is_final(err))
+    if (for_good)
         forget(g);
     px_pairing_say_failed(g, err);
     if (g->wire_open)
         px_pairing_wire_abort(&g->wire, err);
     hand_back(g);
+}
+
+static void fail(struct px_pairing_going *g, int err)
+{
+    end(g, err, is_final(err));
 }
 
 /* What the end of the stream or the link means for the people here. */
@@ -268,12 +273,16 @@ static void on_up(void *ctx, struct px_link *link)
         fail(g, err);
 }
 
-/* A guest that no invite waits for is not told more than that it is not listed. */
+/* A guest that no invite waits for is not told more than that it is not listed. A node that is
+ * about to stop, or could not read its invites, says so as well: what is stored is tried again. */
 static void on_failed(void *ctx, int err)
 {
     struct px_pairing_going *g = ctx;
     g->dialled = false;
-    fail(g, err == PX_EREFUSED ? PX_EINVITE_UNKNOWN : err);
+    if (err == PX_EREFUSED)
+        end(g, PX_EINVITE_UNKNOWN, false);
+    else
+        fail(g, err);
 }
 
 static void on_down(void *ctx, int err)

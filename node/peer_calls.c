@@ -241,8 +241,8 @@ int px_peer_manager_dial_guest(struct px_peer_manager *m, const struct px_peer_i
     if (err != 0)
         px_peer_addrs_take_back(&p->addrs);
     else if (!is_up(p))
-        dial_soon(p, now);
-    px_peer_schedule(p); /* frees a peer that is new and of no use */
+        dial_soon(p, now); /* and holds it no more */
+    px_peer_schedule(p);   /* frees a peer that is new and of no use */
     return err;
 }
 

@@ -360,6 +360,7 @@ void px_peer_manager_up(struct px_peer_manager *m, struct px_link *link,
     if (!p->listed)
         make_way(m);
     begin_link(p, link, ours, now);
+    p->held = false; /* it comes to be paired anew, or we called it */
     p->remote = *remote;
     learn_addr(p, remote, ours, now);
     px_peer_addrs_take_back(&p->addrs);

@@ -223,4 +223,15 @@ for point in joiner-hello joiner-welcome joiner-stored joiner-done key-written j
     check "joiner killed at $point: both sides are complete" eval 'grants a b && grants b a'
     apart
 done
+
+# ---- an inviter that does not know its invites for a while ----
+killed b; start b joiner-stored
+code=$(invite a)
+join b "$code" >"$T/run.out" 2>&1
+killed a; mkdir "$T/aside" && mv "$T/a/home"/state.db* "$T/aside"; start a
+killed b; start b
+check "a stored join is refused by an inviter that lost its invites" until_true 8 grep -q 'event=pairing.failed .*EINVITE_UNKNOWN' "$T/b.log"
+killed a; rm -f "$T/a/home"/state.db*; mv "$T/aside"/* "$T/a/home"; start a
+killed b; start b
+check "and goes on when it has them again" until_true 8 eval 'grants b a && grants a b'
 finish
