@@ -315,6 +315,20 @@ TEST(a_relay_is_asked_one_at_a_time_and_not_oftener_than_it_allows)
     px_reach_free(f.r);
 }
 
+TEST(in_the_long_run_a_relay_is_asked_as_often_as_that)
+{
+    struct fixture f;
+    init(&f);
+    relay(&f, 0, "203.0.113.5:40000");
+    for (int i = 0; i < 4 * 60; i++) { /* four minutes of impatience */
+        px_reach_check(f.r, f.now);
+        run(&f, PX_SEC);
+    }
+    CHECK(f.count >= 4 * PX_REACH_PER_MINUTE);
+    CHECK(f.count <= PX_REACH_BURST + 4 * PX_REACH_PER_MINUTE);
+    px_reach_free(f.r);
+}
+
 TEST(a_relay_that_says_not_now_is_asked_again_later_and_not_for_ever)
 {
     static const enum px_relay_status says[] = {
