@@ -106,6 +106,21 @@ check "at the peer as well" grep -q "event=peer.refused .*$old.*EUNLISTED" "$T/b
 check "and nothing has moved back" moved
 kill "$thief_pid"; wait "$thief_pid" 2>/dev/null
 
+# ---- both at once ----
+check "both begin" eval 'rotate a >/dev/null && rotate b >/dev/null'
+check "each knows the other's new key" eval 'until_true 8 acked a && until_true 8 acked b'
+a2=$(next_id a) b2=$(next_id b)
+: >"$T/a.log"; : >"$T/b.log"
+rotate a --finish >"$T/fin.a" 2>&1 & fin=$!
+rotate b --finish >"$T/fin.b" 2>&1; rc=$?
+wait $fin
+check "both finish" test "$? $rc" = "0 0"
+check "both have their new keys" eval 'test "$(node_id a) $(node_id b)" = "$a2 $b2"'
+check "and find each other, by entries that moved by themselves" eval 'until_true 15 online a "$b2" && until_true 15 online b "$a2"'
+moved_both() { lists a "$b2" && lists b "$a2" && ! lists a "$b" && ! lists b "$second"; }
+check "nothing is left of the old ones" until_true 8 moved_both
+second=$a2 b=$b2
+
 # ---- forced ----
 node_stop b
 check "another rotation" run 0 rotate a
