@@ -152,6 +152,13 @@ static void ask_at(struct px_link_path *p, struct px_link_place *place, px_nsec 
         place->question.moved = p->client;
 }
 
+/* SPEC paths §5: whose direct path may be well is not to be led to a circuit. */
+static bool is_time_for(const struct px_link_path *p, const struct px_link_place *place,
+                        px_nsec now)
+{
+    return !px_addr_is_circuit(&place->addr) || p->places.relayed || px_link_path_is_lost(p, now);
+}
+
 /* SPEC paths §5: on the path in use, and from whatever local address the system chooses. */
 static void probe(struct px_link_path *p, px_nsec now)
 {
@@ -165,7 +172,15 @@ static void probe(struct px_link_path *p, px_nsec now)
     if (!any)
         ask(p, &p->own[1], &path, type, now);
     for (size_t i = 0; i < PX_ARRAY_LEN(p->places.of); i++)
-        if (p->places.of[i].addr.family != PX_ADDR_NONE)
+        if (p->places.of[i].addr.family != PX_ADDR_NONE && is_time_for(p, &p->places.of[i], now))
+            ask_at(p, &p->places.of[i], now);
+}
+
+/* Their time has come, between two probes. */
+static void ask_circuits(struct px_link_path *p, px_nsec now)
+{
+    for (size_t i = 0; i < PX_ARRAY_LEN(p->places.of); i++)
+        if (px_addr_is_circuit(&p->places.of[i].addr))
             ask_at(p, &p->places.of[i], now);
 }
 
@@ -199,6 +214,7 @@ static void run_doubt(struct px_link_path *p, px_nsec heard_at, px_nsec now)
         p->lost_at = now + p->lost_gap;
         p->lost_gap = PX_MIN(2 * p->lost_gap, PX_LINK_LOST_RARELY);
         p->ops->lost(p->ctx);
+        ask_circuits(p, now);
     }
     if (p->next_probe > now)
         return;

@@ -96,6 +96,15 @@ check "found on a link of their own, the two leave the relay" until_true 8 grep 
 check "at both ends" until_true 3 grep -q 'event=peer.path .*path=lan' "$T/alice.log"
 check "peers talk on" until_true 2 answers bob alice
 check "with their connection" test "$(disconnects bob)" = "$before"
+began=$(date +%s%3N)
+netns_unplug alice eth1
+check "without the cable they are back at the relay" until_true 8 via bob alice one
+echo "# after $(($(date +%s%3N) - began)) ms"
+check "peers talk on" until_true 2 answers bob alice
+netns_replug alice eth1
+on_cable() { cli bob traceroute alice | grep -q 'path: DIRECT'; }
+check "and with it on a link of their own again" until_true 15 on_cable
+check "all on the same connection" test "$(disconnects bob)" = "$before"
 
 # ---- revocation ----
 check "a peer is removed" "$PEERIX" auth remove bob --home "$T/alice/home"
