@@ -313,6 +313,27 @@ TEST(a_nar_is_served_from_any_offset)
     world_deinit(&w);
 }
 
+/* SPEC relay §8: bodies of NARs, as far as the asker's end has acknowledged them. */
+TEST(bytes_of_nars_that_arrived_are_counted_and_nothing_else)
+{
+    struct world w;
+    struct reply r;
+    char narinfo[64];
+    world_init(&w, PX_GRANT_CACHE, false);
+    const uint64_t size = w.paths[UPSTREAM].nar_size;
+    narinfo_path(narinfo, UPSTREAM);
+    CHECK_INT(status_of(&w, false, narinfo), 200);
+    CHECK_INT(status_of(&w, true, w.nar_path[UPSTREAM]), 200);
+    CHECK_INT(status_of(&w, false, w.nar_path[FOREIGN]), 404);
+    CHECK_INT(px_cache_session_sent(w.session), 0);
+    CHECK_INT(status_of(&w, false, w.nar_path[UPSTREAM]), 200);
+    CHECK_INT(px_cache_session_sent(w.session), size);
+    get(&w, &r, false, w.nar_path[UPSTREAM], size - 7);
+    px_buf_deinit(&r.body);
+    CHECK_INT(px_cache_session_sent(w.session), size + 7);
+    world_deinit(&w);
+}
+
 TEST(requests_that_mean_nothing_are_404_or_400)
 {
     static const struct {

@@ -134,6 +134,27 @@ TEST(all_of_it_arrives_in_order)
         CHECK_INT(t.out_len, size);
         CHECK(memcmp(t.out, t.path.nar, size) == 0);
         CHECK(px_nar_relay_next(t.relay) == PX_NEVER);
+        CHECK(px_nar_relay_verified(t.relay));
+        CHECK_INT(t.peer.pub.nar_received, size);
+        teardown();
+    }
+}
+
+TEST(what_came_of_a_bad_nar_counts_as_received_but_not_as_verified)
+{
+    static const struct {
+        enum fake_mode mode;
+        uint64_t received;
+    } rows[] = {
+        {FAKE_LYING, SIZE}, {FAKE_SHORT, SIZE / 2}, {FAKE_RESET, SIZE / 2}, {FAKE_MISSING, 0}};
+    for (size_t i = 0; i < PX_ARRAY_LEN(rows); i++) {
+        setup(SIZE, 0, false);
+        t.peer.mode = rows[i].mode;
+        t.peer.at = SIZE / 2;
+        settle();
+        CHECK_INT(t.failed, 1);
+        CHECK(!px_nar_relay_verified(t.relay));
+        CHECK_INT(t.peer.pub.nar_received, rows[i].received);
         teardown();
     }
 }

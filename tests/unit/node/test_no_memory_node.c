@@ -15,7 +15,9 @@
 #include "node/control_text.h"
 #include "node/net_monitor_table.h"
 #include "node/peer_addrs.h"
+#include "node/peer_history.h"
 #include "node/state_db.h"
+#include "node/transfer_reports.h"
 #include "node/trusted_keys.h"
 #include "tests/no_memory.h"
 #include "tests/vector.h"
@@ -289,6 +291,49 @@ static void learn_addresses(void)
 TEST(addresses_of_peers_survive_any_lack_of_memory)
 {
     sweep(learn_addresses, 4);
+}
+
+/* --- what moved, and what peers did --- */
+
+static void remember_transfers(void)
+{
+    static struct px_test_rng seed;
+    const struct px_rng rng = px_test_rng(&seed, 3);
+    struct px_transfer_reports *r = NULL;
+    struct px_peer_history *h = NULL;
+    struct px_transfer_order o;
+    struct px_history_record record;
+    int err;
+    ARMED(err = px_transfer_reports_new(&rng, true, &r));
+    CHECK_SWEPT(err);
+    if (err != 0)
+        return;
+    for (uint8_t i = 0; i < 5; i++) {
+        const struct px_peer_id relay = {.key = {1}}, peer = {.key = {2, i}};
+        const uint8_t session[PX_RELAY_SESSION_LEN] = {i};
+        ARMED(px_transfer_reports_want(r, &peer));
+        ARMED(px_transfer_reports_up(r, &relay, 1));
+        ARMED(px_transfer_reports_count(r, &peer, session, 5, 7, i));
+        px_transfer_reports_ended(r, session, i);
+        ARMED(while (px_transfer_reports_next(r, &relay, true, 100, &o))
+                  px_transfer_reports_answer(r, &relay, o.ticket, PX_RELAY_OK, NULL, 100));
+    }
+    px_transfer_reports_free(r);
+    ARMED(err = px_peer_history_new(&rng, &h));
+    CHECK_SWEPT(err);
+    for (uint8_t i = 0; err == 0 && i < 5; i++) {
+        struct px_peer_id peer = {.key = {2, i}};
+        ARMED(px_peer_history_nar(h, &peer, 5, i));
+        ARMED(px_peer_history_fault(h, &peer, PX_HISTORY_LIED, 8, i));
+        while (px_peer_history_take_changed(h, i, &peer, &record))
+            CHECK(record.nars + record.faults[PX_HISTORY_LIED] > 0);
+    }
+    px_peer_history_free(h);
+}
+
+TEST(transfers_and_histories_survive_any_lack_of_memory)
+{
+    sweep(remember_transfers, 12);
 }
 
 static struct px_home home;

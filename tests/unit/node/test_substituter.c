@@ -674,6 +674,86 @@ TEST(a_bad_source_is_blamed_and_the_retry_gets_404)
     }
 }
 
+static struct px_peer_history *new_history(void)
+{
+    static struct px_test_rng seed;
+    const struct px_rng rng = px_test_rng(&seed, 8);
+    struct px_peer_history *h;
+    CHECK_OK(px_peer_history_new(&rng, &h));
+    return h;
+}
+
+TEST(sources_get_a_history_of_what_they_did)
+{
+    static const struct {
+        enum fake_mode mode;
+        enum px_history_fault fault;
+        uint32_t demerits;
+    } rows[] = {{FAKE_LYING, PX_HISTORY_LIED, 8},      {FAKE_SHORT, PX_HISTORY_WRONG_SIZE, 2},
+                {FAKE_LONG, PX_HISTORY_WRONG_SIZE, 2}, {FAKE_LENGTH, PX_HISTORY_WRONG_SIZE, 2},
+                {FAKE_STALL, PX_HISTORY_STALLED, 2},   {FAKE_RESET, PX_HISTORY_CUT, 1},
+                {FAKE_MISSING, PX_HISTORY_REFUSED, 1}};
+    for (size_t i = 0; i < PX_ARRAY_LEN(rows); i++) {
+        struct client c;
+        struct reply r;
+        struct px_history_record h;
+        const struct px_peer_id *ann = &t.peers[0].pub.id;
+        prepare(1);
+        t.config.history = new_history();
+        start();
+        client_open(&c);
+        get(&c, nar_path(&t.small), "", &r);
+        CHECK_INT(r.status, 200);
+        get(&c, nar_path(&t.big), "", &r);
+        CHECK_INT(r.status, 200);
+        CHECK(px_peer_history_get(t.config.history, ann, px_now_io(), &h));
+        CHECK_INT(h.nars, 2);
+        CHECK_INT(h.bytes, SMALL + BIG);
+        CHECK_INT(h.demerits, 0);
+        t.peers[0].mode = rows[i].mode;
+        t.peers[0].at = 100;
+        get(&c, nar_path(&t.held), "", &r);
+        CHECK_INT(r.status, 404);
+        CHECK(px_peer_history_get(t.config.history, ann, px_now_io(), &h));
+        CHECK_INT(h.nars, 2);
+        CHECK_INT(h.faults[rows[i].fault], 1);
+        CHECK_INT((h.demerits + 500) / 1000, rows[i].demerits);
+        client_close(&c);
+        teardown();
+        px_peer_history_free(t.config.history);
+    }
+}
+
+TEST(a_peer_whose_history_is_bad_is_asked_after_the_other)
+{
+    struct client c;
+    struct reply r;
+    struct px_substituter_stats stats;
+    prepare(2);
+    t.config.history = new_history();
+    px_peer_history_fault(t.config.history, &t.peers[0].pub.id, PX_HISTORY_LIED, 8, px_now_io());
+    start();
+    client_open(&c);
+    get(&c, narinfo_path(&t.small), "", &r);
+    CHECK_INT(r.status, 200);
+    get(&c, nar_path(&t.small), "", &r);
+    CHECK_INT(r.status, 200);
+    CHECK_INT(t.peers[0].gets, 0); /* the other had it */
+    CHECK_INT(t.peers[1].nar_gets, 1);
+    t.peers[1].mode = FAKE_SILENT;
+    px_nsec before = px_now_io();
+    get(&c, narinfo_path(&t.held), "", &r);
+    CHECK_INT(r.status, 200);
+    CHECK_INT(t.peers[0].gets, 1);
+    CHECK(px_now_io() - before >= t.config.deadline / 2); /* that is shorter than twice 50 ms */
+    px_substituter_stats(t.s, &stats);
+    CHECK_INT(stats.spared_asks, 1);
+    CHECK_INT(stats.late_asks, 1);
+    client_close(&c);
+    teardown();
+    px_peer_history_free(t.config.history);
+}
+
 /* libmicrohttpd 0.9.75 alone would leave the connection open until all that were silent for longer
  * are closed. */
 TEST(a_cut_is_seen_at_once_beside_idle_connections)
