@@ -30,6 +30,7 @@ static size_t list_peers(void *ctx, struct px_cache_peer **ret, size_t cap)
 {
     (void)ctx;
     size_t n = PX_MIN(t.connected, cap);
+    CHECK_INT(cap, PX_CACHE_QUERY_PEERS_MAX); /* room for so many, and no more are told */
     for (size_t i = 0; i < n; i++)
         ret[i] = &t.peers[i].pub;
     return n;

@@ -1,6 +1,11 @@
 /* HOME/relays: what a line and a word may look like, how many there may be, edits of the text. */
 #include "node/relay_list.h"
 
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "auth/file_io.h"
+#include "node/relay_list_io.h"
 #include "tests/test.h"
 
 #define A "12D3KooWPVYKwhPsyD1kpaaVNvJoqd4tdZR4VgxVmo9NSzWVQjCj"
@@ -194,4 +199,25 @@ TEST(a_line_may_name_the_tcp_port)
         CHECK_INT(back.tcp, rows[i].tcp);
         px_buf_deinit(&out);
     }
+}
+
+TEST(a_file_has_a_longest_length)
+{
+    char path[] = "/tmp/px-test-relays.XXXXXX";
+    struct px_relay_list list;
+    struct px_buf text;
+    int fd = mkstemp(path);
+    CHECK(fd >= 0 && close(fd) == 0);
+    px_buf_init(&text, PX_RELAY_FILE_MAX + 1);
+    put_relay(&text, 1);
+    while (text.len < PX_RELAY_FILE_MAX)
+        CHECK_OK(px_buf_put_u8(&text, '#'));
+    CHECK_OK(px_file_write_atomic(path, px_buf_slice(&text), 0600, false));
+    CHECK_OK(px_relay_list_load(path, &list));
+    CHECK_INT(list.count, 1);
+    CHECK_OK(px_buf_put_u8(&text, '#'));
+    CHECK_OK(px_file_write_atomic(path, px_buf_slice(&text), 0600, false));
+    CHECK_ERR(px_relay_list_load(path, &list), PX_ELIMIT);
+    px_buf_deinit(&text);
+    unlink(path);
 }
