@@ -109,12 +109,12 @@ elif what == "old": # no TLS before 1.3
         pass
 elif what == "flood": # frames that are no link: 64 KiB at most
     s = context().wrap_socket(tcp())
-    frame = (1200).to_bytes(2, "big") + b"\xc0" + b"x" * 1199
+    frame = (100).to_bytes(2, "big") + b"\xe0" + b"x" * 99
     sent = 0
     try:
-        for _ in range(4000):
-            s.sendall(frame)
-            sent += len(frame)
+        for _ in range(40):
+            s.sendall(frame * 100)
+            sent += len(frame) * 100
         assert rest(s) == b""
     except (BrokenPipeError, ConnectionResetError, ssl.SSLError):
         pass
@@ -146,6 +146,7 @@ check "who speaks no TLS hears an alert at most" strangers scan
 check "who speaks HTTP in TLS hears nothing" strangers https
 check "TLS before 1.3 is refused" strangers old
 check "frames that are no link end the pipe" strangers flood
+check "and wait behind everything else, as far as there is room" test "$(status | jq .limits.waiting.hits)" -gt 0
 check "nothing of them is left" until_true 6 pipes_are 0
 
 # ---- the link and circuits, through the pipe ----
