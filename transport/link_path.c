@@ -21,7 +21,7 @@ void px_link_path_init(struct px_link_path *p, bool client, const struct px_rng 
     p->rng = *rng;
     p->ops = ops;
     p->ctx = ctx;
-    px_link_places_init(&p->places);
+    px_link_places_init(&p->places, client ? 0 : PX_LINK_BACK_TURN);
 }
 
 /* ---- questions ---- */
@@ -148,8 +148,7 @@ static void ask_at(struct px_link_path *p, struct px_link_place *place, px_nsec 
     path.remote = place->addr;
     path.local.family = path.remote.family;
     ask(p, &place->question, &path, p->client ? PX_DISCO_PING : PX_DISCO_MOVED, now);
-    if (px_link_places_is_back(&p->places, place))
-        place->question.moved = p->client;
+    place->question.back = px_link_places_is_back(&p->places, place);
 }
 
 /* SPEC paths §5: whose direct path may be well is not to be led to a circuit. */
@@ -374,7 +373,7 @@ static void take_pong(struct px_link_path *p, const struct px_path *path,
     struct px_path_question *q = find_question(p, path, pong->nonce, now);
     if (q == NULL)
         return;
-    bool moved = q->moved;
+    bool moved = q->moved || (q->back && p->places.relayed);
     *q = (struct px_path_question){0};
     p->ops->proved(p->ctx, path);
     if (pong->challenge != 0 && may_answer(p, now))

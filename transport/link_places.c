@@ -10,9 +10,10 @@ static bool is_used(const struct px_link_place *p)
     return p->addr.family != PX_ADDR_NONE;
 }
 
-void px_link_places_init(struct px_link_places *p)
+void px_link_places_init(struct px_link_places *p, px_nsec back_delay)
 {
     memset(p, 0, sizeof(*p));
+    p->back_delay = back_delay;
     p->back_at = PX_NEVER;
     p->back_gap = PX_LINK_BACK_FIRST;
 }
@@ -35,7 +36,7 @@ static void arm(struct px_link_places *p, px_nsec at)
     p->back_at = PX_NEVER;
     for (size_t i = 0; i < PX_ARRAY_LEN(p->of); i++)
         if (px_link_places_is_back(p, &p->of[i]))
-            p->back_at = at;
+            p->back_at = at + p->back_delay;
 }
 
 /* Circuits come and go with their relays; they must not crowd out the addresses of a LAN. */
@@ -92,7 +93,7 @@ void px_link_places_hurry(struct px_link_places *p, px_nsec now)
 {
     p->back_gap = PX_LINK_BACK_FIRST;
     if (p->back_at != PX_NEVER)
-        p->back_at = now;
+        p->back_at = now + p->back_delay;
 }
 
 bool px_link_places_due(struct px_link_places *p, px_nsec now)

@@ -9,14 +9,16 @@
 #define PX_LINK_PLACES_MAX      4      /* suggested; the oldest makes room */
 #define PX_LINK_PLACES_CIRCUITS 2      /* of these; a further one replaces the oldest circuit */
 #define PX_LINK_BACK_FIRST      PX_SEC /* on a circuit: pause before the way back is asked, */
-#define PX_LINK_BACK_MAX        (60 * PX_SEC) /* doubled each time up to this */
-#define PX_LINK_BACK_STABLE     (60 * PX_SEC) /* a way back that held so long was a good one */
+#define PX_LINK_BACK_MAX        (60 * PX_SEC)   /* doubled each time up to this */
+#define PX_LINK_BACK_TURN       (500 * PX_MSEC) /* the server asks so long after the client */
+#define PX_LINK_BACK_STABLE     (60 * PX_SEC)   /* a way back that held so long was a good one */
 
 struct px_path_question {
     uint64_t nonce; /* 0: none */
     struct px_path path;
     px_nsec asked_at; /* first, with this nonce */
-    bool moved;       /* the client moves to where it is answered, doubt or not */
+    bool moved;       /* the client moves to where it is answered, doubt or not, */
+    bool back;        /* or if the path in use is a circuit then */
 };
 
 struct px_link_place {
@@ -30,9 +32,10 @@ struct px_link_places {
     bool relayed;                                    /* the path in use is a circuit */
     px_nsec back_at, back_gap; /* when the way back is asked; PX_NEVER: there is none */
     px_nsec direct_since;      /* while not relayed */
+    px_nsec back_delay;        /* behind the other side, which may be there already */
 };
 
-void px_link_places_init(struct px_link_places *p);
+void px_link_places_init(struct px_link_places *p, px_nsec back_delay);
 struct px_link_place *px_link_places_find(struct px_link_places *p, const struct px_addr *addr);
 /* Finds or enters it; an address, not that in use. */
 struct px_link_place *px_link_places_note(struct px_link_places *p, const struct px_addr *addr,

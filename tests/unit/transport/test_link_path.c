@@ -662,7 +662,7 @@ TEST(a_link_that_fled_to_a_circuit_asks_for_the_way_back_and_takes_it)
         CHECK_INT(e->sent_count - before, PX_ARRAY_LEN(at));
         for (size_t i = 0; i < PX_ARRAY_LEN(at); i++) {
             const struct sent *s = &e->sent[before + i];
-            CHECK_INT(s->at - fled, at[i] * PX_SEC);
+            CHECK_INT(s->at - fled, at[i] * PX_SEC + (client ? 0 : PX_LINK_BACK_TURN));
             CHECK_INT(s->packet.type, client ? PX_DISCO_PING : PX_DISCO_MOVED);
             CHECK(px_addr_eq(&s->path.remote, &home.remote));
         }
@@ -692,6 +692,26 @@ TEST(from_circuit_to_circuit_the_way_back_is_not_forgotten)
     flee(e, &second);
     run(e, 0, e->now + PX_SEC);
     CHECK_INT(sent_to(e, &home) - before, 1 + 3 + 1); /* in the doubt, and by its own clock */
+}
+
+TEST(of_several_ways_back_the_first_that_answers_is_taken)
+{
+    struct end *e = start(true);
+    struct px_path circuit = circuit_of(5), home = e->current;
+    struct px_addr near = addr(10, 9);
+    came_up_directly(e);
+    px_link_path_suggest(&e->path, &near, e->now);
+    flee(e, &circuit);
+    run(e, 0, e->now + PX_SEC);
+    CHECK_INT(sent_to(e, &near) > 0 && sent_to(e, &home.remote) > 0, 1);
+    const struct sent *asked[2] = {last(e) - 1, last(e)};
+    size_t moves = e->migrate_count;
+    for (size_t i = 0; i < 2; i++) {
+        struct px_path there = path_of(addr(10, 1), asked[i]->path.remote);
+        give(e, &there, PX_DISCO_PONG, asked[i]->packet.nonce, 0);
+    }
+    CHECK_INT(e->migrate_count, moves + 1);
+    CHECK(px_addr_eq(&e->current.remote, &asked[0]->path.remote));
 }
 
 TEST(a_changed_network_has_the_way_back_asked_at_once)
