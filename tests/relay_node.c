@@ -34,13 +34,24 @@ static const struct px_control_stream_ops stream_ops = {on_frame, on_stream_clos
 static int on_authorize(void *ctx, const struct px_peer_id *id)
 {
     const struct relay_node *n = ctx;
-    return px_peer_id_eq(id, &n->relay) ? 0 : PX_EUNLISTED;
+    if (px_peer_id_eq(id, &n->relay))
+        return 0;
+    return n->others != NULL ? n->others->authorize(n->others_ctx, id) : PX_EUNLISTED;
+}
+
+static bool is_other(const struct relay_node *n, const struct px_link *link)
+{
+    return n->others != NULL && !px_peer_id_eq(px_link_peer(link), &n->relay);
 }
 
 static void on_up(void *ctx, struct px_link *link)
 {
     struct relay_node *n = ctx;
     uint8_t binding[PX_LINK_BINDING_LEN];
+    if (is_other(n, link)) {
+        n->others->up(n->others_ctx, link);
+        return;
+    }
     n->link = link;
     px_link_path(link, &n->path);
     px_tls_pipes_set_proved(n->pipes, &n->path.remote, true);
@@ -58,6 +69,8 @@ static void on_up(void *ctx, struct px_link *link)
 static void on_path_changed(void *ctx, struct px_link *link)
 {
     struct relay_node *n = ctx;
+    if (is_other(n, link))
+        return;
     px_link_path(link, &n->path);
     px_relay_client_network_changed(n->client, px_now_io());
 }
@@ -65,7 +78,10 @@ static void on_path_changed(void *ctx, struct px_link *link)
 static void on_down(void *ctx, struct px_link *link, int err, bool by_peer, bool was_up)
 {
     struct relay_node *n = ctx;
-    (void)by_peer;
+    if (is_other(n, link)) {
+        n->others->down(n->others_ctx, link, err, by_peer, was_up);
+        return;
+    }
     if (was_up && link != n->link) /* another one took over */
         return;
     if (link == n->link)
@@ -87,12 +103,10 @@ static void on_refused(void *ctx, const struct px_addr *remote, const struct px_
 static const struct px_stream_ops *on_stream(void *ctx, struct px_link *link, int64_t id,
                                              uint8_t type, void **ret_ctx)
 {
-    (void)ctx;
-    (void)link;
-    (void)id;
-    (void)type;
-    (void)ret_ctx;
-    return NULL;
+    struct relay_node *n = ctx;
+    if (!is_other(n, link))
+        return NULL;
+    return n->others->stream(n->others_ctx, link, id, type, ret_ctx);
 }
 
 static const struct px_overlay_ops overlay_ops = {.authorize = on_authorize,
@@ -168,7 +182,9 @@ int relay_node_start(struct relay_node *n, uv_loop_t *loop, const struct px_peer
                                               .network = px_slice_cstr(network),
                                               .agent = PX_SLICE_LIT("relay-node"),
                                               .ops = &overlay_ops,
-                                              .ops_ctx = n};
+                                              .ops_ctx = n,
+                                              .quic = {.max_udp_payload = n->payload},
+                                              .listen = n->others != NULL};
     struct px_addr any = {.family = addr->family};
     n->loop = loop;
     n->relay = *relay;

@@ -25,6 +25,11 @@ struct relay_node {
     struct px_path path; /* of the link */
     /* `err` as in px_overlay_ops.down; 0 for up */
     void (*link_changed)(struct relay_node *n, bool up, int err);
+    /* Optional, set before the start: links to anybody but the relay (authorize, up, down, stream),
+     * incoming ones too; and px_quic_config.max_udp_payload. */
+    const struct px_overlay_ops *others;
+    void *others_ctx;
+    size_t payload;
     void *user;
 };
 

@@ -21,6 +21,8 @@
 #define HAMMER_RATE 1000
 #define STRANGERS   1000000      /* the number of the first identity that hammers */
 #define HOLD        (2 * PX_SEC) /* a circuit is used for so long */
+#define WATCHERS    20           /* one in so many watches who comes and goes */
+#define LEAVERS     50           /* one act in so many is to leave */
 #define GROUP       500          /* also below what a namespace holds */
 #define PENDING     3            /* dials of a group under way */
 
@@ -41,7 +43,7 @@ static uv_timer_t tick;
 static px_nsec end_at;
 static uint64_t random_state = 12345;
 static struct {
-    size_t up, reserved, calls, opens, packets, ended_early, downs, dials, registered, bad;
+    size_t up, reserved, calls, opens, packets, ended_early, downs, dials, registered, changes, bad;
 } stats;
 
 static uint64_t next_random(void)
@@ -92,6 +94,20 @@ static void do_register(struct member *m)
     px_buf_deinit(&out);
 }
 
+static void do_watch(struct member *m)
+{
+    struct px_relay_msg msg = {
+        .type = PX_RELAY_MSG_WATCH, .name_space = px_slice_cstr(name_space), .on = true};
+    (void)!px_relay_client_request(m->node.client, &msg, NULL, px_now_io());
+}
+
+static void on_changed(void *ctx, const struct px_relay_msg *m)
+{
+    (void)ctx;
+    (void)m;
+    stats.changes++;
+}
+
 static void on_reserved(void *ctx, enum px_relay_status status, enum px_relay_class class)
 {
     struct relay_node *n = ctx;
@@ -103,6 +119,8 @@ static void on_reserved(void *ctx, enum px_relay_status status, enum px_relay_cl
         return;
     stats.reserved++;
     do_register(m);
+    if (!idle && (size_t)(m - members) % WATCHERS == 0)
+        do_watch(m);
 }
 
 static void on_ring(void *ctx, struct px_relay_leg *leg, const struct px_peer_id *caller)
@@ -167,6 +185,7 @@ static const struct px_relay_client_ops ops = {.reserved = on_reserved,
                                                .ended = on_ended,
                                                .reply = on_reply,
                                                .observed = on_observed,
+                                               .changed = on_changed,
                                                .restarting = on_restarting};
 
 static void act(struct member *m, px_nsec now)
@@ -189,7 +208,7 @@ static void act(struct member *m, px_nsec now)
         if (px_relay_client_call(m->node.client, &other->node.identity.id, NULL, now, &m->called))
             m->called = NULL;
     }
-    if (next_random() % 200 == 0 && m->called == NULL) /* leaves, and comes back later */
+    if (next_random() % LEAVERS == 0 && m->called == NULL) /* leaves, and comes back later */
         px_link_close(m->node.link, PX_CLOSE_SHUTDOWN);
 }
 
@@ -221,9 +240,10 @@ static void dial_again(void)
 static void stop(void)
 {
     uv_close((uv_handle_t *)&tick, NULL);
-    printf("up=%zu reserved=%zu registered=%zu calls=%zu opens=%zu packets=%zu downs=%zu bad=%zu\n",
-           stats.up, stats.reserved, stats.registered, stats.calls, stats.opens, stats.packets,
-           stats.downs, stats.bad);
+    printf("up=%zu reserved=%zu registered=%zu changes=%zu calls=%zu opens=%zu packets=%zu "
+           "downs=%zu bad=%zu\n",
+           stats.up, stats.reserved, stats.registered, stats.changes, stats.calls, stats.opens,
+           stats.packets, stats.downs, stats.bad);
     fflush(stdout);
     for (size_t i = 0; i < started; i++) {
         members[i].node.link_changed = NULL;
