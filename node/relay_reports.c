@@ -92,8 +92,9 @@ static void send_due(struct px_relays *set, bool last, px_nsec now)
     struct px_transfer_order o;
     PX_LIST_EACH(it, &set->all) {
         struct px_relay *r = PX_CONTAINER_OF(it, struct px_relay, node);
-        while (takes_reports(r) &&
-               px_transfer_reports_next(set->reports, &r->entry.id, last, now, &o))
+        if (!takes_reports(r)) /* or it would stay due */
+            px_transfer_reports_down(set->reports, &r->entry.id, now);
+        while (px_transfer_reports_next(set->reports, &r->entry.id, last, now, &o))
             if (send_order(r, &o, now) != 0)
                 px_transfer_reports_answer(set->reports, &r->entry.id, o.ticket, PX_RELAY_NO_ANSWER,
                                            NULL, now);

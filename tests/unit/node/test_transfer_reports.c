@@ -204,6 +204,7 @@ TEST(a_relay_that_takes_no_reports_is_let_alone_and_a_busy_one_tried_again)
         count(1, 600, 0, at);
         CHECK_INT(px_transfer_reports_deadline(r) == PX_NEVER, rows[i].refuses);
         CHECK_INT(px_transfer_reports_heard(r), !rows[i].refuses);
+        CHECK_INT(px_transfer_reports_moving(r), !rows[i].refuses);
         down(0, at);
         up(0, at + PX_SEC); /* anew */
         CHECK(next(0, false, at + PX_SEC, &o));
