@@ -1,5 +1,6 @@
 /* peerix-relay init: creates a home, or tells about the one that is there. */
 #include "cmd_relay/commands.h"
+#include "cmd_relay/config.h"
 
 static void made(void *ctx, const char *path)
 {
@@ -7,6 +8,22 @@ static void made(void *ctx, const char *path)
     fputs("created    ", stdout);
     px_cli_put_safe(stdout, path);
     putchar('\n');
+}
+
+/* Once it is known where nodes reach this machine. */
+static void print_url(const struct px_cli *cli, const struct px_home *home,
+                      const struct px_peer_id *id)
+{
+    char url[PX_RELAY_URL_TEXT_MAX], message[256];
+    struct px_config *config;
+    if (px_cli_load_config(cli, home, &config, message, sizeof(message)) != 0)
+        return; /* the daemon will say what is wrong with it */
+    if (px_relay_config_url(px_relay_config(config), id, url)) {
+        fputs("url        ", stdout);
+        px_cli_put_safe(stdout, url);
+        putchar('\n');
+    }
+    px_config_free(config);
 }
 
 int px_relay_cmd_init(const struct px_cli *cli)
@@ -27,6 +44,7 @@ int px_relay_cmd_init(const struct px_cli *cli)
     if (code != 0)
         return code;
     px_cli_home_words(cli, words, sizeof(words));
+    print_url(cli, &home, &id);
     printf("peer ID    %s%s%s\n\nNext, with the ID that `peerix whoami` prints on a node:\n"
            "  peerix-relay auth add NODE-ID",
            style.bold, px_peer_id_format(&id, id_text), style.reset);

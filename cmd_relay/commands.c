@@ -12,6 +12,10 @@ const size_t px_common_option_count = PX_ARRAY_LEN(px_common_options);
 static const struct px_cli_option json_option[] = {
     {"json", NULL, "print JSON"},
 };
+static const struct px_cli_option whoami_options[] = {
+    {"url", NULL, "print the URL for nodes instead; needs public-addr in config.yaml"},
+    {"json", NULL, "print JSON"},
+};
 static const struct px_cli_option init_options[] = {
     {"non-interactive", NULL, "never ask, as it never does; for scripts that say so"},
 };
@@ -31,7 +35,7 @@ const struct px_command px_commands[] = {
      .details = "Flags beat config.yaml, which beats the defaults. Logs go to standard error; the "
                 "line with event=ready tells the URL for nodes. SIGTERM tells the nodes, waits "
                 "for `leave`, then ends. SIGHUP reads `open` and the limits again."},
-    {.name = "whoami", OPTIONS(json_option), .operands = "", .run = px_cmd_whoami,
+    {.name = "whoami", OPTIONS(whoami_options), .operands = "", .run = px_relay_cmd_whoami,
      .summary = "print the relay's peer ID"},
     {.name = "status", OPTIONS(json_option), .operands = "", .run = px_relay_cmd_status,
      .summary = "show what the running relay is and does"},

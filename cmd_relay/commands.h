@@ -9,6 +9,7 @@ int px_relay_cmd_auth_add(const struct px_cli *cli);
 int px_relay_cmd_auth_list(const struct px_cli *cli);
 int px_relay_cmd_auth_remove(const struct px_cli *cli);
 int px_relay_cmd_man(const struct px_cli *cli);
+int px_relay_cmd_whoami(const struct px_cli *cli);
 int px_relay_cmd_status(const struct px_cli *cli);
 
 #endif

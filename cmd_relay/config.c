@@ -2,6 +2,7 @@
 #include "cmd_relay/config.h"
 
 #include "node/program.h"
+#include "node/relay_pipe.h"
 
 const struct px_program px_program = {
     .name = "peerix-relay",
@@ -63,6 +64,20 @@ const struct px_option px_options[] = {
 /* clang-format on */
 const size_t px_option_count = PX_ARRAY_LEN(px_options);
 const size_t px_config_size = sizeof(struct px_relay_config);
+
+bool px_relay_config_url(const struct px_relay_config *c, const struct px_peer_id *id,
+                         char ret[PX_RELAY_URL_TEXT_MAX])
+{
+    struct px_addr tcp;
+    uint16_t port = 0;
+    if (c->public_addr[0] == '\0')
+        return false;
+    if (c->tcp[0] != '\0' && px_addr_parse(px_slice_cstr(c->tcp), &tcp) == 0 &&
+        tcp.port != PX_RELAY_TCP_PORT)
+        port = tcp.port; /* 0, a free one, is known only while it runs */
+    px_relay_url_format(id, c->public_addr, port, ret);
+    return true;
+}
 
 void px_relay_config_limits(const struct px_relay_config *c, struct px_relay_limits *ret)
 {

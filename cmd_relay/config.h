@@ -3,6 +3,7 @@
 #define PX_CMD_RELAY_CONFIG_H
 
 #include "node/config.h"
+#include "node/relay_list.h"
 #include "relay/server.h"
 
 struct px_relay_config {
@@ -28,6 +29,9 @@ static inline const struct px_relay_config *px_relay_config(const struct px_conf
     return (const struct px_relay_config *)(const void *)c;
 }
 
+/* The URL nodes are given, by `public-addr` and `tcp`; false without the former. */
+bool px_relay_config_url(const struct px_relay_config *c, const struct px_peer_id *id,
+                         char ret[PX_RELAY_URL_TEXT_MAX]);
 void px_relay_config_limits(const struct px_relay_config *c, struct px_relay_limits *ret);
 
 #endif

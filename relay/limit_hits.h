@@ -29,6 +29,7 @@
     X(PROBES, "probes")                                                                            \
     X(SLOW_READERS, "slow_readers")                                                                \
     X(REFUSED_SOURCES, "refused_sources")                                                          \
+    X(QUESTIONS, "questions")                                                                      \
     X(WAITING, "waiting")                                                                          \
     X(PIPES, "pipes")                                                                              \
     X(PIPE_QUEUES, "pipe_queues")

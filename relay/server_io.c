@@ -564,6 +564,7 @@ static void add_hits(const struct px_relay_server_io *io, const struct px_tls_pi
 {
     for (size_t i = 0; i < PX_RELAY_LIMIT_COUNT; i++)
         ret->hits[i] += io->hits[i];
+    ret->hits[PX_RELAY_LIMIT_QUESTIONS] = px_who_stats(io->who)->refused;
     ret->hits[PX_RELAY_LIMIT_PIPES] = pipes->refused;
     ret->hits[PX_RELAY_LIMIT_PIPE_QUEUES] = pipes->dropped;
 }

@@ -27,6 +27,13 @@ port=${one_addr##*:}
 check "the URL it prints names a TCP port that is not 443" test "$one_url" = "peerix-relay://$one_id@$one_addr?tcp=$one_tcp"
 check "status prints the same" bash -c '"$1" status --json --home "$2" | grep -qF "\"url\": \"$3\""' _ "$RELAY" "$T/one" "$one_url"
 
+whoami_url() { "$RELAY" whoami --url --home "$T/two"; }
+check "without a public address whoami knows no URL" bash -c '"$1" whoami --url --home "$2" 2>/dev/null; [ $? = 5 ]' _ "$RELAY" "$T/two"
+printf 'public-addr: "relay.example:9"\ntcp: "[::]:8443"\n' >"$T/two/config.yaml"
+check "with one it prints it" test "$(whoami_url)" = "peerix-relay://$two_id@relay.example:9?tcp=8443"
+check "and init repeats it" bash -c '"$1" init --home "$2" | grep -qxF "url        $3"' _ "$RELAY" "$T/two" "$(whoami_url)"
+rm "$T/two/config.yaml"
+
 # ---- without an ID ----
 add "$one_addr" --name hub </dev/null >"$T/ask.out" 2>&1
 check "a script that gives no ID is told no" test $? = 1
@@ -64,6 +71,12 @@ fi
 add 127.0.0.1:1 --tcp "$one_tcp" --trust-first-use >"$T/tcp.out" 2>&1
 check "without UDP it is asked through TLS" pinned "peerix-relay://$one_id@127.0.0.1:1 tcp=$one_tcp"
 "$PEERIX" relay remove "$one_id" --home "$T/node/home" >/dev/null
+
+# ---- who asks too much ----
+for i in $(seq 12); do add "$one_addr" </dev/null >/dev/null 2>&1 & done
+wait -n 2>/dev/null; for j in $(jobs -p); do [ "$j" = "$one_pid" ] || wait "$j"; done
+questions() { "$RELAY" status --json --home "$T/one" | tr -d ' \n' | grep -qE '"questions":\{"hits":[1-9]'; }
+check "a source is answered so often, and status says so" until_true 5 questions
 
 # ---- two relays under one name ----
 relay_up two "127.0.0.2:$port" || not_ok "the second relay starts" "$T/two.log"

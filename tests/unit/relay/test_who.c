@@ -119,3 +119,18 @@ TEST(all_sources_together_are_answered_so_often)
     CHECK_INT(px_who_stats(w)->refused, PX_WHO_BURST_ALL);
     px_who_free(w);
 }
+
+/* A fixed table under a seed: whoever shares a place with a newer source begins anew. */
+TEST(many_sources_do_not_make_it_grow)
+{
+    struct px_identity i = identity(1);
+    struct px_who *w = asked(&i);
+    uint8_t who[PX_RELAY_WHO_LEN], am[PX_RELAY_AM_LEN];
+    px_nsec now = 1;
+    px_relay_who_put(who, &nonce);
+    for (unsigned n = 0; n < 4 * PX_WHO_SOURCES; n++, now += PX_SEC / PX_WHO_RATE_ALL) {
+        struct px_addr from = addr_of(0x0a000000 + n);
+        CHECK(px_who_answer(w, px_slice(who, sizeof(who)), &from, now, am));
+    }
+    px_who_free(w);
+}
