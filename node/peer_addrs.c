@@ -43,7 +43,7 @@ static struct px_known_addr *find(struct px_peer_addrs *a, const struct px_addr 
     for (size_t i = 0; i < a->count; i++) {
         struct px_known_addr *k = &a->all[i];
         if (k->name != NULL ? name != NULL && strcmp(k->name, name) == 0
-                            : name == NULL && px_addr_eq(&k->addr, addr))
+                            : name == NULL && addr != NULL && px_addr_eq(&k->addr, addr))
             return k;
     }
     return NULL;
