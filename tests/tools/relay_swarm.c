@@ -279,6 +279,8 @@ static void on_tick(uv_timer_t *t)
         hammer_on(now);
     if (idle && stats.up < started)
         dial_again();
+    if (idle && started == count)
+        uv_timer_set_repeat(t, 100 * TICK_MS); /* what is left to do can wait */
     /* every node about every four seconds */
     for (size_t i = 0; !idle && !hammer && started == count && i <= count * TICK_MS / 4000; i++)
         act(&members[next_random() % count], now);
