@@ -76,7 +76,7 @@ static int dial(const struct px_home *home, int *ret_fd)
 
 bool px_control_is_running(const struct px_home *home)
 {
-    int fd;
+    int fd = -1;
     int err = dial(home, &fd);
     if (err == 0)
         close(fd);
