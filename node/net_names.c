@@ -135,9 +135,10 @@ int px_net_names_take(struct px_net_names *n, const struct px_peer_id *relay,
     if (e != NULL && rec.sequence < e->sequence)
         return PX_ESTATE;
     if (rec.name.len == 0) {
-        if (e != NULL)
-            drop(n, (size_t)(e - n->entries));
-        return PX_ENOENT;
+        if (e == NULL)
+            return PX_ENOENT;
+        drop(n, (size_t)(e - n->entries));
+        return 0;
     }
     uint8_t *copy = malloc(record.len);
     if (copy == NULL)
@@ -147,8 +148,10 @@ int px_net_names_take(struct px_net_names *n, const struct px_peer_id *relay,
     snprintf(name.text, sizeof(name.text), "%.*s.%.*s", (int)rec.name.len,
              (const char *)rec.name.data, (int)rec.name_space.len,
              (const char *)rec.name_space.data);
+    bool again =
+        e != NULL && strcmp(e->name.text, name.text) == 0 && px_peer_id_eq(&e->name.relay, relay);
     keep(n, &name, &rec, copy, record.len);
-    return 0;
+    return again ? PX_EEXIST : 0;
 }
 
 void px_net_names_gone(struct px_net_names *n, const struct px_peer_id *relay,
@@ -234,7 +237,7 @@ int px_net_names_read(struct px_net_names *n, struct px_slice text, int64_t now,
         int err = read_line(n, line, now);
         if (err == PX_ENOMEM)
             return err;
-        *ret_bad += err != 0;
+        *ret_bad += err != 0 && err != PX_EEXIST;
     }
     return 0;
 }

@@ -31,9 +31,9 @@ void px_net_names_free(struct px_net_names *n);
 
 /* Can this word be a name of a network? It has a name, a dot, and more. */
 bool px_net_name_valid(struct px_slice word);
-/* A signed record that a relay told. 0 when it is kept or only seen again; PX_ENOENT when it holds
- * no name (a name the peer had is forgotten), PX_ESTATE for one older than what is known; errors of
- * px_record_verify, PX_ENOMEM. */
+/* A signed record that a relay told. 0 when a name came, changed or (the record has none any more)
+ * went; PX_EEXIST when it was only seen again, PX_ENOENT for one without a name of a peer without
+ * one, PX_ESTATE for one older than what is known; errors of px_record_verify, PX_ENOMEM. */
 PX_MUST_CHECK int px_net_names_take(struct px_net_names *n, const struct px_peer_id *relay,
                                     struct px_slice record, int64_t now);
 /* The relay no longer has a record of that peer: the copy stays. */

@@ -95,8 +95,9 @@ void px_relay_names_take(struct px_relay *r, struct px_slice record)
 {
     struct px_relay_names *n = r->set->names;
     int err = px_net_names_take(n->copy, &r->entry.id, record, px_net_names_now());
-    if (err == 0 || err == PX_ENOENT)
-        n->save_at = PX_MIN(n->save_at, px_now_io() + PX_RELAY_NAMES_SAVE_WAIT);
+    px_nsec wait = err == 0 ? PX_RELAY_NAMES_SAVE_WAIT : PX_RELAY_NAMES_SAVE_SEEN;
+    if (err == 0 || err == PX_EEXIST)
+        n->save_at = PX_MIN(n->save_at, px_now_io() + wait);
 }
 
 void px_relay_names_gone(struct px_relay *r, const struct px_peer_id *peer)

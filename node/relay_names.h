@@ -13,6 +13,7 @@ struct px_relay_names; /* of a set of relays */
 #define PX_RELAY_LOOKUPS_MAX     8               /* under way at once */
 #define PX_RELAY_LOOKUP_TIME     (3 * PX_SEC)    /* in all, then the copy answers */
 #define PX_RELAY_LIST_PAUSE      (200 * PX_MSEC) /* between two pages of a namespace */
+#define PX_RELAY_NAMES_SAVE_SEEN (600 * PX_SEC)  /* when nothing but times changed */
 #define PX_RELAY_NAMES_SAVE_WAIT (2 * PX_SEC)    /* changes come in rows */
 
 /* How far the listing at one relay is. */

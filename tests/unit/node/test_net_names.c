@@ -115,8 +115,10 @@ TEST(a_newer_record_counts_and_an_older_one_does_not)
     check_none(n, "bob.home", PX_ENOENT);
     check_means(n, "robert.home", 1);
     CHECK_ERR(px_net_names_take(n, &two, record(1, "bob", 5), NOW), PX_ESTATE);
-    CHECK_ERR(px_net_names_take(n, &one, record(1, "", 7), NOW), PX_ENOENT);
+    CHECK_ERR(px_net_names_take(n, &one, record(1, "robert", 7), NOW), PX_EEXIST);
+    CHECK_OK(px_net_names_take(n, &one, record(1, "", 8), NOW));
     check_none(n, "robert.home", PX_ENOENT);
+    CHECK_ERR(px_net_names_take(n, &one, record(1, "", 9), NOW), PX_ENOENT);
     px_net_names_free(n);
 }
 
