@@ -17,6 +17,8 @@ relay_start() {
     PORT=$(sed -n 's/.*event=ready.* listen=[^ ]*:\([0-9]*\).*/\1/p' "$T/relay.log")
 }
 "$RELAY" init --home "$T/relay" >/dev/null
+node_init mallory
+"$RELAY" auth add "$(node_id mallory)" --name mallory --home "$T/relay" >/dev/null
 relay_start || { not_ok "the relay starts"; finish; }
 RID=$("$RELAY" whoami --home "$T/relay")
 for n in alice bob carol; do
@@ -71,8 +73,6 @@ check "the table says so" bash -c '"$1" peers --home "$2" | grep -E "carol .* 0 
 
 # ---- forged: mallory is a member and speaks to the relay itself ----
 mkfifo "$T/mallory.in"
-node_init mallory
-"$RELAY" auth add "$(node_id mallory)" --name mallory --home "$T/relay" >/dev/null
 "$BIN/tests/relay_client" "$T/mallory/home/identity.pem" "$RID" "127.0.0.1:$PORT" <"$T/mallory.in" >"$T/mallory.out" 2>&1 &
 PIDS+=($!)
 exec {mallory}>"$T/mallory.in"
