@@ -1,6 +1,7 @@
 /* Links whose ends change their addresses while streams run (docs/spec/paths.md): whole nodes, the
  * stall measured on the virtual clock. */
 #include "tests/sim/sim_world.h"
+#include "transport/link_internal.h" /* who is in doubt */
 
 static const struct sim_weather line = {.delay = 20 * PX_MSEC, .rate = 1000000, .queue = 100000};
 
@@ -321,6 +322,29 @@ static px_nsec time_to_work(struct world *w, struct host *asks)
         ;
     CHECK_INT(asks->pong_count, before + 1);
     return sim_net_now(w->net) - start_at;
+}
+
+/* SPEC paths §5: a relay has no doubts. */
+TEST(a_passive_end_asks_nobody_in_doubt_and_answers_all_the_same)
+{
+    struct world w;
+    start(&w, 1500, &line);
+    world_run(&w, 4 * PX_SEC);
+    struct px_link *l = w.b.links[0];
+    w.b.overlay->passive = true;
+    px_link_on_silent(l);
+    CHECK_INT(l->roam.path.state, PX_LINK_PATH_STEADY);
+    w.b.overlay->passive = false;
+    px_link_on_silent(l);
+    CHECK_INT(l->roam.path.state, PX_LINK_PATH_DOUBT);
+    w.b.overlay->passive = true;
+    world_run(&w, 4 * PX_SEC);
+    struct px_addr there = elsewhere(w.a.number);
+    host_move(&w.a, &there, true);
+    world_run(&w, PX_SEC);
+    CHECK(w.a.moved_count == 1 && w.b.moved_count == 1);
+    check_works(&w);
+    world_deinit(&w);
 }
 
 TEST(an_idle_link_moves_when_told_and_when_it_is_next_used)
