@@ -1,21 +1,13 @@
 /* Implements the choice of lan_addrs.h. */
 #include "node/lan_addrs.h"
 
-#include "transport/sockaddr.h"
-
-static bool is_link_local6(const struct px_addr *a)
-{
-    return a->family == PX_ADDR_IP6 && a->ip[0] == 0xfe && (a->ip[1] & 0xc0) == 0x80;
-}
-
 static bool listens_on(const struct px_addr *local, const struct px_addr *a, bool loopback)
 {
     if (!px_addr_is_wildcard(local))
-        return local->family == a->family && memcmp(local->ip, a->ip, sizeof(a->ip)) == 0 &&
-               (local->scope == 0 || local->scope == a->scope);
+        return px_addr_same_ip(local, a) && (local->scope == 0 || local->scope == a->scope);
     if (a->family == PX_ADDR_IP4)
         return true; /* the IPv6 wildcard takes both */
-    return local->family == PX_ADDR_IP6 && (loopback || is_link_local6(a));
+    return local->family == PX_ADDR_IP6 && (loopback || px_addr_is_link_local(a));
 }
 
 static bool interface_fits(const struct px_net_addr *a, bool loopback)

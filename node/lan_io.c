@@ -230,7 +230,7 @@ static bool receive(struct lan_io *l, const struct lan_socket *s)
         return false;
     read_destination(&h, &to, &ifindex);
     px_sockaddr_to_addr(&from.sa, &source);
-    bool to_group = to.family == s->group.family && memcmp(to.ip, s->group.ip, 16) == 0;
+    bool to_group = px_addr_same_ip(&to, &s->group);
     if (!to_group || !has_joined(s, ifindex) || !px_net_monitor_on_link(l->env.monitor, &source)) {
         l->off_link++;
         return true;

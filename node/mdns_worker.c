@@ -103,7 +103,8 @@ static void to_addr(const AvahiAddress *from, AvahiIfIndex ifindex, struct px_ad
     }
     ret->family = PX_ADDR_IP6;
     memcpy(ret->ip, from->data.ipv6.address, 16);
-    if (ret->ip[0] == 0xfe && (ret->ip[1] & 0xc0) == 0x80 && ifindex > 0)
+    px_addr_unmap(ret);
+    if (ret->family == PX_ADDR_IP6 && px_addr_is_link_local(ret) && ifindex > 0)
         ret->scope = (uint32_t)ifindex;
 }
 

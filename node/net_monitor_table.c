@@ -241,11 +241,6 @@ static unsigned read_link(struct px_net_table *t, struct px_slice body, bool the
     return put_link(t, &l);
 }
 
-static bool is_link_local6(const struct px_addr *a)
-{
-    return a->family == PX_ADDR_IP6 && a->ip[0] == 0xfe && (a->ip[1] & 0xc0) == 0x80;
-}
-
 /* The address itself; on a point-to-point link IFA_ADDRESS is the other end's. */
 static void read_address_attributes(struct px_reader *r, size_t ip_len, struct px_addr *addr,
                                     uint32_t *flags)
@@ -281,7 +276,7 @@ static unsigned read_address(struct px_net_table *t, struct px_slice body, bool 
     read_address_attributes(&r, ip_len, &e.addr, &flags);
     if (e.addr.family == PX_ADDR_NONE || e.prefix > ip_len * 8)
         return 0;
-    if (is_link_local6(&e.addr))
+    if (e.addr.family == PX_ADDR_IP6 && px_addr_is_link_local(&e.addr))
         e.addr.scope = e.ifindex;
     /* Nothing can be sent from an address until it is known to be nobody else's. */
     bool usable = (flags & IFA_F_DADFAILED) == 0 &&
@@ -397,8 +392,7 @@ static bool covers(const struct px_net_addr *net, const struct px_addr *a)
 
 bool px_net_table_on_link(const struct px_net_table *t, const struct px_addr *a)
 {
-    if (px_addr_is_loopback(a) || is_link_local6(a) ||
-        (a->family == PX_ADDR_IP4 && a->ip[0] == 169 && a->ip[1] == 254))
+    if (px_addr_is_loopback(a) || px_addr_is_link_local(a))
         return true;
     /* What goes into a tunnel leaves the link underneath it. */
     for (size_t i = 0; i < t->view_count; i++)

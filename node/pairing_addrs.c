@@ -5,18 +5,6 @@
 
 enum { IP4_MAX = 2, IP6_MAX = 1 };
 
-static bool is_wildcard(const struct px_addr *a)
-{
-    static const uint8_t zeros[16];
-    return memcmp(a->ip, zeros, sizeof(zeros)) == 0;
-}
-
-static bool is_link_local(const struct px_addr *a)
-{
-    return a->family == PX_ADDR_IP4 ? a->ip[0] == 169 && a->ip[1] == 254
-                                    : a->ip[0] == 0xfe && (a->ip[1] & 0xc0) == 0x80;
-}
-
 /* Networks that exist on this machine alone. */
 static bool is_internal(const char *ifname)
 {
@@ -31,7 +19,7 @@ static bool is_internal(const char *ifname)
 /* Lower is better; -1: of no use elsewhere. */
 static int rank(const struct px_net_addr *n)
 {
-    if (n->loopback || px_addr_is_loopback(&n->addr) || is_link_local(&n->addr))
+    if (n->loopback || px_addr_is_loopback(&n->addr) || px_addr_is_link_local(&n->addr))
         return -1;
     int family = n->addr.family == PX_ADDR_IP4 ? 0 : (n->addr.ip[0] & 0xe0) == 0x20 ? 1 : 2;
     return (n->running ? 0 : 20) + (is_internal(n->ifname) ? 10 : 0) + family;
@@ -72,7 +60,7 @@ size_t px_pairing_addrs(const struct px_addr *listen, const struct px_net_addr *
                         size_t net_count, char ret[PX_INVITE_ADDRS_MAX][PX_INVITE_ADDR_MAX])
 {
     static const struct px_addr loopback = {.ip = {127, 0, 0, 1}, .family = PX_ADDR_IP4};
-    if (!is_wildcard(listen)) {
+    if (!px_addr_is_wildcard(listen)) {
         put(ret[0], *listen, listen->port);
         return 1;
     }

@@ -29,13 +29,8 @@ bool px_reach_is_global(const struct px_addr *a)
     if (a->family != PX_ADDR_IP4)
         return false;
     return ip[0] != 0 && ip[0] != 10 && ip[0] != 127 && ip[0] < 224 &&
-           !(ip[0] == 100 && (ip[1] & 0xc0) == 64) && !(ip[0] == 169 && ip[1] == 254) &&
+           !(ip[0] == 100 && (ip[1] & 0xc0) == 64) && !px_addr_is_link_local(a) &&
            !(ip[0] == 172 && (ip[1] & 0xf0) == 16) && !(ip[0] == 192 && ip[1] == 168);
-}
-
-static bool same_ip(const struct px_addr *a, const struct px_addr *b)
-{
-    return a->family == b->family && memcmp(a->ip, b->ip, sizeof(a->ip)) == 0;
 }
 
 /* ---- whom to ask ---- */
@@ -47,7 +42,7 @@ static const struct px_reach_relay *free_relay(const struct px_reach *r, const s
     const struct px_reach_relay *best = NULL;
     for (size_t i = 0; i < r->relay_count; i++) {
         const struct px_reach_relay *l = &r->relays[i];
-        if (!px_reach_is_udp(l) || !same_ip(&l->observed, a))
+        if (!px_reach_is_udp(l) || !px_addr_same_ip(&l->observed, a))
             continue;
         if (best == NULL || (best->observed.port == a->port && l->observed.port != a->port))
             best = l;
@@ -111,7 +106,8 @@ static const struct px_reach_candidate *find(const struct px_reach *r, const str
 static bool is_own_ip(const struct px_reach *r, const struct px_addr *a)
 {
     for (size_t i = 0; i < r->count; i++)
-        if ((r->all[i].info.sources & PX_REACH_OWN) != 0 && same_ip(&r->all[i].info.addr, a))
+        if ((r->all[i].info.sources & PX_REACH_OWN) != 0 &&
+            px_addr_same_ip(&r->all[i].info.addr, a))
             return true;
     return false;
 }
@@ -131,7 +127,7 @@ enum px_reach_mapping px_reach_mapping(const struct px_reach *r)
         for (size_t k = 0; k < i; k++) {
             const struct px_reach_relay *b = &r->relays[k];
             if (!px_reach_is_udp(b) || px_addr_eq(&a->remote, &b->remote) ||
-                !same_ip(&a->observed, &b->observed))
+                !px_addr_same_ip(&a->observed, &b->observed))
                 continue;
             if (a->observed.port != b->observed.port)
                 return PX_REACH_M_VARIES;

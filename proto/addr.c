@@ -1,10 +1,13 @@
-/* Text forms of addresses. Numeric only: looking up names is the shell's work. */
+/* Addresses as text and as bytes, and what kind they are. Numeric only: looking up names is the
+ * shell's work. */
 #include "proto/addr.h"
 
 #include <arpa/inet.h>
 #include <inttypes.h>
 #include <netinet/in.h>
 #include <stdio.h>
+
+#include "proto/base/reader.h"
 
 #define HOST_NAME_MAX_LEN 253 /* RFC 1035 §3.1, as text */
 
@@ -23,29 +26,31 @@ static bool parse_ip(int family, struct px_slice text, uint8_t *ret)
     return true;
 }
 
-static bool is_link_local6(const uint8_t ip[16])
+void px_addr_unmap(struct px_addr *a)
 {
-    return ip[0] == 0xfe && (ip[1] & 0xc0) == 0x80;
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+    if (a->family != PX_ADDR_IP6 || memcmp(a->ip, mapped, sizeof(mapped)) != 0)
+        return;
+    memcpy(a->ip, a->ip + 12, 4);
+    memset(a->ip + 4, 0, 12);
+    a->family = PX_ADDR_IP4;
+    a->scope = 0;
 }
 
 /* What stands between the brackets: an address and for link-local ones perhaps "%index". */
 static int parse_ip6(struct px_slice text, struct px_addr *a)
 {
-    static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
     struct px_slice ip, scope = text;
     uint64_t index = 0;
     if (!px_slice_split(&scope, '%', &ip) || !parse_ip(AF_INET6, ip, a->ip))
         return PX_EPARSE;
-    if (scope.data != NULL && (!is_link_local6(a->ip) || px_slice_parse_u64(scope, &index) != 0 ||
-                               index == 0 || index > UINT32_MAX))
+    a->family = PX_ADDR_IP6;
+    if (scope.data != NULL &&
+        (!px_addr_is_link_local(a) || px_slice_parse_u64(scope, &index) != 0 || index == 0 ||
+         index > UINT32_MAX))
         return PX_EPARSE;
     a->scope = (uint32_t)index;
-    a->family = PX_ADDR_IP6;
-    if (memcmp(a->ip, mapped, sizeof(mapped)) == 0) {
-        memcpy(a->ip, a->ip + 12, 4);
-        memset(a->ip + 4, 0, 12);
-        a->family = PX_ADDR_IP4;
-    }
+    px_addr_unmap(a);
     return 0;
 }
 
@@ -142,22 +147,61 @@ const char *px_addr_format(const struct px_addr *a, char out[PX_ADDR_TEXT_MAX])
     return out;
 }
 
+/* ---- bytes ---- */
+
+size_t px_addr_to_wire(const struct px_addr *a, uint8_t out[PX_ADDR_WIRE_MAX])
+{
+    if (a->family != PX_ADDR_IP4 && a->family != PX_ADDR_IP6)
+        return 0;
+    size_t ip = a->family == PX_ADDR_IP4 ? 4 : 16;
+    memcpy(out, a->ip, ip);
+    out[ip] = (uint8_t)(a->port >> 8);
+    out[ip + 1] = (uint8_t)a->port;
+    return ip + 2;
+}
+
+int px_addr_from_wire(struct px_slice wire, struct px_addr *ret)
+{
+    struct px_reader r = px_reader(wire);
+    struct px_addr a;
+    if (wire.len != 6 && wire.len != 18)
+        return PX_EPARSE;
+    memset(&a, 0, sizeof(a));
+    a.family = wire.len == 6 ? PX_ADDR_IP4 : PX_ADDR_IP6;
+    int err = px_reader_copy(&r, a.ip, wire.len - 2);
+    if (err == 0)
+        err = px_reader_be16(&r, &a.port);
+    if (err != 0)
+        return err;
+    px_addr_unmap(&a);
+    *ret = a;
+    return 0;
+}
+
+/* ---- kinds ---- */
+
 bool px_addr_is_loopback(const struct px_addr *a)
 {
     static const uint8_t one[16] = {[15] = 1};
-    switch ((enum px_addr_family)a->family) {
-    case PX_ADDR_NONE:
-        return false;
-    case PX_ADDR_IP4:
-        return a->ip[0] == 127;
-    case PX_ADDR_IP6:
-        return memcmp(a->ip, one, sizeof(one)) == 0;
-    case PX_ADDR_CIRCUIT:
-    case PX_ADDR_PIPE:
-        return false;
-    }
-    return false;
+    struct px_addr x = *a;
+    px_addr_unmap(&x);
+    return (x.family == PX_ADDR_IP4 && x.ip[0] == 127) ||
+           (x.family == PX_ADDR_IP6 && memcmp(x.ip, one, sizeof(one)) == 0);
 }
+
+bool px_addr_is_link_local(const struct px_addr *a)
+{
+    return (a->family == PX_ADDR_IP4 && a->ip[0] == 169 && a->ip[1] == 254) ||
+           (a->family == PX_ADDR_IP6 && a->ip[0] == 0xfe && (a->ip[1] & 0xc0) == 0x80);
+}
+
+bool px_addr_is_wildcard(const struct px_addr *a)
+{
+    static const uint8_t zero[16];
+    return a->family != PX_ADDR_NONE && memcmp(a->ip, zero, sizeof(zero)) == 0;
+}
+
+/* ---- hosts and ports ---- */
 
 static bool is_name(struct px_slice s)
 {

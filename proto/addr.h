@@ -14,7 +14,8 @@ enum px_addr_family {
                    */
 };
 
-/* All-zero is "no address". Always zero it before filling, so that values compare by memcmp. */
+/* All-zero is "no address". Always zero it before filling, so that values compare by memcmp. Who
+ * fills one from bytes un-maps it: one host has one value, whichever way it is spelt. */
 struct px_addr {
     uint8_t ip[16]; /* network order; IPv4 uses the first 4, the rest is zero */
     uint32_t scope; /* IPv6 link-local: interface index; else 0 */
@@ -30,10 +31,17 @@ struct px_path {
 
 /* "[ffff:…%4294967295]:65535" and a NUL */
 #define PX_ADDR_TEXT_MAX 80
+#define PX_ADDR_WIRE_MAX 18
 
 static inline bool px_addr_eq(const struct px_addr *a, const struct px_addr *b)
 {
     return memcmp(a, b, sizeof(*a)) == 0;
+}
+
+/* Whatever port and scope. */
+static inline bool px_addr_same_ip(const struct px_addr *a, const struct px_addr *b)
+{
+    return a->family == b->family && memcmp(a->ip, b->ip, sizeof(a->ip)) == 0;
 }
 
 static inline bool px_path_eq(const struct px_path *a, const struct px_path *b)
@@ -47,7 +55,23 @@ PX_MUST_CHECK int px_addr_parse(struct px_slice text, struct px_addr *ret);
 /* Writes the same form, NUL-terminated; "-" for no address, "circuit:3" and "pipe:3", which nothing
  * parses. Returns out. */
 const char *px_addr_format(const struct px_addr *a, char out[PX_ADDR_TEXT_MAX]);
+
+/* As messages carry it: IP of 4 or 16 bytes, then the port, big-endian. Returns the length, 0 for
+ * what is no IP address; the scope is left out. */
+size_t px_addr_to_wire(const struct px_addr *a, uint8_t out[PX_ADDR_WIRE_MAX]);
+/* Un-maps. PX_EPARSE for any other length. */
+PX_MUST_CHECK int px_addr_from_wire(struct px_slice wire, struct px_addr *ret);
+
+/* An IPv4-mapped IPv6 address (::ffff:a.b.c.d, RFC 4291 §2.5.5.2) becomes the IPv4 one that the
+ * system would send to; all others stay. */
+void px_addr_unmap(struct px_addr *a);
+
+/* 127.0.0.0/8, ::1, also mapped */
 bool px_addr_is_loopback(const struct px_addr *a);
+/* 169.254.0.0/16, fe80::/10 */
+bool px_addr_is_link_local(const struct px_addr *a);
+/* 0.0.0.0 or :: */
+bool px_addr_is_wildcard(const struct px_addr *a);
 
 /* The address of a circuit: `number` is of the process, never 0 and never used again. */
 void px_addr_circuit(uint64_t number, struct px_addr *ret);

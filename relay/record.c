@@ -2,7 +2,6 @@
 #include "relay/record.h"
 
 #include "auth/authorized_keys.h"
-#include "proto/base/reader.h"
 #include "proto/cbor_map.h"
 
 #define LABEL "peerix/1 record"
@@ -36,12 +35,8 @@ static bool is_writable(const struct px_record *r)
 
 static void put_addr(struct px_buf *out, const struct px_addr *a)
 {
-    uint8_t text[18];
-    size_t ip = a->family == PX_ADDR_IP4 ? 4 : 16;
-    memcpy(text, a->ip, ip);
-    text[ip] = (uint8_t)(a->port >> 8);
-    text[ip + 1] = (uint8_t)a->port;
-    px_cbor_put_bytes(out, px_slice(text, ip + 2));
+    uint8_t wire[PX_ADDR_WIRE_MAX];
+    px_cbor_put_bytes(out, px_slice(wire, px_addr_to_wire(a, wire)));
 }
 
 static int put_body(struct px_buf *out, const struct px_peer_id *peer, const struct px_record *r)
@@ -99,15 +94,7 @@ static int get_addr(struct px_cbor *c, struct px_addr *ret)
 {
     struct px_slice s;
     int err = px_cbor_bytes(c, &s);
-    if (err != 0)
-        return err;
-    if (s.len != 6 && s.len != 18)
-        return PX_EPARSE;
-    memset(ret, 0, sizeof(*ret));
-    ret->family = s.len == 6 ? PX_ADDR_IP4 : PX_ADDR_IP6;
-    struct px_reader r = px_reader(s);
-    err = px_reader_copy(&r, ret->ip, s.len - 2);
-    return err != 0 ? err : px_reader_be16(&r, &ret->port);
+    return err != 0 ? err : px_addr_from_wire(s, ret);
 }
 
 static int get_addrs(struct px_cbor *c, struct px_record *r)

@@ -2,7 +2,6 @@
 #include "relay/relay_msg.h"
 
 #include "auth/authorized_keys.h"
-#include "proto/base/reader.h"
 #include "proto/cbor_map.h"
 
 #define K(key) PX_RELAY_BIT(PX_RELAY_K_##key)
@@ -44,34 +43,16 @@ const char *px_relay_msg_name(enum px_relay_msg_type type)
 
 static int put_address(struct px_buf *out, const struct px_addr *a)
 {
-    uint8_t text[18];
-    size_t ip = a->family == PX_ADDR_IP4 ? 4 : 16;
-    if (a->family != PX_ADDR_IP4 && a->family != PX_ADDR_IP6)
-        return PX_EINVAL;
-    memcpy(text, a->ip, ip);
-    text[ip] = (uint8_t)(a->port >> 8);
-    text[ip + 1] = (uint8_t)a->port;
-    return px_cbor_put_bytes(out, px_slice(text, ip + 2));
+    uint8_t wire[PX_ADDR_WIRE_MAX];
+    size_t len = px_addr_to_wire(a, wire);
+    return len == 0 ? PX_EINVAL : px_cbor_put_bytes(out, px_slice(wire, len));
 }
 
 static int get_address(struct px_cbor *c, struct px_addr *ret)
 {
     struct px_slice s;
-    struct px_addr a;
     int err = px_cbor_bytes(c, &s);
-    if (err != 0)
-        return err;
-    if (s.len != 6 && s.len != 18)
-        return PX_EPARSE;
-    memset(&a, 0, sizeof(a));
-    a.family = s.len == 6 ? PX_ADDR_IP4 : PX_ADDR_IP6;
-    struct px_reader r = px_reader(s);
-    err = px_reader_copy(&r, a.ip, s.len - 2);
-    if (err == 0)
-        err = px_reader_be16(&r, &a.port);
-    if (err == 0)
-        *ret = a;
-    return err;
+    return err != 0 ? err : px_addr_from_wire(s, ret);
 }
 
 /* ---- values with a range ---- */

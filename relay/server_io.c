@@ -88,7 +88,7 @@ static bool on_is_own(void *ctx, const struct px_addr *a)
         return hit;
     for (int i = 0; i < n; i++) {
         px_sockaddr_to_addr((const struct sockaddr *)&list[i].address, &own);
-        hit = hit || (own.family == a->family && memcmp(own.ip, a->ip, sizeof(own.ip)) == 0);
+        hit = hit || px_addr_same_ip(&own, a);
     }
     uv_free_interface_addresses(list, n);
     return hit;

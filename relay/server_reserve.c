@@ -131,13 +131,13 @@ void px_relay_on_observe(struct px_relay_session *n, const struct px_relay_msg *
 static bool may_probe(const struct px_relay_server *s, const struct px_addr *a)
 {
     const uint8_t *ip = a->ip;
-    if (a->port < PX_RELAY_PROBE_PORT_MIN || px_addr_is_loopback(a) ||
+    if (a->port < PX_RELAY_PROBE_PORT_MIN || px_addr_is_loopback(a) || px_addr_is_link_local(a) ||
         s->config.ops->is_own(s->config.ctx, a))
         return false;
     if (a->family == PX_ADDR_IP4)
-        return ip[0] != 0 && ip[0] < 224 && !(ip[0] == 169 && ip[1] == 254);
+        return ip[0] != 0 && ip[0] < 224;
     /* ::/8 holds no host of its own, but IPv4 addresses in several clothes */
-    return ip[0] != 0 && ip[0] != 0xff && !(ip[0] == 0xfe && (ip[1] & 0xc0) == 0x80);
+    return ip[0] != 0 && ip[0] != 0xff;
 }
 
 static void start_sending(struct px_relay_session *n)
@@ -172,8 +172,7 @@ void px_relay_on_probe(struct px_relay_session *n, const struct px_relay_msg *m)
         return;
     }
     *p = (struct px_relay_probe){.request = m->request, .to = m->address};
-    if (n->remote.family == m->address.family &&
-        memcmp(n->remote.ip, m->address.ip, sizeof(n->remote.ip)) == 0) {
+    if (px_addr_same_ip(&n->remote, &m->address)) {
         start_sending(n);
         return;
     }

@@ -109,6 +109,7 @@ static int read_observed(struct px_reader *r, struct px_addr *ret)
                               : family == 6;
     if (!good)
         return PX_EPARSE;
+    px_addr_unmap(&a);
     *ret = a;
     return 0;
 }

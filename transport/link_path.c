@@ -331,8 +331,8 @@ static void answer(struct px_link_path *p, const struct px_path *path,
 
 static bool same_observed(const struct px_addr *a, const struct px_addr *b)
 {
-    return a->family == b->family && a->port == b->port &&
-           memcmp(a->ip, b->ip, sizeof(a->ip)) == 0; /* a scope means something to one side only */
+    /* a scope means something to one side only */
+    return px_addr_same_ip(a, b) && a->port == b->port;
 }
 
 /* SPEC paths §6 */

@@ -37,14 +37,10 @@ socklen_t px_sockaddr_mapped_from_addr(const struct px_addr *a, union px_sockadd
 static void from_in6(const struct sockaddr_in6 *in6, struct px_addr *ret)
 {
     ret->port = ntohs(in6->sin6_port);
-    if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
-        ret->family = PX_ADDR_IP4;
-        memcpy(ret->ip, &in6->sin6_addr.s6_addr[12], 4);
-        return;
-    }
     ret->family = PX_ADDR_IP6;
     memcpy(ret->ip, &in6->sin6_addr, 16);
-    if (IN6_IS_ADDR_LINKLOCAL(&in6->sin6_addr))
+    px_addr_unmap(ret);
+    if (ret->family == PX_ADDR_IP6 && px_addr_is_link_local(ret))
         ret->scope = in6->sin6_scope_id;
 }
 
@@ -61,10 +57,4 @@ void px_sockaddr_to_addr(const struct sockaddr *sa, struct px_addr *ret)
         memcpy(&u.in6, sa, sizeof(u.in6));
         from_in6(&u.in6, ret);
     }
-}
-
-bool px_addr_is_wildcard(const struct px_addr *a)
-{
-    static const uint8_t zero[16];
-    return a->family != PX_ADDR_NONE && memcmp(a->ip, zero, sizeof(zero)) == 0;
 }

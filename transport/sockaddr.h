@@ -20,7 +20,4 @@ socklen_t px_sockaddr_mapped_from_addr(const struct px_addr *a, union px_sockadd
 /* No address for a family that is not IP; IPv4-mapped IPv6 becomes IPv4. */
 void px_sockaddr_to_addr(const struct sockaddr *sa, struct px_addr *ret);
 
-/* 0.0.0.0 or :: */
-bool px_addr_is_wildcard(const struct px_addr *a);
-
 #endif

@@ -119,6 +119,81 @@ TEST(loopback_is_all_of_127_and_one)
     CHECK(!px_addr_is_loopback(&a));
 }
 
+/* ::ffff:a.b.c.d as a value that nobody un-mapped. */
+static struct px_addr mapped(uint8_t first, uint8_t last)
+{
+    return (struct px_addr){.ip = {[10] = 0xff, [11] = 0xff, [12] = first, [15] = last},
+                            .family = PX_ADDR_IP6,
+                            .port = 7};
+}
+
+TEST(mapped_loopback_is_loopback)
+{
+    struct px_addr a = mapped(127, 1), other = mapped(126, 1);
+    CHECK(px_addr_is_loopback(&a));
+    CHECK(!px_addr_is_loopback(&other));
+}
+
+TEST(only_mapped_addresses_are_unmapped)
+{
+    struct px_addr a = mapped(10, 9), want;
+    CHECK_OK(px_addr_parse(PX_SLICE_LIT("10.0.0.9:7"), &want));
+    for (int i = 0; i < 2; i++) {
+        px_addr_unmap(&a);
+        CHECK(px_addr_eq(&a, &want));
+    }
+    struct px_addr others[] = {mapped(10, 9), mapped(10, 9), mapped(10, 9)}, before;
+    others[0].ip[9] = 1;
+    others[1].ip[11] = 0;
+    px_addr_circuit(0xffff, &others[2]);
+    for (size_t i = 0; i < PX_ARRAY_LEN(others); i++) {
+        before = others[i];
+        px_addr_unmap(&others[i]);
+        CHECK(px_addr_eq(&others[i], &before));
+    }
+}
+
+TEST(link_local_is_169_254_and_fe80)
+{
+    static const struct {
+        const char *text;
+        bool is;
+    } rows[] = {{"169.254.0.1:1", true}, {"169.255.0.1:1", false}, {"[fe80::1]:1", true},
+                {"[febf::1%2]:1", true}, {"[fec0::1]:1", false},   {"[a9fe::1]:1", false}};
+    struct px_addr a;
+    for (size_t i = 0; i < PX_ARRAY_LEN(rows); i++) {
+        CHECK_OK(px_addr_parse(px_slice_cstr(rows[i].text), &a));
+        CHECK_INT(px_addr_is_link_local(&a), rows[i].is);
+    }
+}
+
+TEST(what_messages_carry_reads_back_without_its_scope)
+{
+    static const struct {
+        const char *text, *back;
+        size_t len;
+    } rows[] = {{"192.0.2.1:65535", "192.0.2.1:65535", 6},
+                {"[2001:db8::1]:258", "[2001:db8::1]:258", 18},
+                {"[fe80::1%3]:0", "[fe80::1]:0", 18}};
+    struct px_addr a, back;
+    uint8_t wire[PX_ADDR_WIRE_MAX];
+    char text[PX_ADDR_TEXT_MAX];
+    for (size_t i = 0; i < PX_ARRAY_LEN(rows); i++) {
+        CHECK_OK(px_addr_parse(px_slice_cstr(rows[i].text), &a));
+        CHECK_INT(px_addr_to_wire(&a, wire), rows[i].len);
+        CHECK_OK(px_addr_from_wire(px_slice(wire, rows[i].len), &back));
+        CHECK_STR(px_addr_format(&back, text), rows[i].back);
+    }
+    a = mapped(127, 1);
+    CHECK_OK(px_addr_from_wire(px_slice(wire, px_addr_to_wire(&a, wire)), &back));
+    CHECK_STR(px_addr_format(&back, text), "127.0.0.1:7");
+    for (size_t len = 0; len <= sizeof(wire); len++)
+        if (len != 6 && len != 18)
+            CHECK_ERR(px_addr_from_wire(px_slice(wire, len), &back), PX_EPARSE);
+    px_addr_pipe(1, &a);
+    CHECK_INT(px_addr_to_wire(&a, wire), 0);
+}
+
 TEST(host_and_port_are_split)
 {
     static const struct {

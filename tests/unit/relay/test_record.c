@@ -48,6 +48,20 @@ TEST(a_record_reads_back_as_it_was_signed)
     px_buf_deinit(&f.bytes);
 }
 
+TEST(a_mapped_address_is_read_as_the_ip4_one)
+{
+    struct fixture f;
+    struct px_record r;
+    set_up(&f);
+    f.record.addrs[1] = (struct px_addr){
+        .ip = {[10] = 0xff, [11] = 0xff, [12] = 127, [15] = 1}, .family = PX_ADDR_IP6, .port = 9};
+    CHECK_OK(px_record_sign(&f.identity, &f.record, &f.bytes));
+    CHECK_OK(px_record_verify(px_buf_slice(&f.bytes), &r));
+    CHECK_INT(r.addrs[1].family, PX_ADDR_IP4);
+    CHECK(px_addr_is_loopback(&r.addrs[1]));
+    px_buf_deinit(&f.bytes);
+}
+
 TEST(every_flipped_bit_is_noticed)
 {
     struct fixture f;

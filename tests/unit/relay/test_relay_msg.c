@@ -59,6 +59,20 @@ TEST(every_message_is_read_back_as_it_was_written)
     }
 }
 
+TEST(a_mapped_address_is_read_as_the_ip4_one)
+{
+    struct px_relay_msg m = full(PX_RELAY_MSG_PROBE), back = {0};
+    struct px_buf b;
+    char text[PX_ADDR_TEXT_MAX];
+    m.address = (struct px_addr){
+        .ip = {[10] = 0xff, [11] = 0xff, [12] = 10, [15] = 9}, .family = PX_ADDR_IP6, .port = 5000};
+    px_buf_init(&b, PX_RELAY_FRAME_MAX);
+    CHECK_OK(px_relay_msg_put(&b, &m));
+    CHECK_OK(px_relay_msg_decode(px_buf_slice(&b), &back));
+    CHECK_STR(px_addr_format(&back.address, text), "10.0.0.9:5000");
+    px_buf_deinit(&b);
+}
+
 TEST(a_message_without_a_key_it_needs_is_malformed)
 {
     struct px_relay_msg m, before;

@@ -142,6 +142,22 @@ TEST(the_replay_window_takes_each_counter_once_and_nothing_old)
     }
 }
 
+TEST(a_mapped_observed_address_is_the_ip4_one)
+{
+    struct px_disco_packet p = sample_pong(), out;
+    uint8_t bytes[PX_DISCO_LEN];
+    struct two t;
+    two_init(&t);
+    const struct px_addr want = p.observed; /* IPv4 */
+    p.observed.family = PX_ADDR_IP6;
+    memcpy(p.observed.ip + 12, want.ip, 4);
+    memset(p.observed.ip, 0, 10);
+    memset(p.observed.ip + 10, 0xff, 2);
+    CHECK_OK(px_disco_seal(&t.a, &p, bytes));
+    CHECK_OK(px_disco_open(&t.b, packet(bytes), &out));
+    CHECK(px_addr_eq(&out.observed, &want));
+}
+
 TEST(bodies_that_are_not_as_specified_are_refused)
 {
     struct px_disco_packet ping = {.type = PX_DISCO_PING, .nonce = 1, .challenge = 1};
