@@ -49,9 +49,10 @@ uint32_t px_relay_client_number(struct px_relay_client *c)
 static void tell_reserved(struct px_relay_client *c, enum px_relay_status status,
                           enum px_relay_class class)
 {
-    if (status == c->told)
+    if (status == c->told && class == c->told_class)
         return;
     c->told = status;
+    c->told_class = class;
     c->config.ops->reserved(c->config.ctx, status, class);
 }
 

@@ -31,7 +31,8 @@ struct px_relay_client_ops {
     void (*send)(void *ctx, struct px_slice frame);
     /* One UDP packet to the relay, from the socket and to the address of the control link. */
     void (*packet)(void *ctx, struct px_slice packet);
-    /* What came of asking for a reservation: once it is there, refused, or lost again. */
+    /* What came of asking for a reservation: once it is there, refused, or lost again; and again
+     * when the node is of another class than was told. */
     void (*reserved)(void *ctx, enum px_relay_status status, enum px_relay_class class);
     /* Somebody calls. Answer now or within PX_RELAY_RING_TIME by px_relay_leg_answer. */
     void (*ring)(void *ctx, struct px_relay_leg *leg, const struct px_peer_id *caller);

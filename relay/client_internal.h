@@ -62,7 +62,8 @@ struct px_relay_client {
     struct px_list legs;
     size_t leg_count;
     bool reserved;
-    enum px_relay_status told; /* what the owner heard of the reservation last; 0: nothing */
+    enum px_relay_status told;      /* what the owner heard of the reservation last; 0: nothing */
+    enum px_relay_class told_class; /* and of itself */
     uint32_t reserve_request;
     px_nsec reserve_at, reserve_retry;
     px_nsec now;

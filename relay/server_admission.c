@@ -48,6 +48,8 @@ void px_relay_on_admit(struct px_relay_session *n, const struct px_relay_msg *m)
         px_relay_audit(n, "relay.refused", (enum px_relay_status)out.status);
     }
     px_relay_send(n, &out);
+    if (out.status == PX_RELAY_OK) /* when the link came up it was not for it to know */
+        px_relay_tell_observed(n, 0);
 }
 
 void px_relay_on_vouch(struct px_relay_session *n, const struct px_relay_msg *m)
@@ -63,7 +65,7 @@ void px_relay_on_vouch(struct px_relay_session *n, const struct px_relay_msg *m)
         px_relay_hit(s, PX_RELAY_LIMIT_VOUCHED);
     s->config.ops->audit(s->config.ctx, &a);
     px_relay_reply(n, m, status);
-    if (status == PX_RELAY_OK)
+    if (status == PX_RELAY_OK || !m->on) /* it ended, also if that is not stored yet */
         reclassify(s);
 }
 

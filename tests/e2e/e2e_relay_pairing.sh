@@ -41,8 +41,11 @@ fetch() { in_store bob "$bob_http" "$key" $(netns_in bob) nix-store -r "$top"; }
 check "real nix fetches through the relay" fetch
 check "the NAR is byte-equal" test "$(dump_sum alice "$top")" = "$(dump_sum bob "$top")"
 
-# ---- what a relay has yet to be told ----
 status_has() { "$RELAY" status --json --home "$T/one" | grep -q "$1"; }
+check "bob hears that somebody vouched for him" until_true 8 grep -q 'event=relay.reserved .*status=OK class=vouched' "$T/bob.log"
+check "and registers, as alice does" until_true 3 status_has '"records": 2'
+
+# ---- what a relay has yet to be told ----
 fresh() { # [OPTIONS]: a code in $code, its ID in $invite
     code=$(cli alice invite --no-wait --no-qr --json "$@" 2>/dev/null)
     invite=$(sed -n 's/.*"id": *"\([^"]*\)".*/\1/p' <<<"$code" | head -1)
@@ -73,7 +76,7 @@ check "the code is used up" test $? != 0
 check "and admits nobody at the relay" bash -c '! grep -q "event=relay.admit .*status=OK" "$1" && ! grep -q event=relay.reserved.*status=OK "$1"' _ "$T/carol.log"
 node_stop bob
 nat_start bob || not_ok "bob starts again" "$T/bob.log"
-check "after a restart bob is known at the relay" until_true 8 grep -q 'event=relay.reserved .*status=OK class=vouched' "$T/bob.log"
+check "after a restart bob is known at the relay" until_true 8 bash -c '[ "$(grep -c "event=relay.reserved .*status=OK class=vouched" "$1")" -ge 2 ]' _ "$T/bob.log"
 check "and both connect again" until_true 8 bash -c '[ "$(grep -c "event=peer.connected .*name=bob" "$1")" -ge 2 ]' _ "$T/alice.log"
 node_stop bob
 connects=$(grep -c event=relay.connected "$T/bob.log")

@@ -213,6 +213,7 @@ TEST(a_joiner_reaches_its_inviter_alone_until_it_is_vouched_for)
     bed_run(&b, 30 * PX_SEC); /* it asks for its reservation again */
     CHECK_INT(x->reserved, PX_RELAY_OK);
     CHECK_INT(x->class, PX_RELAY_JOINER);
+    CHECK(px_addr_eq(&x->observed, &x->addr)); /* which nobody unknown is told */
     bed_call(x, other);
     CHECK_INT(x->ended, PX_RELAY_PERMISSION_DENIED);
     bed_call(other, x);
@@ -229,6 +230,9 @@ TEST(a_joiner_reaches_its_inviter_alone_until_it_is_vouched_for)
     struct px_relay_msg vouch = {.type = PX_RELAY_MSG_VOUCH, .peer = x->identity.id, .on = true};
     CHECK_INT(bed_ask(x, vouch), PX_RELAY_PERMISSION_DENIED);
     CHECK_INT(bed_ask(m, vouch), PX_RELAY_OK);
+    px_relay_client_set_reserve(x->client, true, b.now); /* it asks what it is now */
+    bed_settle(&b);
+    CHECK_INT(x->class, PX_RELAY_VOUCHED);
     CHECK_INT(bed_ask(x, discover), PX_RELAY_OK);
     bed_call(x, other);
     CHECK_INT(x->opens, 2);
