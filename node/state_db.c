@@ -106,7 +106,7 @@ static int open_once(const char *path, struct px_sqlite **ret)
 /* Moves "<path><suffix>" to "<aside><suffix>"; fine when there is none. */
 static int move(const char *path, const char *aside, const char *suffix)
 {
-    char from[PX_HOME_FILE_MAX + 16], to[PX_HOME_FILE_MAX + 32];
+    char from[PX_HOME_FILE_MAX + 16], to[PX_HOME_FILE_MAX + 48];
     snprintf(from, sizeof(from), "%s%s", path, suffix);
     snprintf(to, sizeof(to), "%s%s", aside, suffix);
     if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0 || errno == ENOENT)
