@@ -17,6 +17,7 @@ struct px_store_db {
     const struct px_log *log;
     struct px_sqlite *db;
     struct px_sqlite_stmt *put, *drop, *each;
+    bool failing; /* the latest call failed, and that was logged */
 };
 
 static int64_t wall_seconds(void)
@@ -25,10 +26,14 @@ static int64_t wall_seconds(void)
     return clock_gettime(CLOCK_REALTIME, &t) == 0 ? (int64_t)t.tv_sec : 0;
 }
 
-static int report(const struct px_store_db *s, const char *what, int err)
+/* A disk that is full is so for every call, and nodes choose how many there are: one line when it
+ * begins. */
+static int report(struct px_store_db *s, const char *what, int err)
 {
-    px_log_event(s->log, PX_LOG_ERROR, "store.failed", PX_F_STR("what", what), PX_F_ERR(err),
-                 PX_F_STR("sqlite", px_sqlite_message(s->db)));
+    if (err != 0 && !s->failing)
+        px_log_event(s->log, PX_LOG_ERROR, "store.failed", PX_F_STR("what", what), PX_F_ERR(err),
+                     PX_F_STR("sqlite", px_sqlite_message(s->db)));
+    s->failing = err != 0;
     return err;
 }
 
@@ -59,10 +64,10 @@ static int store_put(void *ctx, enum px_relay_item kind, struct px_slice key, st
     px_sqlite_reset(s->put);
     px_buf_deinit(&k);
     px_buf_deinit(&v);
-    return err == 0 ? 0 : report(s, "put", err);
+    return report(s, "put", err);
 }
 
-static void store_drop(void *ctx, enum px_relay_item kind, struct px_slice key)
+static int store_drop(void *ctx, enum px_relay_item kind, struct px_slice key)
 {
     struct px_store_db *s = ctx;
     struct px_buf k;
@@ -75,8 +80,22 @@ static void store_drop(void *ctx, enum px_relay_item kind, struct px_slice key)
         err = px_sqlite_step(s->drop, &row);
     px_sqlite_reset(s->drop);
     px_buf_deinit(&k);
-    if (err != 0)
-        (void)report(s, "drop", err);
+    return report(s, "drop", err);
+}
+
+static int store_begin(void *ctx)
+{
+    struct px_store_db *s = ctx;
+    return report(s, "begin", px_sqlite_exec(s->db, "BEGIN IMMEDIATE;"));
+}
+
+static int store_end(void *ctx, bool keep)
+{
+    struct px_store_db *s = ctx;
+    int err = keep ? report(s, "end", px_sqlite_exec(s->db, "COMMIT;")) : 0;
+    if (!keep || err != 0)
+        (void)!px_sqlite_exec(s->db, "ROLLBACK;"); /* SQLite may have done it already */
+    return err;
 }
 
 struct visit {
@@ -111,7 +130,7 @@ static int store_each(void *ctx, enum px_relay_item kind,
     while (err == 0 && (err = px_sqlite_step(s->each, &row)) == 0 && row)
         visit_row(s, &v);
     px_sqlite_reset(s->each);
-    return err == 0 ? 0 : report(s, "each", err);
+    return report(s, "each", err);
 }
 
 static uint32_t store_day(void *ctx)
@@ -172,7 +191,13 @@ int px_store_db_open(const char *path, const struct px_log *log, struct px_store
     if (s == NULL)
         return PX_ENOMEM;
     s->log = log;
-    s->ops = (struct px_relay_store){store_put, store_drop, store_each, store_day, s};
+    s->ops = (struct px_relay_store){.put = store_put,
+                                     .drop = store_drop,
+                                     .begin = store_begin,
+                                     .end = store_end,
+                                     .each = store_each,
+                                     .day = store_day,
+                                     .ctx = s};
     int err = px_sqlite_open(path, PX_SQLITE_WRITE, &s->db);
     if (err == 0)
         err = make_schema(s->db);

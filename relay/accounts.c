@@ -12,7 +12,7 @@
 #define PAIR_LEN       (2 * PX_ED25519_PK_LEN)
 #define SESSION_LEN    (PX_RELAY_SESSION_LEN + PAIR_LEN)
 #define DAY_LEN        (PAIR_LEN + 4)
-#define BYTES_MAX      ((uint64_t)1 << 48) /* of one session: sums of them do not overflow */
+#define BYTES_MAX      ((uint64_t)1 << 48) /* of one session */
 
 /* What sender and receiver say, and how much of it both. */
 struct sums {
@@ -205,8 +205,8 @@ static struct reporter *get_reporter(struct px_accounts *a, const struct px_peer
 
 static void evict(struct px_accounts *a, struct session *s)
 {
-    if (a->store != NULL && !a->loading)
-        a->store->drop(a->store->ctx, PX_RELAY_ITEM_SESSION, px_slice(s->key, SESSION_LEN));
+    if (a->store != NULL && !a->loading) /* it ages out if that fails */
+        (void)a->store->drop(a->store->ctx, PX_RELAY_ITEM_SESSION, px_slice(s->key, SESSION_LEN));
     free_session(a, s);
 }
 
@@ -291,11 +291,9 @@ static void charge_pair(struct px_accounts *a, struct pair *p, struct reporter *
 
 /* ---- the store ---- */
 
-static int save(const struct px_accounts *a, const struct session *s, const struct pair *p)
+static int put(const struct px_accounts *a, const struct session *s, const struct pair *p)
 {
     uint8_t value[24], key[DAY_LEN];
-    if (a->store == NULL)
-        return 0;
     put_be64(value, p->today.confirmed);
     put_be64(value + 8, p->today.sent);
     put_be64(value + 16, p->today.received);
@@ -312,11 +310,31 @@ static int save(const struct px_accounts *a, const struct session *s, const stru
     return err;
 }
 
+/* Both or none: totals without the session's counts would count them again after a restart. */
+static int save(const struct px_accounts *a, const struct session *s, const struct pair *p)
+{
+    if (a->store == NULL)
+        return 0;
+    int err = a->store->begin(a->store->ctx);
+    if (err != 0)
+        return err;
+    err = put(a, s, p);
+    int end = a->store->end(a->store->ctx, err == 0);
+    return err != 0 ? err : end;
+}
+
+static void add(uint64_t *to, uint64_t more)
+{
+    if (__builtin_add_overflow(*to, more, to))
+        *to = UINT64_MAX;
+}
+
+/* One node may invent as many bytes as it likes: its sums stay at the largest number. */
 static void add_sums(struct sums *to, const struct sums *more)
 {
-    to->confirmed += more->confirmed;
-    to->sent += more->sent;
-    to->received += more->received;
+    add(&to->confirmed, more->confirmed);
+    add(&to->sent, more->sent);
+    add(&to->received, more->received);
 }
 
 /* The end of a pair's or session's key is sender and receiver. */

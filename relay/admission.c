@@ -7,6 +7,7 @@
 #include "proto/base/map.h"
 
 #define KEY_MAX (1 + 2 * PX_ED25519_PK_LEN)
+#define RETRY   (10 * PX_SEC) /* of what the store did not drop */
 
 struct item {
     struct px_map_node by_key; /* kind ‖ key as in the store */
@@ -15,6 +16,7 @@ struct item {
     struct px_peer_id member; /* who opened it, let in, vouches */
     struct px_peer_id node;   /* joiner or vouched */
     px_nsec until;            /* PX_NEVER: until taken back */
+    bool ended;               /* it admits nobody, but is still on the disk */
     size_t key_len;
     uint8_t key[KEY_MAX];
 };
@@ -54,9 +56,15 @@ int px_admission_new(const struct px_admission_config *config, struct px_admissi
     return 0;
 }
 
+static void end_item(struct px_admission *a, struct item *i)
+{
+    a->invites -= !i->ended && i->kind == PX_RELAY_ITEM_INVITE;
+    i->ended = true;
+}
+
 static void free_item(struct px_admission *a, struct item *i)
 {
-    a->invites -= i->kind == PX_RELAY_ITEM_INVITE;
+    end_item(a, i);
     px_map_remove(&a->by_key, &i->by_key);
     px_list_remove(&i->all);
     free(i);
@@ -90,6 +98,7 @@ static size_t make_key(enum px_relay_item kind, struct px_slice first, struct px
     return 1 + first.len + second.len;
 }
 
+/* Also one that has ended. */
 static struct item *find(const struct px_admission *a, enum px_relay_item kind,
                          struct px_slice first, struct px_slice second)
 {
@@ -99,30 +108,52 @@ static struct item *find(const struct px_admission *a, enum px_relay_item kind,
     return n == NULL ? NULL : PX_CONTAINER_OF(n, struct item, by_key);
 }
 
+static bool is_live(const struct item *i, enum px_relay_item kind)
+{
+    return i->kind == kind && !i->ended;
+}
+
 /* Without the kind: what the store knows it by. */
 static struct px_slice store_key(const struct item *i)
 {
     return px_slice(i->key + 1, i->key_len - 1);
 }
 
-static struct item *add(struct px_admission *a, enum px_relay_item kind, struct px_slice first,
-                        struct px_slice second, const struct px_peer_id *member,
-                        const struct px_peer_id *node, px_nsec until)
+/* The item of that key, or one that is not in the map yet. NULL: there is no room. */
+static struct item *find_or_make(const struct px_admission *a, enum px_relay_item kind,
+                                 struct px_slice first, struct px_slice second)
 {
-    struct item *i = a->by_key.count >= PX_ADMISSION_ITEMS_MAX ? NULL : calloc(1, sizeof(*i));
-    if (i == NULL)
-        return NULL;
+    struct item *i = find(a, kind, first, second);
+    if (i != NULL || a->by_key.count >= PX_ADMISSION_ITEMS_MAX ||
+        (i = calloc(1, sizeof(*i))) == NULL)
+        return i;
     i->kind = kind;
+    i->ended = true;
+    i->key_len = make_key(kind, first, second, i->key);
+    px_list_init(&i->all);
+    return i;
+}
+
+static void free_new(struct item *i)
+{
+    if (px_list_empty(&i->all)) /* not in the map */
+        free(i);
+}
+
+/* It is so from now on. */
+static void set(struct px_admission *a, struct item *i, const struct px_peer_id *member,
+                px_nsec until)
+{
+    if (px_list_empty(&i->all)) {
+        px_map_insert(&a->by_key, &i->by_key, px_slice(i->key, i->key_len));
+        px_list_push_back(&a->all, &i->all);
+    }
+    a->invites += i->ended && i->kind == PX_RELAY_ITEM_INVITE;
+    i->ended = false;
     i->member = *member;
+    memcpy(i->node.key, i->key + 1, sizeof(i->node.key)); /* an invite's hash: not looked at */
     i->until = until;
     a->next_at = PX_MIN(a->next_at, until);
-    if (node != NULL)
-        i->node = *node;
-    i->key_len = make_key(kind, first, second, i->key);
-    px_map_insert(&a->by_key, &i->by_key, px_slice(i->key, i->key_len));
-    px_list_push_back(&a->all, &i->all);
-    a->invites += kind == PX_RELAY_ITEM_INVITE;
-    return i;
 }
 
 static int save(const struct px_admission *a, const struct item *i, const struct px_peer_id *member,
@@ -133,35 +164,32 @@ static int save(const struct px_admission *a, const struct item *i, const struct
     return s == NULL ? 0 : s->put(s->ctx, i->kind, store_key(i), peer_slice(member), ttl);
 }
 
-static void drop(struct px_admission *a, struct item *i)
-{
-    if (a->config.store != NULL)
-        a->config.store->drop(a->config.store->ctx, i->kind, store_key(i));
-    free_item(a, i);
-}
-
-/* A new item; gone again if it cannot be stored. */
-static enum px_relay_status saved(struct px_admission *a, struct item *i, px_nsec now)
+/* Stored first: what cannot be stays what it was. */
+static enum px_relay_status keep(struct px_admission *a, struct item *i,
+                                 const struct px_peer_id *member, px_nsec until, px_nsec now)
 {
     if (i == NULL)
         return PX_RELAY_RESOURCE_LIMIT_EXCEEDED;
-    if (save(a, i, &i->member, i->until, now) == 0)
-        return PX_RELAY_OK;
-    drop(a, i);
-    return PX_RELAY_INTERNAL;
+    if (save(a, i, member, until, now) != 0) {
+        free_new(i);
+        return PX_RELAY_INTERNAL;
+    }
+    set(a, i, member, until);
+    return PX_RELAY_OK;
 }
 
-/* What is there is somebody's, or lasts, differently from now on. Stored first: an item that cannot
- * be stays what it was. */
-static enum px_relay_status change(struct px_admission *a, struct item *i,
-                                   const struct px_peer_id *member, px_nsec until, px_nsec now)
+/* SPEC relay §2: it ends at once, whatever the disk says; until it is gone from there, too,
+ * dropping it is tried again. */
+static enum px_relay_status drop(struct px_admission *a, struct item *i)
 {
-    if (save(a, i, member, until, now) != 0)
-        return PX_RELAY_INTERNAL;
-    i->member = *member;
-    i->until = until;
-    a->next_at = PX_MIN(a->next_at, until);
-    return PX_RELAY_OK;
+    const struct px_relay_store *s = a->config.store;
+    if (s == NULL || s->drop(s->ctx, i->kind, store_key(i)) == 0) {
+        free_item(a, i);
+        return PX_RELAY_OK;
+    }
+    end_item(a, i);
+    a->next_at = 0;
+    return PX_RELAY_INTERNAL;
 }
 
 static size_t count_of(const struct px_admission *a, enum px_relay_item kind,
@@ -169,7 +197,7 @@ static size_t count_of(const struct px_admission *a, enum px_relay_item kind,
 {
     size_t n = 0;
     PX_LIST_EACH(it, &a->all)
-        n += item_at(it)->kind == kind && px_peer_id_eq(&item_at(it)->member, member);
+        n += is_live(item_at(it), kind) && px_peer_id_eq(&item_at(it)->member, member);
     return n;
 }
 
@@ -178,14 +206,23 @@ static size_t count_of(const struct px_admission *a, enum px_relay_item kind,
 static bool is_vouched(const struct px_admission *a, const struct px_peer_id *id)
 {
     PX_LIST_EACH(it, &a->all)
-        if (item_at(it)->kind == PX_RELAY_ITEM_VOUCH && px_peer_id_eq(&item_at(it)->node, id))
+        if (is_live(item_at(it), PX_RELAY_ITEM_VOUCH) && px_peer_id_eq(&item_at(it)->node, id))
             return true;
     return false;
 }
 
 static const struct item *find_joiner(const struct px_admission *a, const struct px_peer_id *id)
 {
-    return find(a, PX_RELAY_ITEM_JOINER, peer_slice(id), px_slice(NULL, 0));
+    const struct item *i = find(a, PX_RELAY_ITEM_JOINER, peer_slice(id), px_slice(NULL, 0));
+    return i != NULL && !i->ended ? i : NULL;
+}
+
+static struct item *find_invite(const struct px_admission *a,
+                                const uint8_t hash[PX_RELAY_SECRET_LEN])
+{
+    struct item *i =
+        find(a, PX_RELAY_ITEM_INVITE, px_slice(hash, PX_RELAY_SECRET_LEN), px_slice(NULL, 0));
+    return i != NULL && !i->ended ? i : NULL;
 }
 
 enum px_relay_class px_admission_class(const struct px_admission *a, const struct px_peer_id *id,
@@ -206,7 +243,7 @@ bool px_admission_hears_unknown(const struct px_admission *a, px_nsec now)
     if (a->config.open)
         return true;
     PX_LIST_EACH(it, &a->all)
-        if (item_at(it)->kind == PX_RELAY_ITEM_INVITE && now < item_at(it)->until)
+        if (is_live(item_at(it), PX_RELAY_ITEM_INVITE) && now < item_at(it)->until)
             return true;
     return false;
 }
@@ -229,18 +266,16 @@ enum px_relay_status px_admission_invite(struct px_admission *a, const struct px
                                          const uint8_t hash[PX_RELAY_SECRET_LEN], px_nsec ttl,
                                          px_nsec now)
 {
-    struct px_slice key = px_slice(hash, PX_RELAY_SECRET_LEN);
-    struct item *i = find(a, PX_RELAY_ITEM_INVITE, key, px_slice(NULL, 0));
+    const struct item *old = find_invite(a, hash);
     if (ttl < PX_ADMISSION_TTL_MIN || ttl > PX_ADMISSION_TTL_MAX)
         return PX_RELAY_MALFORMED_MESSAGE;
-    if (i != NULL && !px_peer_id_eq(&i->member, member))
+    if (old != NULL && !px_peer_id_eq(&old->member, member))
         return PX_RELAY_PERMISSION_DENIED;
-    if (i == NULL && count_of(a, PX_RELAY_ITEM_INVITE, member) >= PX_ADMISSION_INVITES_MAX)
+    if (old == NULL && count_of(a, PX_RELAY_ITEM_INVITE, member) >= PX_ADMISSION_INVITES_MAX)
         return PX_RELAY_RESOURCE_LIMIT_EXCEEDED;
-    if (i != NULL)
-        return change(a, i, member, now + ttl, now);
-    i = add(a, PX_RELAY_ITEM_INVITE, key, px_slice(NULL, 0), member, NULL, now + ttl);
-    return saved(a, i, now);
+    struct px_slice key = px_slice(hash, PX_RELAY_SECRET_LEN);
+    return keep(a, find_or_make(a, PX_RELAY_ITEM_INVITE, key, px_slice(NULL, 0)), member, now + ttl,
+                now);
 }
 
 enum px_relay_status px_admission_uninvite(struct px_admission *a, const struct px_peer_id *member,
@@ -250,26 +285,36 @@ enum px_relay_status px_admission_uninvite(struct px_admission *a, const struct 
         find(a, PX_RELAY_ITEM_INVITE, px_slice(hash, PX_RELAY_SECRET_LEN), px_slice(NULL, 0));
     if (i == NULL || !px_peer_id_eq(&i->member, member))
         return PX_RELAY_NOT_FOUND;
-    drop(a, i);
-    return PX_RELAY_OK;
+    return drop(a, i);
 }
 
 enum px_relay_status px_admission_vouch(struct px_admission *a, const struct px_peer_id *member,
                                         const struct px_peer_id *id, bool on)
 {
     struct item *i = find(a, PX_RELAY_ITEM_VOUCH, peer_slice(id), peer_slice(member));
-    if (!on) {
-        if (i == NULL)
-            return PX_RELAY_NOT_FOUND;
-        drop(a, i);
-        return PX_RELAY_OK;
-    }
-    if (i != NULL)
+    if (!on)
+        return i != NULL ? drop(a, i) : PX_RELAY_NOT_FOUND;
+    if (i != NULL && !i->ended)
         return PX_RELAY_OK;
     if (count_of(a, PX_RELAY_ITEM_VOUCH, member) >= PX_ADMISSION_VOUCHED_MAX)
         return PX_RELAY_RESOURCE_LIMIT_EXCEEDED;
-    i = add(a, PX_RELAY_ITEM_VOUCH, peer_slice(id), peer_slice(member), member, id, PX_NEVER);
-    return saved(a, i, 0);
+    i = find_or_make(a, PX_RELAY_ITEM_VOUCH, peer_slice(id), peer_slice(member));
+    return keep(a, i, member, PX_NEVER, 0);
+}
+
+/* Both or none: an invite is neither used twice nor lost when the process ends in between. */
+static int save_admitted(const struct px_admission *a, const struct item *joiner,
+                         const struct item *invite, px_nsec now)
+{
+    const struct px_relay_store *s = a->config.store;
+    int err = s != NULL ? s->begin(s->ctx) : 0;
+    if (s == NULL || err != 0)
+        return err;
+    err = save(a, joiner, &invite->member, invite->until, now);
+    if (err == 0)
+        err = s->drop(s->ctx, invite->kind, store_key(invite));
+    int end = s->end(s->ctx, err == 0);
+    return err != 0 ? err : end;
 }
 
 enum px_relay_status px_admission_admit(struct px_admission *a, const struct px_peer_id *joiner,
@@ -278,46 +323,50 @@ enum px_relay_status px_admission_admit(struct px_admission *a, const struct px_
 {
     uint8_t hash[PX_HASH_LEN];
     px_sha256(px_slice(secret, PX_RELAY_SECRET_LEN), hash);
-    struct item *invite =
-        find(a, PX_RELAY_ITEM_INVITE, px_slice(hash, sizeof(hash)), px_slice(NULL, 0));
+    struct item *invite = find_invite(a, hash);
     if (invite == NULL || now >= invite->until)
         return PX_RELAY_NOT_FOUND;
-    struct px_peer_id inviter = invite->member;
-    px_nsec until = invite->until;
-    struct px_slice key = peer_slice(joiner);
-    struct item *old = find(a, PX_RELAY_ITEM_JOINER, key, px_slice(NULL, 0));
-    enum px_relay_status status =
-        old != NULL
-            ? change(a, old, &inviter, until, now)
-            : saved(a,
-                    add(a, PX_RELAY_ITEM_JOINER, key, px_slice(NULL, 0), &inviter, joiner, until),
-                    now);
-    if (status != PX_RELAY_OK)
-        return status;
-    drop(a, invite);
-    *ret_inviter = inviter;
-    *ret_ttl = until - now;
+    struct item *i = find_or_make(a, PX_RELAY_ITEM_JOINER, peer_slice(joiner), px_slice(NULL, 0));
+    if (i == NULL)
+        return PX_RELAY_RESOURCE_LIMIT_EXCEEDED;
+    if (save_admitted(a, i, invite, now) != 0) {
+        free_new(i);
+        return PX_RELAY_INTERNAL;
+    }
+    set(a, i, &invite->member, invite->until);
+    free_item(a, invite);
+    *ret_inviter = i->member;
+    *ret_ttl = i->until - now;
     return PX_RELAY_OK;
 }
 
 void px_admission_recheck(struct px_admission *a)
 {
-    PX_LIST_EACH(it, &a->all)
-        if (!a->config.is_member(a->config.ctx, &item_at(it)->member))
-            drop(a, item_at(it));
+    PX_LIST_EACH(it, &a->all) {
+        struct item *i = item_at(it);
+        if (!i->ended && !a->config.is_member(a->config.ctx, &i->member))
+            (void)drop(a, i);
+    }
 }
 
 void px_admission_run(struct px_admission *a, px_nsec now)
 {
+    px_nsec next = PX_NEVER;
+    bool failing = false; /* one attempt is enough to see that */
     if (now < a->next_at)
         return;
-    a->next_at = PX_NEVER;
     PX_LIST_EACH(it, &a->all) {
-        if (now >= item_at(it)->until)
-            drop(a, item_at(it));
+        struct item *i = item_at(it);
+        if (!i->ended && now < i->until) {
+            next = PX_MIN(next, i->until);
+            continue;
+        }
+        if (failing)
+            end_item(a, i);
         else
-            a->next_at = PX_MIN(a->next_at, item_at(it)->until);
+            failing = drop(a, i) != PX_RELAY_OK;
     }
+    a->next_at = failing ? PX_MIN(next, now + RETRY) : next;
 }
 
 px_nsec px_admission_deadline(const struct px_admission *a)
@@ -336,16 +385,17 @@ struct loading {
 static void load_item(void *ctx, struct px_slice key, struct px_slice value, px_nsec ttl)
 {
     const struct loading *l = ctx;
-    struct px_peer_id member, node = {{0}};
-    size_t want = l->kind == PX_RELAY_ITEM_VOUCH ? 2 * sizeof(node.key) : sizeof(node.key);
+    struct px_peer_id member;
+    size_t want = (l->kind == PX_RELAY_ITEM_VOUCH ? 2 : 1) * sizeof(member.key);
     if (key.len != want || value.len != sizeof(member.key) ||
         find(l->a, l->kind, key, px_slice(NULL, 0)) != NULL)
         return;
     memcpy(member.key, value.data, sizeof(member.key));
-    memcpy(node.key, key.data, sizeof(node.key)); /* an invite's hash otherwise: not looked at */
     px_nsec until =
         ttl == PX_NEVER ? PX_NEVER : l->now + PX_MIN(ttl, (px_nsec)PX_ADMISSION_TTL_MAX);
-    (void)add(l->a, l->kind, key, px_slice(NULL, 0), &member, &node, until);
+    struct item *i = find_or_make(l->a, l->kind, key, px_slice(NULL, 0));
+    if (i != NULL)
+        set(l->a, i, &member, until);
 }
 
 int px_admission_load(struct px_admission *a, px_nsec now)

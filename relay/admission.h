@@ -37,7 +37,9 @@ bool px_admission_hears_unknown(const struct px_admission *a, px_nsec now);
 bool px_admission_is_pair(const struct px_admission *a, const struct px_peer_id *joiner,
                           const struct px_peer_id *inviter);
 
-/* The caller of these is a member. */
+/* The caller of these is a member. INTERNAL: what was to be is not stored, so it is not; what was to
+ * end has ended, but may come back with a restart until the store drops it, which is tried again by
+ * itself (px_admission_run) and by the same call. */
 enum px_relay_status px_admission_invite(struct px_admission *a, const struct px_peer_id *member,
                                          const uint8_t hash[PX_RELAY_SECRET_LEN], px_nsec ttl,
                                          px_nsec now);
@@ -46,7 +48,7 @@ enum px_relay_status px_admission_uninvite(struct px_admission *a, const struct 
 enum px_relay_status px_admission_vouch(struct px_admission *a, const struct px_peer_id *member,
                                         const struct px_peer_id *id, bool on);
 
-/* Uses up the invite this secret belongs to. */
+/* Uses up the invite this secret belongs to; INTERNAL: neither used up nor admitted. */
 enum px_relay_status px_admission_admit(struct px_admission *a, const struct px_peer_id *joiner,
                                         const uint8_t secret[PX_RELAY_SECRET_LEN], px_nsec now,
                                         struct px_peer_id *ret_inviter, px_nsec *ret_ttl);

@@ -118,10 +118,11 @@ static int store_put(const struct px_registry *r, enum px_relay_item kind, struc
     return s == NULL ? 0 : s->put(s->ctx, kind, key, value, ttl);
 }
 
+/* What stays on a disk that fails ends there with its time. */
 static void store_drop(const struct px_registry *r, enum px_relay_item kind, struct px_slice key)
 {
     if (r->config.store != NULL)
-        r->config.store->drop(r->config.store->ctx, kind, key);
+        (void)r->config.store->drop(r->config.store->ctx, kind, key);
 }
 
 /* ---- looking ---- */
@@ -334,10 +335,11 @@ enum px_relay_status px_registry_register(struct px_registry *r, const struct px
         }
     }
     bool is_new = rec != old;
-    if (refresh(r, rec, ttl, now) != 0)
-        return PX_RELAY_INTERNAL;
-    if (is_new)
+    int err = refresh(r, rec, ttl, now);
+    if (is_new) /* whatever the disk says: for the next attempt it is an old one */
         r->config.changed(r->config.ctx, &rec->pub, false);
+    if (err != 0)
+        return PX_RELAY_INTERNAL;
     *ret_ttl = ttl;
     return PX_RELAY_OK;
 }

@@ -20,7 +20,12 @@ struct px_relay_store {
     /* Writes or replaces; on disk when it returns 0. ttl PX_NEVER: for good. */
     int (*put)(void *ctx, enum px_relay_item kind, struct px_slice key, struct px_slice value,
                px_nsec ttl);
-    void (*drop)(void *ctx, enum px_relay_item kind, struct px_slice key);
+    /* Gone from the disk when it returns 0. */
+    int (*drop)(void *ctx, enum px_relay_item kind, struct px_slice key);
+    /* What is written and dropped between them comes to the disk wholly or not at all: not at all
+     * if `keep` is false or `end` fails. No other between them. */
+    int (*begin)(void *ctx);
+    int (*end)(void *ctx, bool keep);
     /* Every item of the kind whose time is not up, with what is left of it. The views live for the
      * call; fn must not write to the store. */
     int (*each)(void *ctx, enum px_relay_item kind,

@@ -65,6 +65,7 @@ struct bed {
     struct px_test_rng rng;
     struct px_relay_server *server;
     struct px_relay_store store;
+    bool storing; /* between its begin and end */
     struct px_relay_server_config config;
     struct item *items;
     struct node nodes[NODES_MAX];
@@ -274,12 +275,30 @@ static int store_put(void *ctx, enum px_relay_item kind, struct px_slice key, st
     return 0;
 }
 
-static void store_drop(void *ctx, enum px_relay_item kind, struct px_slice key)
+static int store_drop(void *ctx, enum px_relay_item kind, struct px_slice key)
 {
     struct item **at = bed_item(ctx, kind, key), *gone = *at;
     if (gone != NULL)
         *at = gone->next;
     free(gone);
+    return 0;
+}
+
+static int store_begin(void *ctx)
+{
+    struct bed *b = ctx;
+    CHECK(!b->storing);
+    b->storing = true;
+    return 0;
+}
+
+/* It never fails: nothing is to be taken back. */
+static int store_end(void *ctx, bool keep)
+{
+    struct bed *b = ctx;
+    CHECK(b->storing && keep);
+    b->storing = false;
+    return 0;
 }
 
 static int store_each(void *ctx, enum px_relay_item kind,
@@ -298,6 +317,17 @@ static int store_each(void *ctx, enum px_relay_item kind,
 static uint32_t store_day(void *ctx)
 {
     return (uint32_t)(((struct bed *)ctx)->now / (24 * 3600 * PX_SEC));
+}
+
+static struct px_relay_store bed_store(struct bed *b)
+{
+    return (struct px_relay_store){.put = store_put,
+                                   .drop = store_drop,
+                                   .begin = store_begin,
+                                   .end = store_end,
+                                   .each = store_each,
+                                   .day = store_day,
+                                   .ctx = b};
 }
 
 /* ---- running ---- */
@@ -387,7 +417,7 @@ static void bed_init(struct bed *b, bool open)
     *b = (struct bed){.now = 5000 * PX_SEC, .probes_arrive = true};
     b->last = &b->first;
     CHECK_OK(px_crypto_init());
-    b->store = (struct px_relay_store){store_put, store_drop, store_each, store_day, b};
+    b->store = bed_store(b);
     b->config = (struct px_relay_server_config){.rng = px_test_rng(&b->rng, 11),
                                                 .ops = &bed_server_ops,
                                                 .ctx = b,
@@ -461,7 +491,7 @@ static void bed_end(struct bed *b)
         px_relay_client_free(b->nodes[i].client);
     px_relay_server_free(b->server);
     while (b->items != NULL)
-        store_drop(b, b->items->kind, px_slice(b->items->key, b->items->key_len));
+        (void)!store_drop(b, b->items->kind, px_slice(b->items->key, b->items->key_len));
 }
 
 /* ---- what nodes do ---- */

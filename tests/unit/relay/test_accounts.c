@@ -16,6 +16,9 @@ struct full_store {
     unsigned each;       /* sessions or pairs of one sender; 0: one */
     unsigned dropped;    /* what the accounts forgot */
     px_nsec session_ttl; /* as written last */
+    bool fails;
+    unsigned puts, kept;              /* since the last begin; by the last end */
+    struct px_slice total_key, total; /* one more, as it is */
 };
 
 static int full_put(void *ctx, enum px_relay_item kind, struct px_slice key, struct px_slice value,
@@ -23,16 +26,33 @@ static int full_put(void *ctx, enum px_relay_item kind, struct px_slice key, str
 {
     struct full_store *s = ctx;
     (void)key, (void)value;
+    s->puts++;
     if (kind == PX_RELAY_ITEM_SESSION)
         s->session_ttl = ttl;
     return 0;
 }
 
-static void full_drop(void *ctx, enum px_relay_item kind, struct px_slice key)
+static int full_drop(void *ctx, enum px_relay_item kind, struct px_slice key)
 {
     struct full_store *s = ctx;
     (void)kind, (void)key;
     s->dropped++;
+    return 0;
+}
+
+static int full_begin(void *ctx)
+{
+    struct full_store *s = ctx;
+    s->puts = 0;
+    return 0;
+}
+
+static int full_end(void *ctx, bool keep)
+{
+    struct full_store *s = ctx;
+    if (keep && !s->fails)
+        s->kept = s->puts;
+    return s->fails ? PX_EIO : 0;
 }
 
 static uint32_t full_day(void *ctx)
@@ -64,6 +84,8 @@ static int full_each(void *ctx, enum px_relay_item kind,
         fn(fn_ctx, px_slice(key, 2 * PX_ED25519_PK_LEN + (total ? 4 : PX_RELAY_SESSION_LEN)),
            px_slice(value, total ? 24 : 16), PX_NEVER);
     }
+    if (s->total.len > 0 && kind == PX_RELAY_ITEM_TOTAL)
+        fn(fn_ctx, s->total_key, s->total, PX_NEVER);
     return 0;
 }
 
@@ -72,7 +94,13 @@ static struct px_accounts *accounts_new(struct full_store *full, struct px_relay
     static struct px_test_rng seed;
     const struct px_rng rng = px_test_rng(&seed, 1);
     struct px_accounts *a;
-    *store = (struct px_relay_store){full_put, full_drop, full_each, full_day, full};
+    *store = (struct px_relay_store){.put = full_put,
+                                     .drop = full_drop,
+                                     .begin = full_begin,
+                                     .end = full_end,
+                                     .each = full_each,
+                                     .day = full_day,
+                                     .ctx = full};
     CHECK_OK(px_crypto_init());
     CHECK_OK(px_accounts_new(&rng, store, &a));
     CHECK_OK(px_accounts_load(a));
@@ -232,5 +260,48 @@ TEST(a_report_that_its_sender_did_not_sign_as_it_stands_is_refused)
     CHECK_INT(px_accounts_report(a, &ann.id, &good, signature), PX_RELAY_BAD_RECORD);
     px_transfer_sign(&ann, &good, signature);
     CHECK_INT(px_accounts_report(a, &ann.id, &good, signature), PX_RELAY_OK);
+    px_accounts_free(a);
+}
+
+/* kill -9 between the two would count the session again. */
+TEST(totals_and_session_are_stored_at_once)
+{
+    struct full_store full = {.kind = PX_RELAY_ITEM_TOTAL};
+    struct px_relay_store store;
+    struct px_accounts *a = accounts_new(&full, &store);
+    const struct px_peer_id to = peer(7);
+    struct px_identity me;
+    new_reporter(&me, 1);
+    CHECK_INT(say(a, &me, true, &to, 1, 100), PX_RELAY_OK);
+    CHECK_INT(full.kept, 2);
+    full.fails = true;
+    CHECK_INT(say(a, &me, true, &to, 1, 200), PX_RELAY_INTERNAL);
+    full.fails = false;
+    CHECK_INT(say(a, &me, true, &to, 1, 200), PX_RELAY_OK);
+    CHECK_INT(full.kept, 2);
+    px_accounts_free(a);
+}
+
+/* Sessions that were pushed out count anew. */
+TEST(who_invents_bytes_ends_at_the_largest_number_and_does_not_begin_again)
+{
+    struct full_store full = {.kind = PX_RELAY_ITEM_TOTAL};
+    struct px_relay_store store;
+    struct px_accounts *a = accounts_new(&full, &store);
+    uint8_t key[2 * PX_ED25519_PK_LEN + 4] = {0}, value[24];
+    const struct px_peer_id to = peer(7);
+    uint64_t totals[PX_RELAY_TOTALS_LEN];
+    struct px_identity me;
+    new_reporter(&me, 1);
+    memcpy(key, me.id.key, sizeof(me.id.key));
+    memcpy(key + sizeof(me.id.key), to.key, sizeof(to.key));
+    memset(value, 0xff, sizeof(value));
+    full.total_key = px_slice(key, sizeof(key));
+    full.total = px_slice(value, sizeof(value));
+    CHECK_OK(px_accounts_load(a));
+    CHECK_INT(say(a, &me, true, &to, 1, 100), PX_RELAY_OK);
+    px_accounts_totals(a, &me.id, &to, totals);
+    CHECK(totals[PX_RELAY_SENT_TOTAL] == UINT64_MAX);
+    CHECK(totals[PX_RELAY_SENT_CONFIRMED] == UINT64_MAX);
     px_accounts_free(a);
 }

@@ -230,7 +230,7 @@ static void serve(void)
     int err;
     bed = (struct bed){.now = 5000 * PX_SEC, .probes_arrive = true};
     bed.last = &bed.first;
-    bed.store = (struct px_relay_store){store_put, store_drop, store_each, store_day, &bed};
+    bed.store = bed_store(&bed);
     bed.config = (struct px_relay_server_config){.rng = px_test_rng(&bed.rng, 11),
                                                  .ops = &bed_server_ops,
                                                  .ctx = &bed,
