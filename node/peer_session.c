@@ -58,6 +58,16 @@ void px_peers_each_traffic(struct px_peers *set,
     }
 }
 
+uint64_t px_peers_moved(const struct px_peers *set)
+{
+    uint64_t n = set->moved_by_ended;
+    PX_LIST_EACH(it, &set->sessions) {
+        const struct px_peer_session *s = PX_CONTAINER_OF(it, struct px_peer_session, node);
+        n += px_cache_session_sent(s->server) + s->cache.nar_received;
+    }
+    return n;
+}
+
 static void take_session_id(struct px_peer_session *s, const struct px_link *link)
 {
     uint8_t binding[PX_LINK_BINDING_LEN];
@@ -106,6 +116,7 @@ void px_peer_session_free(struct px_peer_session *s)
     s->h3 = NULL;
     if (!px_list_empty(&s->node)) { /* it was offered to others */
         const struct px_peer_traffic t = traffic(s);
+        s->set->moved_by_ended += t.sent + t.received;
         if (s->set->config.link_ended != NULL)
             s->set->config.link_ended(s->set->config.ctx, &t);
         s->set->config.peer_gone(s->set->config.ctx, &s->cache);

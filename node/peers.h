@@ -87,6 +87,9 @@ size_t px_peers_connected(void *peers, struct px_cache_peer **ret, size_t cap);
 /* Every connected peer's link, with what it has carried so far. */
 void px_peers_each_traffic(struct px_peers *p,
                            void (*each)(void *ctx, const struct px_peer_traffic *t), void *ctx);
+/* What all links together carried since the start, also those that ended: has anything moved? Cheap
+ * enough for every turn of the loop. */
+uint64_t px_peers_moved(const struct px_peers *p);
 
 /* ---- what discovery, pairing and the control API use ---- */
 

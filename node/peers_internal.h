@@ -41,6 +41,7 @@ struct px_peers {
     struct px_peer_manager *manager;
     struct px_address_book *book; /* NULL: none */
     struct px_list sessions;
+    uint64_t moved_by_ended; /* sessions; NAR content */
     struct px_peer_handler handlers[PX_PEER_HANDLERS_MAX];
     size_t handler_count;
     uv_timer_t timer; /* of the manager */

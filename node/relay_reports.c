@@ -4,8 +4,7 @@
 #include "node/relays_internal.h"
 #include "relay/accounts.h"
 
-#define LOOK      (3 * PX_SEC) /* for counts that changed, */
-#define LOOK_SOON PX_SEC       /* and whether they change on */
+#define LOOK PX_SEC /* at counts that change, at most so often */
 
 static bool takes_reports(const struct px_relay *r)
 {
@@ -15,7 +14,6 @@ static bool takes_reports(const struct px_relay *r)
 
 int px_relay_reports_new(struct px_relays *set)
 {
-    set->look_at = 0;
     return px_transfer_reports_new(&px_system_rng, set->config.report_transfers, &set->reports);
 }
 
@@ -26,9 +24,24 @@ static void count(struct px_relays *set, const struct px_peer_traffic *t, px_nse
     px_transfer_reports_count(set->reports, &t->peer, t->session, t->sent, t->received, now);
 }
 
+/* Only when something moved since: a node with nothing to do sleeps. */
+static px_nsec look_at(const struct px_relays *set)
+{
+    bool news = px_transfer_reports_heard(set->reports) &&
+                px_peers_moved(set->config.peers) != set->looked_moved;
+    return news ? set->looked_at + LOOK : PX_NEVER;
+}
+
 static void count_link(void *ctx, const struct px_peer_traffic *t)
 {
     count(ctx, t, px_now_io());
+}
+
+static void look(struct px_relays *set, px_nsec now)
+{
+    set->looked_at = now;
+    set->looked_moved = px_peers_moved(set->config.peers);
+    px_peers_each_traffic(set->config.peers, count_link, set);
 }
 
 void px_relays_link_ended(struct px_relays *set, const struct px_peer_traffic *t)
@@ -120,23 +133,20 @@ bool px_relay_reports_on_reply(struct px_relay *r, void *token, enum px_relay_st
 
 void px_relay_reports_run(struct px_relays *set, px_nsec now)
 {
-    if (px_transfer_reports_heard(set->reports) && now >= set->look_at) {
-        px_peers_each_traffic(set->config.peers, count_link, set);
-        set->look_at = now + (px_transfer_reports_moving(set->reports) ? LOOK_SOON : LOOK);
-    }
+    if (now >= look_at(set))
+        look(set, now);
     if (now >= px_transfer_reports_deadline(set->reports))
         send_due(set, false, now);
 }
 
 px_nsec px_relay_reports_deadline(const struct px_relays *set)
 {
-    px_nsec at = px_transfer_reports_deadline(set->reports);
-    return px_transfer_reports_heard(set->reports) ? PX_MIN(at, set->look_at) : at;
+    return PX_MIN(px_transfer_reports_deadline(set->reports), look_at(set));
 }
 
 void px_relay_reports_finish(struct px_relays *set)
 {
     px_nsec now = px_now_io();
-    px_peers_each_traffic(set->config.peers, count_link, set);
+    look(set, now);
     send_due(set, true, now);
 }

@@ -98,7 +98,8 @@ struct px_relays {
     uv_prepare_t arm; /* sets the timer before the loop sleeps */
     px_nsec armed;
     struct px_transfer_reports *reports;
-    px_nsec look_at; /* what has moved */
+    px_nsec looked_at; /* at what has moved, which then was in all */
+    uint64_t looked_moved;
     bool closing, hung_up;
     void (*done)(void *ctx);
     void *done_ctx;

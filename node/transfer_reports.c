@@ -213,18 +213,6 @@ static void forget_ended(struct px_transfer_reports *r, px_nsec now)
     }
 }
 
-bool px_transfer_reports_moving(const struct px_transfer_reports *r)
-{
-    PX_LIST_EACH(it, &r->all_sessions) {
-        const struct session *s = session_at(it);
-        for (size_t k = 0; k < PX_TRANSFER_RELAYS_MAX; k++)
-            for (size_t d = 0; r->relays[k].up && !r->relays[k].refuses && d < DIRECTIONS; d++)
-                if (s->ended_at == PX_NEVER && s->told[k][d].bytes != s->bytes[d])
-                    return true;
-    }
-    return false;
-}
-
 /* ---- peers ---- */
 
 static struct peer *find_peer(const struct px_transfer_reports *r, const struct px_peer_id *id)

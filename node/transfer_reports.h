@@ -43,11 +43,8 @@ void px_transfer_reports_up(struct px_transfer_reports *r, const struct px_peer_
                             px_nsec now);
 void px_transfer_reports_down(struct px_transfer_reports *r, const struct px_peer_id *relay,
                               px_nsec now);
-/* Some relay takes reports now: counts are worth looking at, */
+/* Some relay takes reports now: counts are worth looking at. */
 bool px_transfer_reports_heard(const struct px_transfer_reports *r);
-
-/* and soon, for something has moved that was not reported yet. */
-bool px_transfer_reports_moving(const struct px_transfer_reports *r);
 
 struct px_transfer_order {
     uint32_t ticket; /* for px_transfer_reports_answer; at most PX_TRANSFER_TICKET_MAX */

@@ -89,6 +89,8 @@ struct fake {
         struct px_addr addr;
     } found[64]; /* what px_peers was told of records */
     size_t found_count;
+    struct px_peer_traffic traffic; /* of one link */
+    size_t looks;                   /* at that */
     bool closed;
 };
 

@@ -87,13 +87,10 @@ TEST(a_transfer_is_reported_when_it_is_quiet_and_not_again)
     setup(true);
     up(0, T);
     CHECK(px_transfer_reports_heard(r));
-    CHECK(!px_transfer_reports_moving(r));
     CHECK(px_transfer_reports_deadline(r) == PX_NEVER);
     count(1, 0, 700, T);
-    CHECK(px_transfer_reports_moving(r));
     count(1, 0, 900, T + PX_SEC / 2);
     reported(0, T + PX_SEC / 2 + PX_TRANSFER_QUIET, PX_RELAY_RECEIVED, 900);
-    CHECK(!px_transfer_reports_moving(r));
     settle(0, T + 4 * PX_SEC);
     CHECK(!next(0, false, T + 3000 * PX_SEC, &o));
     count(1, 0, 900, T + 3000 * PX_SEC); /* nothing new */
@@ -204,7 +201,6 @@ TEST(a_relay_that_takes_no_reports_is_let_alone_and_a_busy_one_tried_again)
         count(1, 600, 0, at);
         CHECK_INT(px_transfer_reports_deadline(r) == PX_NEVER, rows[i].refuses);
         CHECK_INT(px_transfer_reports_heard(r), !rows[i].refuses);
-        CHECK_INT(px_transfer_reports_moving(r), !rows[i].refuses);
         down(0, at);
         up(0, at + PX_SEC); /* anew */
         CHECK(next(0, false, at + PX_SEC, &o));
