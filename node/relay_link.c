@@ -88,10 +88,16 @@ static void on_observed(void *ctx, const struct px_addr *a)
     px_relay_records_changed(r, px_now_io());
 }
 
+/* Said once, and for a while: a relay that says it again and again, or for a month, would keep us
+ * away from whoever has its key next. */
 static void on_restarting(void *ctx, px_nsec left, px_nsec spread)
 {
     struct px_relay *r = ctx;
     uint64_t random;
+    if (r->away_until != 0)
+        return;
+    left = PX_MIN(left, (px_nsec)PX_RELAYS_AWAY_MAX);
+    spread = PX_MIN(spread, (px_nsec)PX_RELAYS_SPREAD_MAX);
     px_system_rng.fill(px_system_rng.ctx, &random, sizeof(random));
     r->away_until = px_now_io() + left + (spread > 0 ? random % spread : 0);
     px_log_event(r->set->config.log, PX_LOG_INFO, "relay.restarting", PX_F_STR("relay", r->label),

@@ -9,7 +9,8 @@
 #include "relay/record.h"
 
 #define TTL_MS       (2 * 3600 * 1000u)
-#define CHANGE_PAUSE PX_SEC /* changes come in rows */
+#define TTL_MIN      (60 * PX_SEC) /* SPEC relay §7 */
+#define CHANGE_PAUSE PX_SEC        /* changes come in rows */
 #define RETRY        (60 * PX_SEC)
 #define VOUCH_PAUSE  (5 * PX_SEC) /* from admission to the inviter's word */
 
@@ -24,6 +25,20 @@ bool px_relay_may_register(const struct px_relay *r)
 }
 
 /* ---- our record ---- */
+
+/* The addresses are not what the relay has: others may move what relays see of us as often as they
+ * like, and everybody who watches would be told. */
+static bool is_news(struct px_relay *r, px_nsec now)
+{
+    struct px_addr addrs[PX_RECORD_ADDRS_MAX];
+    if (now >= r->refresh_at)
+        return true;
+    size_t n = px_relay_reach_addrs(r, addrs, PX_RECORD_ADDRS_MAX);
+    bool same = n == r->told_count;
+    for (size_t i = 0; same && i < n; i++)
+        same = px_addr_eq(&addrs[i], &r->told[i]);
+    return !same;
+}
 
 static void next_sequence(struct px_relay *r)
 {
@@ -51,6 +66,9 @@ static void send_record(struct px_relay *r, px_nsec now)
     r->changed = false;
     rec.sequence = r->sequence;
     rec.addr_count = px_relay_reach_addrs(r, rec.addrs, PX_RECORD_ADDRS_MAX);
+    memcpy(r->told, rec.addrs, sizeof(r->told));
+    r->told_count = rec.addr_count;
+    r->refresh_at = 0; /* until it was taken */
     px_buf_init(&out, PX_RELAY_RECORD_MAX);
     int err = px_record_sign(r->set->config.identity, &rec, &out);
     m.records[0] = px_buf_slice(&out);
@@ -74,7 +92,10 @@ void px_relay_records_run(struct px_relay *r, px_nsec now)
     if (!px_relay_usable(r) || now < r->register_at)
         return;
     r->register_at = PX_NEVER;
-    if (px_relay_may_register(r)) {
+    if (px_relay_may_register(r) && !is_news(r, now)) {
+        r->changed = false;
+        r->register_at = r->refresh_at;
+    } else if (px_relay_may_register(r)) {
         send_record(r, now);
         px_relay_pairing_tell(r); /* what it had no time for before */
     } else {                      /* has somebody vouched for us meanwhile? */
@@ -98,6 +119,7 @@ void px_relay_records_start(struct px_relay *r, px_nsec now)
     if (!px_relay_may_register(r))
         return;
     r->register_at = now; /* which also tells what is owed */
+    r->refresh_at = 0;
     if (px_relay_client_request(r->client, &m, px_relay_token(PX_RELAY_TOKEN_WATCH), now) != 0)
         return; /* then records are asked for one by one only */
 }
@@ -151,8 +173,9 @@ static void on_registered(struct px_relay *r, enum px_relay_status status,
                           const struct px_relay_msg *m, px_nsec now)
 {
     if (status == PX_RELAY_OK && m != NULL && px_relay_msg_has(m, PX_RELAY_K_TTL)) {
+        r->refresh_at = now + PX_MAX(m->ttl_ms * PX_MSEC, (px_nsec)TTL_MIN) / 2;
         if (!r->changed)
-            r->register_at = now + m->ttl_ms * PX_MSEC / 2;
+            r->register_at = r->refresh_at;
         return;
     }
     px_log_event(r->set->config.log, PX_LOG_WARN, "relay.not_registered",

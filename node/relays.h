@@ -20,6 +20,8 @@ struct px_relays;
 #define PX_RELAYS_HEAD_START    (500 * PX_MSEC)  /* of direct addresses before a relay is asked */
 #define PX_RELAYS_TURN          PX_SEC           /* and of a relay before the next one */
 #define PX_RELAYS_RETRY_MAX     (60 * PX_SEC)    /* longest pause between two dials of a relay */
+#define PX_RELAYS_AWAY_MAX      (600 * PX_SEC)   /* a relay that restarts is left alone, */
+#define PX_RELAYS_SPREAD_MAX    (60 * PX_SEC)    /* and as much longer, at random */
 #define PX_RELAYS_PING_IDLE     (15 * PX_SEC)    /* how often a relay must show it is there, */
 #define PX_RELAYS_PING_BUSY     (600 * PX_MSEC)  /* and while circuits go through it */
 #define PX_RELAYS_PONG_TIME     (1200 * PX_MSEC) /* then it is taken for dead */

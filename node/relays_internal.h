@@ -13,6 +13,7 @@
 #include "node/transfer_reports.h"
 #include "proto/base/list.h"
 #include "relay/control_stream.h"
+#include "relay/record.h"
 
 struct px_relay {
     struct px_list node; /* px_relays.all, in the order of the file */
@@ -46,6 +47,9 @@ struct px_relay {
     /* relay_records.c */
     uint64_t sequence;
     px_nsec register_at;
+    px_nsec refresh_at; /* what it has, `told`, is good until then; 0: it has nothing */
+    struct px_addr told[PX_RECORD_ADDRS_MAX];
+    size_t told_count;
     bool changed;                    /* since the record was sent */
     bool nameless;                   /* our name is another one's there */
     struct px_relay_listing listing; /* relay_names.c */

@@ -37,9 +37,9 @@ bool px_admission_hears_unknown(const struct px_admission *a, px_nsec now);
 bool px_admission_is_pair(const struct px_admission *a, const struct px_peer_id *joiner,
                           const struct px_peer_id *inviter);
 
-/* The caller of these is a member. INTERNAL: what was to be is not stored, so it is not; what was to
- * end has ended, but may come back with a restart until the store drops it, which is tried again by
- * itself (px_admission_run) and by the same call. */
+/* The caller of these is a member. INTERNAL: what was to be is not stored, so it is not; what was
+ * to end has ended, but may come back with a restart until the store drops it, which is tried again
+ * by itself (px_admission_run) and by the same call. */
 enum px_relay_status px_admission_invite(struct px_admission *a, const struct px_peer_id *member,
                                          const uint8_t hash[PX_RELAY_SECRET_LEN], px_nsec ttl,
                                          px_nsec now);

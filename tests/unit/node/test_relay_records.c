@@ -80,6 +80,14 @@ static void push(struct fake *f, size_t number, const struct px_relay_msg *m)
 
 /* ---- our record ---- */
 
+static void observe(struct fake *f, size_t number, const char *text)
+{
+    struct px_relay *r = fake_relay(f, number);
+    struct px_addr a;
+    CHECK_OK(px_addr_parse(px_slice_cstr(text), &a));
+    r->client->config.ops->observed(r, &a);
+}
+
 TEST(a_member_watches_and_registers_and_does_again_at_half_its_time)
 {
     struct fake *f = start(1);
@@ -174,16 +182,60 @@ TEST(changes_that_come_in_a_row_are_told_once)
     (void)registered(f, &q);
     grant(f, q, 3600 * PX_SEC);
     for (int i = 0; i < 5; i++) {
-        px_relay_records_changed(fake_relay(f, 1), f->now);
+        char text[32];
+        snprintf(text, sizeof(text), "192.0.2.1:%d", 1000 + i);
+        observe(f, 1, text);
         fake_wait(f, 100 * PX_MSEC);
     }
     CHECK_INT(fake_asked_count(f, 1, PX_RELAY_MSG_REGISTER), 1);
     fake_wait(f, PX_SEC);
     (void)registered(f, &q);
-    px_relay_records_changed(fake_relay(f, 1), f->now); /* while the answer is on its way */
+    observe(f, 1, "192.0.2.1:2000"); /* while the answer is on its way */
     grant(f, q, 3600 * PX_SEC);
     fake_wait(f, PX_SEC);
     CHECK_INT(fake_asked_count(f, 1, PX_RELAY_MSG_REGISTER), 3);
+    end(f);
+}
+
+TEST(what_one_relay_makes_up_about_our_address_is_no_news_for_another)
+{
+    struct fake *f = start(2);
+    reserve(f, 1, PX_RELAY_MEMBER);
+    reserve(f, 2, PX_RELAY_MEMBER);
+    for (size_t n = 1; n <= 2; n++) {
+        observe(f, n, "192.0.2.1:1000");
+        fake_wait(f, PX_SEC);
+        for (struct fake_request *q; (q = fake_asked(f, n, PX_RELAY_MSG_REGISTER)) != NULL;)
+            grant(f, q, 3600 * PX_SEC);
+    }
+    fake_wait(f, 10 * PX_SEC);
+    size_t before = fake_asked_count(f, 1, PX_RELAY_MSG_REGISTER);
+    for (unsigned i = 0; i < 20; i++) {
+        char text[32];
+        snprintf(text, sizeof(text), "198.51.100.%u:9", i);
+        observe(f, 2, text);
+        px_relay_records_changed(fake_relay(f, 1), f->now); /* as relay_reach.c says to all */
+        fake_wait(f, 2 * PX_SEC);
+    }
+    CHECK_INT(fake_asked_count(f, 1, PX_RELAY_MSG_REGISTER), before);
+    CHECK(fake_asked_count(f, 2, PX_RELAY_MSG_REGISTER) > 1);
+    observe(f, 1, "192.0.2.1:2000");
+    fake_wait(f, 2 * PX_SEC);
+    CHECK_INT(fake_asked_count(f, 1, PX_RELAY_MSG_REGISTER), before + 1);
+    end(f);
+}
+
+TEST(a_relay_that_grants_no_time_is_not_registered_at_all_the_time)
+{
+    struct fake *f = start(1);
+    struct fake_request *q;
+    reserve(f, 1, PX_RELAY_MEMBER);
+    (void)registered(f, &q);
+    grant(f, q, 0);
+    fake_wait(f, 29 * PX_SEC);
+    CHECK_INT(fake_asked_count(f, 1, PX_RELAY_MSG_REGISTER), 1);
+    fake_wait(f, PX_SEC);
+    CHECK_INT(fake_asked_count(f, 1, PX_RELAY_MSG_REGISTER), 2);
     end(f);
 }
 

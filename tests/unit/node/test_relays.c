@@ -187,6 +187,23 @@ TEST(a_relay_that_said_it_goes_and_stays_is_used_again)
 }
 
 /* A relay that is killed says nothing: its nodes must not come in one moment all the same. */
+TEST(nobody_is_kept_away_for_good_by_what_a_relay_says)
+{
+    struct fake *f = fake_start(2);
+    fake_reserve_all(f);
+    struct px_relay *r = fake_relay(f, 1);
+    r->client->config.ops->restarting(r, 31 * 24 * 3600 * PX_SEC, 31 * 24 * 3600 * PX_SEC);
+    px_nsec until = r->away_until;
+    CHECK(until <= f->now + PX_RELAYS_AWAY_MAX + PX_RELAYS_SPREAD_MAX);
+    fake_wait(f, PX_SEC);
+    r->client->config.ops->restarting(r, PX_RELAYS_AWAY_MAX, PX_SEC); /* again */
+    CHECK_INT(r->away_until, until);
+    fake_down(f, 1, PX_ECLOSED);
+    fake_wait(f, PX_RELAYS_AWAY_MAX + PX_RELAYS_SPREAD_MAX);
+    CHECK_INT(fake_dials(f, 1), 2);
+    fake_end(f);
+}
+
 TEST(nodes_of_a_killed_relay_do_not_come_back_in_step)
 {
     enum { NODES = 100, PARTS = 5 };
