@@ -10,6 +10,7 @@
 #include "transport/sockaddr.h"
 
 #define READS        16    /* records a wake-up: then others get their turn */
+#define WARNINGS     4     /* of a TLS handshake, one after the other */
 #define READ_BYTES   16384 /* a TLS record holds no more */
 #define USER_TIMEOUT 20000 /* ms without TCP acknowledgements */
 
@@ -207,12 +208,13 @@ static void run_open(struct px_tls_pipe_io *io)
 
 /* ---- coming up ---- */
 
+/* Warnings are no errors, but whoever sends nothing else would keep us here. */
 static void run_handshake(struct px_tls_pipe_io *io)
 {
-    int rv;
+    int rv, tries = 0;
     do {
         rv = gnutls_handshake(io->session);
-    } while (rv < 0 && !must_wait(rv) && gnutls_error_is_fatal(rv) == 0);
+    } while (rv < 0 && !must_wait(rv) && gnutls_error_is_fatal(rv) == 0 && ++tries < WARNINGS);
     if (must_wait(rv)) {
         watch(io);
         return;

@@ -289,6 +289,22 @@ TEST(who_speaks_no_tls_gets_an_alert_and_the_end)
     close_both();
 }
 
+/* Each is no error by itself; who sends enough of them would have the loop for itself. */
+TEST(who_sends_warnings_instead_of_a_handshake_is_hung_up_on)
+{
+    static const uint8_t warnings[][7] = {{21, 3, 3, 0, 2, 1, 90}, {21, 3, 1, 0, 2, 1, 100}};
+    open_both();
+    for (size_t i = 0; i < PX_ARRAY_LEN(warnings); i++) {
+        int fd = stranger();
+        for (int n = 0; n < 1000; n++)
+            CHECK(write(fd, warnings[i], sizeof(warnings[i])) == (ssize_t)sizeof(warnings[i]));
+        turn(200);
+        CHECK_INT(pipes_of_a(), 0);
+        close(fd);
+    }
+    close_both();
+}
+
 TEST(one_source_has_few_unproved_pipes)
 {
     enum { COUNT = 40 };
