@@ -80,9 +80,10 @@ PX_MUST_CHECK int px_cli_peer_id(const struct px_cli *cli, const struct px_home 
  * code after telling people; PX_EXIT_NO_PEER for a word that means nobody. */
 PX_MUST_CHECK int px_cli_peer(const struct px_cli *cli, const struct px_home *home,
                               const char *word, struct px_peer_id *ret);
-/* The same, and by what it was found. */
+/* The same, and by what it was found; *ret_age in seconds since a relay said so, -1 for what no
+ * relay tells. */
 PX_MUST_CHECK int px_cli_resolve(const struct px_cli *cli, const struct px_home *home,
-                                 const char *word, struct px_peer_id *ret,
-                                 enum px_resolved *ret_by);
+                                 const char *word, struct px_peer_id *ret, enum px_resolved *ret_by,
+                                 int64_t *ret_age);
 
 #endif

@@ -11,6 +11,7 @@
 struct netcheck {
     const struct px_cli *cli;
     json_t *result;
+    bool printed; /* progress */
 };
 
 /* ---- progress ---- */
@@ -46,6 +47,7 @@ static int on_line(void *ctx, const json_t *line)
     if (px_cli_has(c->cli, "json"))
         return 0;
     print_progress(px_json_at(line, "address"));
+    c->printed = true;
     if (fflush(stdout) == 0)
         return 0;
     px_cli_error(c->cli, "cannot write the output");
@@ -69,7 +71,7 @@ static int print_verdict(const struct px_cli *cli, const json_t *reach)
     char text[256];
     struct px_table t;
     px_table_init(&t, columns, PX_ARRAY_LEN(columns));
-    snprintf(text, sizeof(text), "%s: %s", verdict, px_reach_words(verdict));
+    snprintf(text, sizeof(text), "%s: %s", verdict, px_reach_words(reach));
     px_table_put(&t, "reachable");
     px_table_put_colored(&t, px_reach_color(&style, verdict), text);
     px_table_put_field(&t, "IPv4", "%s", or_none(reach, "ipv4"));
@@ -104,8 +106,8 @@ static int print_relays(const struct px_cli *cli, const json_t *relays)
                  transport[0] != '\0' ? " by "
                  : error[0] != '\0'   ? ": "
                                       : "",
-                 transport[0] != '\0' ? (strcmp(transport, "tcp") == 0 ? "TLS" : "UDP")
-                 : error[0] != '\0'   ? px_control_error_text(error)
+                 transport[0] != '\0' ? (strcmp(transport, "tcp") == 0 ? "TCP" : "UDP")
+                 : error[0] != '\0'   ? px_relay_error_words(error)
                                       : "");
         px_table_put(&t, px_json_text(r, "name"));
         px_table_put(&t, px_json_text(r, "address"));
@@ -155,8 +157,8 @@ static int print_text(const struct netcheck *c)
 {
     const json_t *reach = px_json_at(c->result, "reachability");
     const json_t *relays = px_json_at(c->result, "relays");
-    if (json_array_size(px_json_at(reach, "addresses")) > 0)
-        putchar('\n'); /* after the progress */
+    if (c->printed)
+        putchar('\n');
     int code = print_verdict(c->cli, reach);
     if (code == 0)
         code = print_relays(c->cli, relays);

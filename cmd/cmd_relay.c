@@ -5,8 +5,10 @@
 
 #include "cmd/control_client.h"
 #include "cmd/json.h"
+#include "cmd/reach_words.h"
 #include "cmd/table.h"
 #include "cmd/units.h"
+#include "node/relay_hint.h"
 #include "node/relay_list_io.h"
 #include "node/relay_pipe.h"
 #include "node/relay_who_io.h"
@@ -215,6 +217,7 @@ int px_cmd_relay_add(const struct px_cli *cli)
 {
     struct relays r;
     struct px_relay_entry e;
+    struct px_addr ip;
     bool has_id;
     int code = load(cli, &r);
     if (code != 0)
@@ -224,6 +227,11 @@ int px_cmd_relay_add(const struct px_cli *cli)
                             "'%s' is no relay: give its URL, IP, HOST, HOST:PORT, or a multiaddr "
                             "such as /ip4/192.0.2.1/udp/%d/quic-v1/p2p/ID",
                             cli->operands[0], PX_RELAY_PORT);
+    if (px_addr_parse(px_slice_cstr(e.addrs[0]), &ip) == 0 && px_addr_is_wildcard(&ip))
+        return px_cli_usage(cli,
+                            "%s means all addresses of a machine: give the name or the public "
+                            "address of the relay's",
+                            e.addrs[0]);
     code = take_options(cli, &e);
     if (code == 0)
         code = take_id(cli, &e, has_id);
@@ -241,10 +249,25 @@ int px_cmd_relay_add(const struct px_cli *cli)
     int err = px_relay_file_set(r.path, &e);
     if (err != 0)
         return add_error(cli, &r, &e, err);
-    return print_done(cli, old != NULL ? "updated" : "added", &e);
+    code = print_done(cli, old != NULL ? "updated" : "added", &e);
+    if (code == 0 && old == NULL && !px_cli_has(cli, "json"))
+        puts("It must list this node, unless it is open: there, `peerix-relay auth add` with what\n"
+             "`peerix whoami` prints here. `peerix relay list` shows whether it does.");
+    return code;
 }
 
 /* ---- remove ---- */
+
+/* By name, ID, or whatever `relay add` takes. */
+static const struct px_relay_entry *find_word(const struct px_relay_list *l, const char *word)
+{
+    struct px_relay_entry e;
+    bool has_id;
+    const struct px_relay_entry *found = px_relay_list_find(l, px_slice_cstr(word));
+    if (found == NULL && px_relay_word_parse(px_slice_cstr(word), &e, &has_id) == 0 && !has_id)
+        found = px_relay_list_find(l, px_slice_cstr(e.addrs[0]));
+    return found;
+}
 
 int px_cmd_relay_remove(const struct px_cli *cli)
 {
@@ -252,7 +275,7 @@ int px_cmd_relay_remove(const struct px_cli *cli)
     int code = load(cli, &r);
     if (code != 0)
         return code;
-    const struct px_relay_entry *e = px_relay_list_find(&r.list, px_slice_cstr(cli->operands[0]));
+    const struct px_relay_entry *e = find_word(&r.list, cli->operands[0]);
     int err = e != NULL ? px_relay_file_remove(r.path, &e->id) : PX_ENOENT;
     if (err == PX_ENOENT) {
         px_cli_error(cli, "there is no relay '%s'; see `peerix relay list`", cli->operands[0]);
@@ -273,14 +296,6 @@ static const json_t *state_of(const json_t *answer, const char *id)
     return NULL;
 }
 
-/* What a relay's error means here; the log says more. */
-static const char *error_text(const char *name)
-{
-    if (strcmp(name, px_errname(PX_ETARGET)) == 0)
-        return "another relay is at this address, or it has a new key";
-    return px_control_error_text(name);
-}
-
 static void put_state(struct px_table *t, const json_t *state)
 {
     char text[64], rtt[PX_UNITS_MAX];
@@ -294,7 +309,19 @@ static void put_state(struct px_table *t, const json_t *state)
     px_table_put(t, took != PX_NEVER ? px_units_short(took, rtt) : "");
     snprintf(text, sizeof(text), "%u", (unsigned)px_json_count(state, "circuits"));
     px_table_put(t, state != NULL ? text : "");
-    px_table_put(t, error[0] != '\0' ? error_text(error) : "");
+    px_table_put(t, error[0] != '\0' ? px_relay_error_words(error) : "");
+}
+
+/* What to do about a relay that does not work, if that is known. */
+static void put_hint(const struct px_relay_entry *e, const json_t *state)
+{
+    static const int errors[] = {PX_ETARGET,  PX_EWRONGPEER, PX_EREFUSED,  PX_EUNLISTED,
+                                 PX_ENETWORK, PX_EEXIST,     PX_ETIMEDOUT, PX_EHANDSHAKE_TIMEOUT};
+    const char *error = px_json_text(state, "last_error");
+    char hint[PX_RELAY_HINT_MAX];
+    for (size_t i = 0; i < PX_ARRAY_LEN(errors); i++)
+        if (strcmp(error, px_errname(errors[i])) == 0)
+            printf("next: %s: %s\n", px_relay_entry_label(e), px_relay_hint(e, errors[i], hint));
 }
 
 static int list_text(const struct px_cli *cli, const struct relays *r, const json_t *answer)
@@ -315,7 +342,13 @@ static int list_text(const struct px_cli *cli, const struct relays *r, const jso
     }
     if (t.count == 0)
         fputs("there are no relays yet; see `peerix relay add --help`\n", stderr);
-    return px_table_print(cli, &t, t.count > 0);
+    int code = px_table_print(cli, &t, t.count > 0);
+    for (size_t i = 0; i < r->list.count && code == 0; i++) {
+        char id[PX_PEER_ID_TEXT_MAX];
+        const struct px_relay_entry *e = &r->list.entries[i];
+        put_hint(e, state_of(answer, px_peer_id_format(&e->id, id)));
+    }
+    return code;
 }
 
 static json_t *entry_json(const struct px_relay_entry *e, const json_t *state)

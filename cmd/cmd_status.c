@@ -33,7 +33,7 @@ static void put_reachability(struct px_table *t, const json_t *s)
     const char *verdict = px_json_text(s, "reachability.verdict");
     const json_t *list = px_json_at(s, "reachability.addresses");
     char text[256];
-    snprintf(text, sizeof(text), "%s: %s%s", verdict, px_reach_words(verdict),
+    snprintf(text, sizeof(text), "%s: %s%s", verdict, px_reach_words(px_json_at(s, "reachability")),
              px_json_true(s, "reachability.checking") ? " (checking)" : "");
     px_table_put_colored(t, style.dim, "reachable");
     px_table_put_colored(t, px_reach_color(&style, verdict), text);

@@ -1,4 +1,5 @@
-/* Exit codes of `peerix`: part of the contract with scripts, never renumbered. */
+/* Exit codes of `peerix` and `peerix-relay`: part of the contract with scripts, never renumbered.
+ */
 #ifndef PX_CMD_EXIT_CODE_H
 #define PX_CMD_EXIT_CODE_H
 

@@ -158,6 +158,11 @@ int px_help_group(const char *group, FILE *out)
     return PX_EXIT_OK;
 }
 
+bool px_exit_possible(int code)
+{
+    return px_program.exit_codes == 0 || (px_program.exit_codes >> code & 1) != 0;
+}
+
 static void put_exit_codes(FILE *out)
 {
     static const struct {
@@ -171,7 +176,8 @@ static void put_exit_codes(FILE *out)
     char left[16];
     for (size_t i = 0; i < PX_ARRAY_LEN(rows); i++) {
         snprintf(left, sizeof(left), "%d", rows[i].code);
-        put_row(out, left, rows[i].text);
+        if (px_exit_possible(rows[i].code))
+            put_row(out, left, rows[i].text);
     }
 }
 

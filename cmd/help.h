@@ -17,4 +17,7 @@ int px_help_overview(FILE *out);
 int px_help_group(const char *group, FILE *out);
 int px_help_command(const struct px_command *command);
 
+/* Whether this program may end with an exit code. */
+bool px_exit_possible(int code);
+
 #endif

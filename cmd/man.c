@@ -1,6 +1,7 @@
 /* See man.h. */
 #include "cmd/man.h"
 
+#include "cmd/help.h"
 #include "node/program.h"
 
 /* groff takes a leading dot or quote for a request, and backslash and dash for more than they are.
@@ -115,8 +116,10 @@ static void put_exit_codes(void)
 {
     puts(".SH EXIT STATUS");
 #define X(name, value, text)                                                                       \
-    put_term("", #value, NULL);                                                                    \
-    put_line(text);
+    if (px_exit_possible(value)) {                                                                 \
+        put_term("", #value, NULL);                                                                \
+        put_line(text);                                                                            \
+    }
     PX_EXIT_TABLE(X)
 #undef X
 }

@@ -28,19 +28,19 @@ static int tell_unknown(const struct px_cli *cli, const char *word, int err)
 
 /* Names of files have no dot, so what is told of the network never stands before them. */
 static int resolve_in_network(const struct px_cli *cli, const struct px_home *home,
-                              const char *word, struct px_peer_id *ret, enum px_resolved *ret_by)
+                              const char *word, struct px_peer_id *ret, enum px_resolved *ret_by,
+                              int64_t *ret_age)
 {
     char ago[32];
-    int64_t age = 0;
-    int code = px_cli_net_name(cli, home, word, ret, ret_by, &age);
+    int code = px_cli_net_name(cli, home, word, ret, ret_by, ret_age);
     if (code == 0 && *ret_by == PX_RESOLVED_COPY && !px_cli_has(cli, "json"))
         px_cli_warn(cli, "'%s' is from the local copy; a relay said so %s", word,
-                    px_cli_net_name_age(age, ago));
+                    px_cli_net_name_age(*ret_age, ago));
     return code;
 }
 
 static int resolve(const struct px_cli *cli, const struct px_home *home, const char *word,
-                   struct px_peer_id *ret, enum px_resolved *ret_by)
+                   struct px_peer_id *ret, enum px_resolved *ret_by, int64_t *ret_age)
 {
     char path[PX_HOME_FILE_MAX];
     struct px_authorized_keys *keys;
@@ -58,15 +58,16 @@ static int resolve(const struct px_cli *cli, const struct px_home *home, const c
     px_names_free(names);
     px_authorized_keys_free(keys);
     if (err == PX_ENOENT && px_net_name_valid(px_slice_cstr(word)))
-        return resolve_in_network(cli, home, word, ret, ret_by);
+        return resolve_in_network(cli, home, word, ret, ret_by, ret_age);
     return err != 0 ? tell_unknown(cli, word, err) : 0;
 }
 
 int px_cli_resolve(const struct px_cli *cli, const struct px_home *home, const char *word,
-                   struct px_peer_id *ret, enum px_resolved *ret_by)
+                   struct px_peer_id *ret, enum px_resolved *ret_by, int64_t *ret_age)
 {
+    *ret_age = -1;
     if (px_crypto_init() != 0 || px_peer_id_parse(px_slice_cstr(word), ret) != 0)
-        return resolve(cli, home, word, ret, ret_by);
+        return resolve(cli, home, word, ret, ret_by, ret_age);
     *ret_by = PX_RESOLVED_ID; /* needs no files */
     return 0;
 }
@@ -75,5 +76,6 @@ int px_cli_peer(const struct px_cli *cli, const struct px_home *home, const char
                 struct px_peer_id *ret)
 {
     enum px_resolved by;
-    return px_cli_resolve(cli, home, word, ret, &by);
+    int64_t age;
+    return px_cli_resolve(cli, home, word, ret, &by, &age);
 }

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "cmd/control_client.h"
 #include "cmd/json.h"
 
 static const struct {
@@ -17,12 +18,25 @@ static const struct {
     {"local", "the relay is in the same private network and cannot tell"},
 };
 
-const char *px_reach_words(const char *verdict)
+const char *px_reach_words(const json_t *reach)
 {
+    const char *verdict = px_json_text(reach, "verdict");
     for (size_t i = 0; i < PX_ARRAY_LEN(verdicts); i++)
         if (strcmp(verdicts[i].name, verdict) == 0)
             return verdicts[i].words;
-    return "no relay has told";
+    return json_is_null(px_json_at(reach, "udp")) ? "no relay is connected, and only one can tell"
+                                                  : "no relay has told";
+}
+
+const char *px_relay_error_words(const char *name)
+{
+    if (strcmp(name, px_errname(PX_ETARGET)) == 0)
+        return "another relay is at this address, or it has a new key";
+    if (strcmp(name, px_errname(PX_EREFUSED)) == 0 || strcmp(name, px_errname(PX_EUNLISTED)) == 0)
+        return "the relay does not list this node";
+    if (strcmp(name, px_errname(PX_EEXIST)) == 0)
+        return "the ID is that of a peer";
+    return px_control_error_text(name);
 }
 
 const char *px_reach_mapping_words(const char *mapping)

@@ -6,8 +6,10 @@
 
 #include "cmd/cli.h"
 
-/* One phrase for the API's name of a verdict. */
-const char *px_reach_words(const char *verdict);
+/* One phrase for the verdict of the object `reachability` of the API. */
+const char *px_reach_words(const json_t *reach);
+/* What the error of a relay means here, by its name in answers of the daemon. */
+const char *px_relay_error_words(const char *name);
 /* One phrase for `mapping`; NULL stands for not known. */
 const char *px_reach_mapping_words(const char *mapping);
 /* The color that goes with a verdict or with the result of an address. */

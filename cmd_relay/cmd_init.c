@@ -10,20 +10,22 @@ static void made(void *ctx, const char *path)
     putchar('\n');
 }
 
-/* Once it is known where nodes reach this machine. */
-static void print_url(const struct px_cli *cli, const struct px_home *home,
+/* False when it is not known yet where nodes reach this machine. */
+static bool print_url(const struct px_cli *cli, const struct px_home *home,
                       const struct px_peer_id *id)
 {
     char url[PX_RELAY_URL_TEXT_MAX], message[256];
     struct px_config *config;
     if (px_cli_load_config(cli, home, &config, message, sizeof(message)) != 0)
-        return; /* the daemon will say what is wrong with it */
-    if (px_relay_config_url(px_relay_config(config), id, url)) {
+        return true; /* the daemon will say what is wrong with it */
+    bool known = px_relay_config_url(px_relay_config(config), id, url);
+    if (known) {
         fputs("url        ", stdout);
         px_cli_put_safe(stdout, url);
         putchar('\n');
     }
     px_config_free(config);
+    return known;
 }
 
 int px_relay_cmd_init(const struct px_cli *cli)
@@ -44,13 +46,16 @@ int px_relay_cmd_init(const struct px_cli *cli)
     if (code != 0)
         return code;
     px_cli_home_words(cli, words, sizeof(words));
-    print_url(cli, &home, &id);
+    bool known = print_url(cli, &home, &id);
     printf("peer ID    %s%s%s\n\nNext, with the ID that `peerix whoami` prints on a node:\n"
-           "  peerix-relay auth add NODE-ID",
+           "  here     peerix-relay auth add NODE-ID",
            style.bold, px_peer_id_format(&id, id_text), style.reset);
     px_cli_put_safe(stdout, words);
-    fputs("\n  peerix-relay daemon", stdout);
+    fputs("\n  here     peerix-relay daemon", stdout);
     px_cli_put_safe(stdout, words);
-    putchar('\n');
+    fputs("\n  there    peerix relay add URL\n", stdout);
+    if (!known)
+        puts(
+            "The URL is known once config.yaml has `public-addr`, this machine's name or address.");
     return PX_EXIT_OK;
 }

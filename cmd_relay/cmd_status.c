@@ -31,12 +31,15 @@ static void print_text(const json_t *s)
     px_nsec up = px_json_seconds(s, "uptime");
     printf("relay         %s for %s, pid %" PRIu64 "\n", px_json_text(s, "state"),
            px_units_long(up != PX_NEVER ? up : 0, uptime), px_json_count(s, "pid"));
-    printf("url           %s\n", px_json_text(s, "url"));
+    const char *url = px_json_text(s, "url");
+    printf("url           %s\n",
+           url[0] != '\0' ? url : "not known: set public-addr in config.yaml");
     printf("listens at    %s\n", px_json_text(s, "listen"));
     if (px_json_text(s, "tcp")[0] != '\0')
         printf("and, by TCP   %s, %" PRIu64 " connections\n", px_json_text(s, "tcp"),
                px_json_count(s, "pipes"));
-    printf("admits        %" PRIu64 " members%s\n", px_json_count(s, "members"),
+    uint64_t members = px_json_count(s, "members");
+    printf("admits        %" PRIu64 " %s%s\n", members, members == 1 ? "member" : "members",
            json_is_true(px_json_at(s, "open")) ? ", and strangers: it is open" : "");
     printf("nodes         %" PRIu64 " connected, %" PRIu64 " reservations\n",
            px_json_count(s, "nodes"), px_json_count(s, "reservations"));

@@ -1,12 +1,19 @@
 /* The program peerix-relay and its options. */
 #include "cmd_relay/config.h"
 
+#include "cmd/exit_code.h"
 #include "node/program.h"
 #include "node/relay_pipe.h"
+
+#define BIT(code) ((uint64_t)1 << (code))
 
 const struct px_program px_program = {
     .name = "peerix-relay",
     .home_variable = "PEERIX_RELAY_HOME",
+    .exit_codes = BIT(PX_EXIT_OK) | BIT(PX_EXIT_FAILURE) | BIT(PX_EXIT_USAGE) |
+                  BIT(PX_EXIT_NOT_INITIALISED) | BIT(PX_EXIT_PERMISSION) | BIT(PX_EXIT_CONFIG) |
+                  BIT(PX_EXIT_ADDRESS) | BIT(PX_EXIT_NOT_RUNNING) | BIT(PX_EXIT_RUNNING) |
+                  BIT(PX_EXIT_NO_PEER) | BIT(PX_EXIT_TIMEOUT),
     .about = "Lets peerix nodes behind NATs find and reach each other; sees no content.",
 };
 
@@ -27,8 +34,8 @@ const struct px_option px_options[] = {
      .value = "[::]:443", .arg = "ADDR:PORT",
      .help = "TCP address for nodes whose network lets no UDP out; empty for none."},
     {ROW(public_addr, "public-addr"), .type = PX_OPT_STRING, .max = 261,
-     .value = "", .arg = "HOST:PORT",
-     .help = "What stands in the printed URL; empty for the bound address."},
+     .allowed = "host", .value = "", .arg = "HOST:PORT",
+     .help = "Where nodes reach this machine; stands in the printed URL."},
     {ROW(metrics, "metrics"), .type = PX_OPT_ADDR, .allowed = "loopback",
      .value = "127.0.0.1:12306", .arg = "ADDR:PORT",
      .help = "Loopback TCP address of /healthz and /metrics; port 0 picks a free one."},

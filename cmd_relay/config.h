@@ -6,11 +6,13 @@
 #include "node/relay_list.h"
 #include "relay/server.h"
 
+#define PX_RELAY_THIS_HOST "THIS-HOST" /* in a URL, for what only its owner knows */
+
 struct px_relay_config {
     char *network;
     char *listen;      /* UDP address */
     char *tcp;         /* TCP address of pipes; "" for none */
-    char *public_addr; /* HOST:PORT of the URL that is printed; "": the bound address */
+    char *public_addr; /* HOST:PORT of the URL that is printed; "": not known */
     char *asn_file;    /* "" for none */
     char *metrics;     /* loopback TCP address */
     bool open;

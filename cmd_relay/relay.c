@@ -49,6 +49,15 @@ static void set_hint(struct relay *r, const char *text)
     snprintf(r->hint, r->hint_size, "%s", text);
 }
 
+static void set_address_hint(struct relay *r, int err, const char *option, const char *address)
+{
+    if (err == PX_EADDR || err == PX_EPERM || err == PX_EINVAL)
+        snprintf(r->hint, r->hint_size,
+                 "another program, perhaps another relay, may use %s, or it is no address of this "
+                 "machine: see `%s` in config.yaml",
+                 address, option);
+}
+
 /* ---- start-up, a step a function ---- */
 
 static int start_identity(struct relay *r)
@@ -126,7 +135,10 @@ static int start_server(struct relay *r)
     int err = px_addr_parse(px_slice_cstr(config->listen), &c.listen);
     if (err == 0 && config->tcp[0] != '\0')
         err = px_addr_parse(px_slice_cstr(config->tcp), &c.tcp);
-    return err != 0 ? err : px_relay_server_io_new(&c, &r->server);
+    if (err == 0)
+        err = px_relay_server_io_new(&c, &r->server);
+    set_address_hint(r, err, "listen", config->listen);
+    return err;
 }
 
 static bool stats_of(void *ctx, struct px_relay_server_stats *ret, struct px_udp_stats *ret_udp)
@@ -143,7 +155,17 @@ static int start_metrics(struct relay *r)
     struct px_relay_metrics_config c = {
         .loop = &r->loop, .log = r->log, .stats = stats_of, .ctx = r};
     int err = px_addr_parse(px_slice_cstr(r->run->config->metrics), &c.listen);
-    return err != 0 ? err : px_relay_metrics_new(&c, &r->metrics);
+    if (err == 0)
+        err = px_relay_metrics_new(&c, &r->metrics);
+    set_address_hint(r, err, "metrics", r->run->config->metrics);
+    return err;
+}
+
+/* Without public-addr, and at all addresses, only its owner knows where nodes reach it. */
+static bool knows_host(const struct relay *r)
+{
+    return r->run->config->public_addr[0] != '\0' ||
+           !px_addr_is_wildcard(px_relay_server_io_local(r->server));
 }
 
 static const char *url_of(const struct relay *r, char out[PX_RELAY_URL_TEXT_MAX])
@@ -151,8 +173,13 @@ static const char *url_of(const struct relay *r, char out[PX_RELAY_URL_TEXT_MAX]
     char addr[PX_ADDR_TEXT_MAX];
     const struct px_addr *tcp = px_relay_server_io_tcp(r->server);
     const char *where = r->run->config->public_addr;
-    if (where[0] == '\0')
+    if (!knows_host(r)) {
+        snprintf(addr, sizeof(addr), PX_RELAY_THIS_HOST ":%u",
+                 px_relay_server_io_local(r->server)->port);
+        where = addr;
+    } else if (where[0] == '\0') {
         where = px_addr_format(px_relay_server_io_local(r->server), addr);
+    }
     uint16_t port = tcp != NULL && tcp->port != PX_RELAY_TCP_PORT ? tcp->port : 0;
     return px_relay_url_format(&r->identity.id, where, port, out);
 }
@@ -202,14 +229,14 @@ static json_t *status_json(const struct relay *r)
     px_relay_server_io_stats(r->server, &s, &udp);
 #define N(v) (json_int_t)(v)
     return json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:f, s:b, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:{s:I, "
+        "{s:s, s:s, s:s?, s:s, s:s, s:I, s:I, s:f, s:b, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:{s:I, "
         "s:I, s:I, "
         "s:I, s:I, s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I}, s:{s:I, s:I}, "
         "s:o}",
         "state", r->stopping ? "stopping" : "running", "peer",
-        px_peer_id_format(&r->identity.id, id), "url", url_of(r, url), "listen",
-        px_addr_format(px_relay_server_io_local(r->server), addr), "tcp", tcp_of(r, tcp), "pipes",
-        N(s.pipes), "pid", N(getpid()), "uptime",
+        px_peer_id_format(&r->identity.id, id), "url", knows_host(r) ? url_of(r, url) : NULL,
+        "listen", px_addr_format(px_relay_server_io_local(r->server), addr), "tcp", tcp_of(r, tcp),
+        "pipes", N(s.pipes), "pid", N(getpid()), "uptime",
         (double)(px_now_io() - r->started_at) / (double)PX_SEC, "open", r->open, "version",
         PX_VERSION, "nodes", N(s.nodes), "unknown", N(s.unknown), "reservations", N(s.reservations),
         "records", N(s.records), "invites", N(s.invites), "members",
@@ -389,6 +416,13 @@ static void announce_ready(const struct relay *r)
 {
     char url[PX_RELAY_URL_TEXT_MAX], id[PX_PEER_ID_TEXT_MAX], addr[PX_ADDR_TEXT_MAX],
         metrics[PX_ADDR_TEXT_MAX], tcp[PX_ADDR_TEXT_MAX];
+    if (!knows_host(r))
+        px_log_event(
+            r->log, PX_LOG_WARN, "relay.no_public_addr",
+            PX_F_STR("hint",
+                     "nodes need this machine's name or address in the place of " PX_RELAY_THIS_HOST
+                     "; with `public-addr` in config.yaml it "
+                     "stands in the URL"));
     px_log_event(r->log, PX_LOG_INFO, "ready",
                  PX_F_STR("peer", px_peer_id_format(&r->identity.id, id)),
                  PX_F_STR("listen", px_addr_format(px_relay_server_io_local(r->server), addr)),

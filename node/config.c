@@ -57,18 +57,37 @@ static void describe_enum(const char *allowed, struct px_buf *out)
 }
 
 /* What `allowed` says of a PX_OPT_ADDR. */
-static bool addr_allows(const struct px_option *o, const char *word)
+static bool allows(const struct px_option *o, const char *word)
 {
     return o->allowed != NULL && strcmp(o->allowed, word) == 0;
+}
+
+/* In the largest unit it is a whole number of, as people write it. */
+static const char *duration_text(unsigned long long msec, char out[24])
+{
+    static const struct {
+        unsigned long long msec;
+        const char *unit;
+    } units[] = {{3600000, "h"}, {60000, "m"}, {1000, "s"}, {1, "ms"}};
+    size_t i = 0;
+    while (msec == 0 || msec % units[i].msec != 0)
+        if (++i == PX_ARRAY_LEN(units))
+            return "0";
+    snprintf(out, 24, "%llu%s", msec / units[i].msec, units[i].unit);
+    return out;
 }
 
 const char *px_option_describe(const struct px_option *o, char out[PX_OPTION_TEXT_MAX])
 {
     unsigned long long min = o->min, max = o->max;
+    char from[24], to[24];
     struct px_buf words;
     switch (o->type) {
     case PX_OPT_STRING:
-        snprintf(out, PX_OPTION_TEXT_MAX, "text of %llu..%llu bytes", min, max);
+        if (allows(o, "host"))
+            snprintf(out, PX_OPTION_TEXT_MAX, "HOST:PORT or [IPv6]:PORT, or nothing");
+        else
+            snprintf(out, PX_OPTION_TEXT_MAX, "text of %llu..%llu bytes", min, max);
         break;
     case PX_OPT_STORE:
         snprintf(out, PX_OPTION_TEXT_MAX, "auto, daemon, unix:///SOCKET, local or local?root=/DIR");
@@ -83,12 +102,13 @@ const char *px_option_describe(const struct px_option *o, char out[PX_OPTION_TEX
         snprintf(out, PX_OPTION_TEXT_MAX, "a number of %llu..%llu", min, max);
         break;
     case PX_OPT_MSEC:
-        snprintf(out, PX_OPTION_TEXT_MAX, "a duration of %llu..%llu ms", min, max);
+        snprintf(out, PX_OPTION_TEXT_MAX, "a duration of %s..%s", duration_text(min, from),
+                 duration_text(max, to));
         break;
     case PX_OPT_ADDR:
         snprintf(out, PX_OPTION_TEXT_MAX, "a%s numeric address like \"%s\"%s",
-                 addr_allows(o, "loopback") ? " loopback" : "", o->value,
-                 addr_allows(o, "none") ? ", or nothing" : "");
+                 allows(o, "loopback") ? " loopback" : "", o->value,
+                 allows(o, "none") ? ", or nothing" : "");
         break;
     case PX_OPT_ENUM:
         px_buf_init(&words, PX_OPTION_TEXT_MAX - 1);
@@ -176,9 +196,9 @@ static int set_bool(struct px_config *c, const struct px_option *o, struct px_sl
 static int set_addr(struct px_config *c, const struct px_option *o, struct px_slice text)
 {
     struct px_addr a;
-    bool none = addr_allows(o, "none") && text.len == 0;
+    bool none = allows(o, "none") && text.len == 0;
     if (!none &&
-        (px_addr_parse(text, &a) != 0 || (addr_allows(o, "loopback") && !px_addr_is_loopback(&a))))
+        (px_addr_parse(text, &a) != 0 || (allows(o, "loopback") && !px_addr_is_loopback(&a))))
         return PX_EPARSE;
     return set_string(c, o, text);
 }
@@ -232,11 +252,16 @@ static int add_host(struct px_config *c, const struct px_option *o, struct px_sl
 
 static int set_value(struct px_config *c, const struct px_option *o, struct px_slice text)
 {
+    struct px_slice host;
+    uint16_t port;
     uint64_t n = 0;
     if (!plain_text(text))
         return PX_EPARSE;
     switch (o->type) {
     case PX_OPT_STRING:
+        if (allows(o, "host") && text.len > 0 && px_hostport_split(text, &host, &port) != 0)
+            return PX_EPARSE;
+        return text.len < o->min || text.len > o->max ? PX_EPARSE : set_string(c, o, text);
     case PX_OPT_PATH:
         return text.len < o->min || text.len > o->max ? PX_EPARSE : set_string(c, o, text);
     case PX_OPT_STORE:

@@ -10,8 +10,8 @@
 #define PX_OPTION_TEXT_MAX 320 /* px_option_describe */
 
 enum px_option_type {
-    PX_OPT_STRING,
-    PX_OPT_STORE, /* a Nix store URI, see px_store_uri_parse */
+    PX_OPT_STRING, /* `allowed` "host": HOST:PORT or nothing */
+    PX_OPT_STORE,  /* a Nix store URI, see px_store_uri_parse */
     PX_OPT_PATH,
     PX_OPT_BOOL,
     PX_OPT_UINT,

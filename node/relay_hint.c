@@ -15,6 +15,15 @@ const char *px_relay_hint(const struct px_relay_entry *e, int err, char out[PX_R
         snprintf(out, PX_RELAY_HINT_MAX,
                  "it does not list this node: its owner runs `peerix-relay auth add` with what "
                  "`peerix whoami` prints here");
+    else if (err == PX_EEXIST)
+        snprintf(out, PX_RELAY_HINT_MAX,
+                 "its ID is that of a peer: run `peerix relay remove %s`, and add it with the ID "
+                 "that `peerix-relay whoami` prints on its machine",
+                 px_relay_entry_label(e));
+    else if (err == PX_ETIMEDOUT || err == PX_EHANDSHAKE_TIMEOUT)
+        snprintf(out, PX_RELAY_HINT_MAX,
+                 "nothing answers at %s: is it running, and do the firewalls on the way let it in?",
+                 e->addrs[0]);
     else if (err == PX_ENETWORK)
         snprintf(out, PX_RELAY_HINT_MAX, "it serves another network; see `network` in config.yaml");
     return out;

@@ -71,8 +71,12 @@ static void on_reserved(void *ctx, enum px_relay_status status, enum px_relay_cl
     struct px_relay *r = ctx;
     r->reserved = status == PX_RELAY_OK;
     r->class = class;
-    px_log_event(r->set->config.log, r->reserved ? PX_LOG_INFO : PX_LOG_WARN, "relay.reserved",
-                 PX_F_STR("relay", r->label), PX_F_STR("status", px_relay_status_name(status)),
+    enum px_log_level level = r->reserved ? PX_LOG_INFO
+                              : status == PX_RELAY_NO_RESERVATION
+                                  ? PX_LOG_DEBUG /* the link ended */
+                                  : PX_LOG_WARN;
+    px_log_event(r->set->config.log, level, "relay.reserved", PX_F_STR("relay", r->label),
+                 PX_F_STR("status", px_relay_status_name(status)),
                  PX_F_STR("class", px_relay_class_name(class)));
     if (r->reserved)
         px_relay_records_start(r, px_now_io());

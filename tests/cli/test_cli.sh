@@ -321,6 +321,13 @@ for bad in '' 'a b' 'peerix-relay://x@h:1' '/ip4/1.2.3.4/tcp/1' '/dns4/h/tcp/0/t
 run 0 relay remove hub --home "$A" && has "$out" "removed hub"
 run 0 relay remove "$id_c" --home "$A"
 run 10 relay remove hub --home "$A"
+for word in '[::]:12307' 0.0.0.0 "peerix-relay://$id_b@[::]:12307"; do # as a relay has it that knows no better
+    run 2 relay add "$word" --id "$id_b" --home "$A" && has "$err" "give the name or the public address"
+done
+run 0 relay add relay.example --id "$id_b" --home "$A" && has "$out" "peerix-relay auth add"
+run 0 relay remove relay.example --home "$A" # as it was added
+run 0 relay add 192.0.2.1 --id "$id_b" --home "$A"
+run 0 relay remove /ip4/192.0.2.1/udp/12307 --home "$A"
 verdict "relay_add_list_remove_take_every_spelling_and_refuse_junk"
 
 # ---- name ----
@@ -388,7 +395,7 @@ run 5 daemon --home "$A"
 has "$err" "config.yaml:3:"
 printf '# x\n# y\n\ndeadline: abc\n' >"$A/config.yaml"
 run 5 config validate --home "$A"
-has "$err" "config.yaml:4: deadline: 'abc' is not a duration of 1..60000 ms"
+has "$err" "config.yaml:4: deadline: 'abc' is not a duration of 1ms..1m"
 head -c 1100000 /dev/zero | tr '\0' '#' >"$A/config.yaml"
 run 5 config validate --home "$A"
 has "$err" "1 MiB"
@@ -540,6 +547,29 @@ cp "$T/out" "$T/peerix.1"
 verdict "the_man_page_is_clean_groff"
 
 RELAY=$(dirname "$PEERIX")/peerix-relay
+relay() { # CODE ARGUMENT…: as run
+    local want=$1 got
+    shift
+    timeout 20 "$RELAY" "$@" >"$T/out" 2>"$T/err" </dev/null
+    got=$?
+    out=$(cat "$T/out") err=$(cat "$T/err")
+    [ "$got" = "$want" ] || note "exit code $got, not $want, of: peerix-relay $* ($(head -c 300 "$T/err"))"
+}
+R=$T/relay-home
+relay 0 init --home "$R" && has "$out" "there    peerix relay add URL" && has "$out" "public-addr"
+relay 0 --help && has "$out" "no daemon of this home is running" && lacks "$out" "invite code" && lacks "$out" "Nix store"
+relay 0 man && lacks "$out" "invite code"
+relay 0 daemon --help && has "$out" "a duration of 1m..24h" && has "$out" "duration of 0..1m"
+for bad in relay.example 'a b:1' 'x"; y' :1; do
+    printf "public-addr: '%s'\n" "$bad" >"$R/config.yaml"
+    relay 5 whoami --url --home "$R" && has "$err" "HOST:PORT"
+done
+echo 'public-addr: "[2001:db8::1]:12307"' >"$R/config.yaml"
+relay 0 whoami --url --home "$R" && has "$out" "@[2001:db8::1]:12307"
+relay 8 status --home "$R" && relay 8 status --json --home "$R"
+relay 6 daemon --home "$R" --listen 192.0.2.1:1 --tcp '' && has "$err" "use 192.0.2.1:1" && has "$err" "listen"
+verdict "the_relay_says_what_it_needs_and_what_it_may_end_with"
+
 mkdir "$T/bin" && ln -s "$PEERIX" "$T/bin/peerix" && ln -s "$RELAY" "$T/bin/peerix-relay"
 for shell in bash zsh fish; do
     "$PEERIX" completion "$shell" >"$T/completion.$shell" || note "no script for $shell"
