@@ -304,6 +304,7 @@ static int start_rotation(struct px_node *n)
         .allowlist = n->allowlist,
         .peers = n->peers,
         .state = n->state,
+        .history = n->history,
         .control = n->control,
         .restart = restart_in_place,
         .ctx = n,

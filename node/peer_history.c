@@ -20,6 +20,8 @@ struct entry {
 struct px_peer_history {
     struct px_map by_id;
     struct px_list all, changed;
+    void (*on_changed)(void *ctx); /* NULL: nobody keeps it */
+    void *ctx;
 };
 
 const char *px_history_fault_name(enum px_history_fault f)
@@ -109,6 +111,15 @@ static struct entry *get(struct px_peer_history *h, const struct px_peer_id *id)
     return e;
 }
 
+static void mark_changed(struct px_peer_history *h, struct entry *e)
+{
+    bool first = px_list_empty(&h->changed);
+    px_list_remove(&e->changed);
+    px_list_push_back(&h->changed, &e->changed);
+    if (first && h->on_changed != NULL)
+        h->on_changed(h->ctx);
+}
+
 /* There is news: the peer's entry, with demerits as of now. */
 static struct entry *news(struct px_peer_history *h, const struct px_peer_id *id, px_nsec now)
 {
@@ -119,8 +130,7 @@ static struct entry *news(struct px_peer_history *h, const struct px_peer_id *id
     e->at = now;
     px_list_remove(&e->all);
     px_list_push_back(&h->all, &e->all);
-    px_list_remove(&e->changed);
-    px_list_push_back(&h->changed, &e->changed);
+    mark_changed(h, e);
     return e;
 }
 
@@ -192,6 +202,23 @@ void px_peer_history_age(struct px_peer_history *h)
     PX_LIST_EACH(it, &h->all) {
         struct entry *e = PX_CONTAINER_OF(it, struct entry, all);
         if (e->record.demerits > 0 && px_list_empty(&e->changed))
-            px_list_push_back(&h->changed, &e->changed);
+            mark_changed(h, e);
     }
+}
+
+void px_peer_history_follow(struct px_peer_history *h, const struct px_peer_id *from,
+                            const struct px_peer_id *to, px_nsec now)
+{
+    struct px_history_record r;
+    if (!px_peer_history_get(h, from, now, &r))
+        return;
+    struct entry *e = news(h, to, now);
+    if (e != NULL)
+        e->record = r;
+}
+
+void px_peer_history_watch(struct px_peer_history *h, void (*changed)(void *ctx), void *ctx)
+{
+    h->on_changed = changed;
+    h->ctx = ctx;
 }

@@ -52,7 +52,15 @@ uint32_t px_peer_history_demerits(const struct px_peer_history *h, const struct 
 bool px_peer_history_get(const struct px_peer_history *h, const struct px_peer_id *id, px_nsec now,
                          struct px_history_record *ret);
 
+/* The peer has another ID: what is known of `from` holds for `to`, also when told again. The old
+ * record stays until the next run, which does not find it listed. */
+void px_peer_history_follow(struct px_peer_history *h, const struct px_peer_id *from,
+                            const struct px_peer_id *to, px_nsec now);
+
 /* ---- for who keeps it ---- */
+
+/* `changed` is called whenever there begins to be something to take; it must not call back. */
+void px_peer_history_watch(struct px_peer_history *h, void (*changed)(void *ctx), void *ctx);
 
 /* What was kept, `age` ago. */
 void px_peer_history_put(struct px_peer_history *h, const struct px_peer_id *id,

@@ -163,6 +163,19 @@ static void save(struct px_peer_history_io *io)
     io->failing = err != 0;
 }
 
+static void on_timer(uv_timer_t *t);
+
+static void arm(struct px_peer_history_io *io, px_nsec wait)
+{
+    (void)uv_timer_start(&io->timer, on_timer, wait / PX_MSEC + 1, 0); /* cannot fail */
+}
+
+/* More will follow. */
+static void on_changed(void *ctx)
+{
+    arm(ctx, PX_HISTORY_WRITE);
+}
+
 static void on_timer(uv_timer_t *t)
 {
     struct px_peer_history_io *io = t->data;
@@ -171,6 +184,14 @@ static void on_timer(uv_timer_t *t)
         px_peer_history_age(io->history);
         io->age_at = now + PX_HISTORY_AGE;
     }
+    save(io);
+    arm(io, io->age_at - now);
+}
+
+void px_peer_history_io_follow(struct px_peer_history_io *io, const struct px_peer_id *from,
+                               const struct px_peer_id *to)
+{
+    px_peer_history_follow(io->history, from, to, px_now_io());
     save(io);
 }
 
@@ -194,8 +215,8 @@ int px_peer_history_io_new(const struct px_peer_history_io_config *config,
     io->age_at = px_now_io() + PX_HISTORY_AGE;
     io->timer.data = io;
     (void)uv_timer_init(config->loop, &io->timer); /* cannot fail */
-    (void)uv_timer_start(&io->timer, on_timer, PX_HISTORY_WRITE / PX_MSEC,
-                         PX_HISTORY_WRITE / PX_MSEC);
+    arm(io, PX_HISTORY_AGE);
+    px_peer_history_watch(io->history, on_changed, io);
     *ret = io;
     return 0;
 }
@@ -216,6 +237,7 @@ void px_peer_history_io_close(struct px_peer_history_io *io)
 {
     if (io == NULL)
         return;
+    px_peer_history_watch(io->history, NULL, NULL);
     px_peer_history_age(io->history);
     save(io);
     uv_close((uv_handle_t *)&io->timer, on_closed);

@@ -1,5 +1,5 @@
-/* Keeps the history of peers (peer_history.h) in state.db: writes what changed every
- * PX_HISTORY_WRITE, all that has demerits every PX_HISTORY_AGE, and everything at the end.
+/* Keeps the history of peers (peer_history.h) in state.db: writes what changed PX_HISTORY_WRITE
+ * later, all that has demerits every PX_HISTORY_AGE, and everything at the end.
  *
  * For the time the node was not there demerits age by the wall clock, but by PX_HISTORY_AWAY_MAX a
  * restart at most: a clock set wrong forgives little, one set back nothing. */
@@ -31,6 +31,11 @@ struct px_peer_history_io_config {
 PX_MUST_CHECK int px_peer_history_io_new(const struct px_peer_history_io_config *config,
                                          struct px_peer_history_io **ret);
 struct px_peer_history *px_peer_history_io_core(struct px_peer_history_io *io);
+/* A listed peer is about to have another ID: its history is that of the new one, and written now,
+ * for the old one's is dropped by any run that does not find it listed. What cannot be written is
+ * logged. May be repeated. */
+void px_peer_history_io_follow(struct px_peer_history_io *io, const struct px_peer_id *from,
+                               const struct px_peer_id *to);
 /* Writes what is left; the database is not touched afterwards. NULL is fine. */
 void px_peer_history_io_close(struct px_peer_history_io *io);
 

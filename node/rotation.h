@@ -6,6 +6,7 @@
 #include <uv.h>
 
 #include "node/control.h"
+#include "node/peer_history_io.h"
 #include "node/peers.h"
 #include "node/sqlite_db.h"
 
@@ -30,8 +31,9 @@ struct px_rotations_config {
     const char *network;
     struct px_allowlist *allowlist;
     struct px_peers *peers;
-    struct px_sqlite *state;    /* NULL: records of others are refused */
-    struct px_control *control; /* NULL: no endpoints */
+    struct px_sqlite *state;            /* NULL: records of others are refused */
+    struct px_peer_history_io *history; /* NULL: nobody keeps any */
+    struct px_control *control;         /* NULL: no endpoints */
     /* identity.pem holds another key now: called once, from the loop, when answers had time to
      * leave. */
     void (*restart)(void *ctx);

@@ -137,6 +137,8 @@ static int move_entry(struct px_rotations *p, const struct px_rotation_move *m)
 {
     if (p->config.state != NULL && px_rotation_store_addrs(p->config.state, m) != 0)
         px_log_event(p->config.log, PX_LOG_WARN, "rotation.not_stored", PX_F_ERR(PX_EIO));
+    if (p->config.history != NULL)
+        px_peer_history_io_follow(p->config.history, &m->old_id, &m->new_id);
     int err = px_rotation_move_files(p->config.home, m);
     return err == 0 ? px_allowlist_reload(p->config.allowlist) : err;
 }

@@ -119,6 +119,7 @@ check "both have their new keys" eval 'test "$(node_id a) $(node_id b)" = "$a2 $
 check "and find each other, by entries that moved by themselves" eval 'until_true 15 online a "$b2" && until_true 15 online b "$a2"'
 moved_both() { lists a "$b2" && lists b "$a2" && ! lists a "$b" && ! lists b "$second"; }
 check "nothing is left of the old ones" until_true 8 moved_both
+check "what was seen of a peer follows its key" eval '"$PEERIX" peers alice --json --home "$T/b/home" | grep -q "\"nars\": [1-9]"'
 second=$a2 b=$b2
 
 # ---- forced ----

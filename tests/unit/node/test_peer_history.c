@@ -91,6 +91,56 @@ TEST(so_many_peers_are_remembered_and_the_oldest_news_make_room)
     px_peer_history_free(h);
 }
 
+TEST(a_new_key_has_the_history_of_the_old_one)
+{
+    const struct px_peer_id old_id = id_of(1), new_id = id_of(2), nobody = id_of(3);
+    struct px_history_record r, before;
+    struct px_peer_history *h = new_history();
+    px_peer_history_nar(h, &old_id, 4096, 0);
+    px_peer_history_fault(h, &old_id, PX_HISTORY_LIED, 16, 0);
+    for (int i = 0; i < 2; i++) { /* told again it is no more */
+        px_peer_history_follow(h, &old_id, &new_id, DAY);
+        CHECK(px_peer_history_get(h, &old_id, DAY, &before));
+        CHECK(px_peer_history_get(h, &new_id, DAY, &r));
+        CHECK(memcmp(&r, &before, sizeof(r)) == 0);
+        CHECK_INT(px_peer_history_demerits(h, &new_id, DAY), 8);
+    }
+    CHECK_INT(px_peer_history_demerits(h, &new_id, 2 * DAY), 4); /* and ages on */
+    px_peer_history_follow(h, &nobody, &nobody, DAY);
+    CHECK(!px_peer_history_get(h, &nobody, DAY, &r));
+    px_peer_history_free(h);
+}
+
+static void count_calls(void *ctx)
+{
+    ++*(int *)ctx;
+}
+
+TEST(who_keeps_it_is_told_when_there_begins_to_be_something_to_write)
+{
+    const struct px_peer_id a = id_of(1), b = id_of(2);
+    struct px_peer_id id;
+    struct px_history_record r;
+    int calls = 0;
+    struct px_peer_history *h = new_history();
+    px_peer_history_watch(h, count_calls, &calls);
+    px_peer_history_nar(h, &a, 1, 0);
+    px_peer_history_nar(h, &a, 1, 0);
+    px_peer_history_nar(h, &b, 1, 0);
+    CHECK_INT(calls, 1);
+    while (px_peer_history_take_changed(h, 0, &id, &r))
+        ;
+    px_peer_history_age(h); /* nothing that ages */
+    CHECK_INT(calls, 1);
+    px_peer_history_fault(h, &b, PX_HISTORY_LIED, 1, 0);
+    CHECK_INT(calls, 2);
+    while (px_peer_history_take_changed(h, 0, &id, &r))
+        ;
+    px_peer_history_age(h);
+    CHECK_INT(calls, 3);
+    px_peer_history_free(h);
+}
+
 /* ---- kept ---- */
 
 struct fixture {
