@@ -184,6 +184,7 @@ int px_pairings_invite(struct px_pairings *p, const struct px_pairing_wish *wish
     if (err == 0) {
         memcpy(&p->invites[p->invite_count], &made, sizeof(made));
         *ret = &p->invites[p->invite_count++];
+        px_pairings_wake(p);
     }
     px_wipe(&made, sizeof(made));
     return err;
@@ -254,6 +255,12 @@ static void tick_invites(struct px_pairings *p)
     }
 }
 
+/* Nothing that time changes but, perhaps, stored joins. */
+static bool is_idle(const struct px_pairings *p)
+{
+    return p->invite_count == 0 && p->going == NULL && p->last.settling == 0 && p->wrong == 0;
+}
+
 static void on_tick(uv_timer_t *t)
 {
     struct px_pairings *p = t->data;
@@ -267,8 +274,17 @@ static void on_tick(uv_timer_t *t)
         p->wrong--;
     if (++p->ticks >= PX_PAIRING_JOIN_PAUSE * TICKS_PER_SEC) {
         p->ticks = 0;
-        px_pairing_go_resume(p);
+        if (!px_pairing_go_resume(p) && is_idle(p))
+            (void)uv_timer_stop(t);
     }
+}
+
+void px_pairings_wake(struct px_pairings *p)
+{
+    if (p->closing || uv_is_active((uv_handle_t *)&p->tick))
+        return;
+    p->ticks = 0;
+    (void)uv_timer_start(&p->tick, on_tick, TICK_MS, TICK_MS); /* cannot fail */
 }
 
 /* The clock may have been set back: no invite lives longer than it was made to. */
@@ -304,8 +320,8 @@ static int start(struct px_pairings *p)
         err = px_peers_add_handler(p->config.peers, &handler);
     if (err == 0 && p->config.control != NULL)
         err = px_pairing_control_routes(p);
-    if (err == 0 && uv_timer_start(&p->tick, on_tick, TICK_MS, TICK_MS) != 0)
-        err = PX_EIO;
+    if (err == 0)
+        px_pairings_wake(p);
     /* stored joins are tried soon, when the socket and the rest are up */
     p->ticks = (PX_PAIRING_JOIN_PAUSE - 1) * TICKS_PER_SEC;
     return err;

@@ -69,6 +69,7 @@ static int wrong_hello(struct px_pairings *p, struct px_pairing_invite *i)
     if (p->wrong >= PX_PAIRING_WRONG_BURST)
         return PX_EINVITE_BUSY;
     p->wrong++;
+    px_pairings_wake(p);
     if (i == NULL)
         return PX_EINVITE_UNKNOWN;
     int err = px_pairing_invite_fail(i, px_pairing_now());

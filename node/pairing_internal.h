@@ -62,9 +62,9 @@ struct px_pairings {
         int settling; /* as above */
         bool connected;
     } last;
-    uv_timer_t tick;
-    unsigned ticks; /* since the last look at stored joins */
-    unsigned wrong; /* hellos, less one a second */
+    uv_timer_t tick; /* stopped while nothing waits for a time */
+    unsigned ticks;  /* since the last look at stored joins */
+    unsigned wrong;  /* hellos, less one a second */
     bool closing, tick_closed;
     void (*done)(void *ctx);
     void *done_ctx;
@@ -108,6 +108,8 @@ void px_pairings_used(struct px_pairings *p, const struct px_pairing_invite *i,
                       const struct px_pairing_card *card, const struct px_pairing_written *written);
 /* Is it the invite whose joiner is still waited for? */
 bool px_pairings_is_settling(const struct px_pairings *p, const struct px_pairing_invite *i);
+/* Something waits for a time from now on. */
+void px_pairings_wake(struct px_pairings *p);
 /* After each end of something: finishes px_pairings_close when nothing is left. */
 void px_pairings_check_closed(struct px_pairings *p);
 
@@ -132,8 +134,8 @@ PX_MUST_CHECK int px_pairing_go_answer(struct px_pairings *p, const uint8_t id[P
 void px_pairing_go_tick(struct px_pairings *p);
 void px_pairing_go_peer_up(struct px_pairings *p, const struct px_peer_id *id);
 void px_pairing_go_abort(struct px_pairings *p);
-/* Tries stored joins that are not under way. */
-void px_pairing_go_resume(struct px_pairings *p);
+/* Tries stored joins that are not under way. False: none are stored any more. */
+bool px_pairing_go_resume(struct px_pairings *p);
 
 /* pairing_control.c */
 PX_MUST_CHECK int px_pairing_control_routes(struct px_pairings *p);

@@ -401,6 +401,7 @@ int px_pairing_go(struct px_pairings *p, const struct px_pairing_join *join, boo
     g->call = call;
     g->next = p->going;
     p->going = g;
+    px_pairings_wake(p);
     return 0;
 }
 
@@ -456,14 +457,20 @@ void px_pairing_go_abort(struct px_pairings *p)
     }
 }
 
+struct resume {
+    struct px_pairings *p;
+    bool any;
+};
+
 static int resume(void *ctx, const struct px_pairing_join *join)
 {
-    struct px_pairings *p = ctx;
+    struct resume *r = ctx;
+    struct px_pairings *p = r->p;
     char id[PX_PEER_ID_TEXT_MAX];
     int64_t left = join->expires - px_pairing_now();
-    if (left <= 0 || left > PX_PAIRING_JOIN_TIME) {
+    if (left <= 0 || left > PX_PAIRING_JOIN_TIME)
         return px_pairing_forget_join(p->config.state, &join->inviter);
-    }
+    r->any = true;
     px_log_event(p->config.log, PX_LOG_INFO, "pairing.resumed",
                  PX_F_STR("peer", px_peer_id_format(&join->inviter, id)));
     int err = px_pairing_go(p, join, true, NULL);
@@ -472,9 +479,11 @@ static int resume(void *ctx, const struct px_pairing_join *join)
     return 0;
 }
 
-void px_pairing_go_resume(struct px_pairings *p)
+bool px_pairing_go_resume(struct px_pairings *p)
 {
-    int err = px_pairing_each_join(p->config.state, resume, p);
+    struct resume r = {.p = p};
+    int err = px_pairing_each_join(p->config.state, resume, &r);
     if (err != 0)
         px_log_event(p->config.log, PX_LOG_WARN, "pairing.not_read", PX_F_ERR(err));
+    return r.any || err != 0;
 }

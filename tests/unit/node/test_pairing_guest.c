@@ -705,3 +705,22 @@ TEST(invites_are_limited_and_ended_ones_make_room)
     CHECK_INT(w.p->invite_count, PX_PAIRING_INVITES_MAX);
     world_end(&w);
 }
+
+static bool ticks(const struct world *w)
+{
+    return uv_is_active((const uv_handle_t *)&w->p->tick) != 0;
+}
+
+TEST(time_is_looked_at_only_while_something_waits_for_it)
+{
+    struct world w;
+    world_init(&w);
+    CHECK(ticks(&w)); /* stored joins are yet to be looked at */
+    w.p->ticks = PX_PAIRING_JOIN_PAUSE * 4 - 1;
+    for (int i = 0; i < 8 && ticks(&w); i++)
+        (void)uv_run(&w.loop, UV_RUN_ONCE);
+    CHECK(!ticks(&w));
+    invite(&w, false);
+    CHECK(ticks(&w));
+    world_end(&w);
+}
