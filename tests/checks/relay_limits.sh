@@ -40,4 +40,8 @@ ours=$(grep -hoE '^#define PX_(RELAY|ADMISSION|REGISTRY|CIRCUIT|KNOCK|WAITING|AU
 none='PX_WAITING_BYTES_MAX PX_TLS_PIPE_DATAGRAM_MAX PX_TLS_PIPE_QUEUE_MIN PX_RELAY_PROBE_GAP PX_RELAY_RESTART_SPREAD_MAX PX_RELAY_RESTART_PER_NODE'
 untold=$(comm -23 <(printf '%s\n' $fields $ours | sort -u) <(printf '%s\n' $names $none | sort -u) | sed 's/$/: not in docs\/limits.md/')
 verdict "and every limit of the relay stands there" "$untold"
+counted=$(sed -n 's/^ *X([A-Z_]*, "\([a-z_]*\)").*/\1/p' relay/limit_hits.h | while read -r name; do
+    grep -q "^| .*\`$name\`" <<<"$(sed -n '/^## As status/,$p' "$doc" | cut -d'|' -f1,2)" || echo "$name is not told"
+done)
+verdict "and what status and metrics call them" "$counted"
 exit $rc
