@@ -1,36 +1,24 @@
 /* Circuits through relays, as addresses (docs/spec/paths.md §9): called and answered, their packets
- * in and out, replaced when they end under a link that lives, ended when nobody uses them. */
+ * in and out, ended when nobody uses them. What stands in for one that ended under a link that
+ * lives is relay_standins.c's. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "node/relays_internal.h"
 
-#define SEND_MAX    65000        /* bytes of one send, below what UDP takes */
-#define ADMIT_TIME  (8 * PX_SEC) /* a call waits so long for the relay to admit us */
-#define ADMIT_POLL  (50 * PX_MSEC)
-#define RENEW_PAUSE PX_SEC
-#define PREFER_GAP  (300 * PX_MSEC)
-#define PREFER_MAX  10
+#define SEND_MAX   65000        /* bytes of one send, below what UDP takes */
+#define ADMIT_TIME (8 * PX_SEC) /* a call waits so long for the relay to admit us */
+#define ADMIT_POLL (50 * PX_MSEC)
 
-static struct px_circuit *from_node(struct px_list *node)
-{
-    return PX_CONTAINER_OF(node, struct px_circuit, node);
-}
-
-static struct px_relay *relay_at(struct px_list *node)
-{
-    return PX_CONTAINER_OF(node, struct px_relay, node);
-}
-
-static struct px_circuit *find(const struct px_relays *set, const struct px_addr *addr)
+struct px_circuit *px_circuit_find(const struct px_relays *set, const struct px_addr *addr)
 {
     PX_LIST_EACH(it, &set->circuits)
-        if (px_addr_eq(&from_node(it)->addr, addr))
-            return from_node(it);
+        if (px_addr_eq(&px_circuit_at(it)->addr, addr))
+            return px_circuit_at(it);
     return NULL;
 }
 
-static struct px_circuit *circuit_new(struct px_relays *set, const struct px_peer_id *peer)
+struct px_circuit *px_circuit_new(struct px_relays *set, const struct px_peer_id *peer)
 {
     struct px_circuit *c =
         set->circuit_count >= PX_RELAYS_CIRCUITS_MAX ? NULL : calloc(1, sizeof(*c));
@@ -45,7 +33,7 @@ static struct px_circuit *circuit_new(struct px_relays *set, const struct px_pee
     return c;
 }
 
-static void circuit_free(struct px_circuit *c)
+void px_circuit_free(struct px_circuit *c)
 {
     px_circuit_queue_deinit(&c->queue);
     px_list_remove(&c->node);
@@ -72,14 +60,14 @@ static void log_circuit(const struct px_circuit *c, const char *event, const cha
 }
 
 /* A link must not be torn down by our hand. */
-static void end(struct px_circuit *c)
+void px_circuit_end(struct px_circuit *c)
 {
     if (c->state == PX_CIRCUIT_OPEN)
         log_circuit(c, "circuit.ended", "OK");
     if (c->leg != NULL)
         px_relay_leg_end(c->leg);
     tell(c, PX_ECLOSED);
-    circuit_free(c);
+    px_circuit_free(c);
 }
 
 /* ---- calls ---- */
@@ -91,16 +79,16 @@ static int on_call(void *ctx, const struct px_peer_id *id, const char *label, bo
     px_nsec wait = alone ? 0 : PX_RELAYS_HEAD_START;
     struct px_relay *relay = NULL;
     PX_LIST_EACH(it, &set->all) {
-        if (strcmp(relay_at(it)->label, label) == 0 &&
-            (px_relay_usable(relay_at(it)) || relay_at(it)->admit)) {
-            relay = relay_at(it);
+        if (strcmp(px_relay_at(it)->label, label) == 0 &&
+            (px_relay_usable(px_relay_at(it)) || px_relay_at(it)->admit)) {
+            relay = px_relay_at(it);
             break;
         }
-        wait += px_relay_usable(relay_at(it)) ? PX_RELAYS_TURN : 0;
+        wait += px_relay_usable(px_relay_at(it)) ? PX_RELAYS_TURN : 0;
     }
     if (relay == NULL)
         return PX_EOFFLINE;
-    struct px_circuit *c = circuit_new(set, id);
+    struct px_circuit *c = px_circuit_new(set, id);
     if (c == NULL)
         return PX_ELIMIT;
     c->caller = c->wanted = true;
@@ -112,119 +100,17 @@ static int on_call(void *ctx, const struct px_peer_id *id, const char *label, bo
     return 0;
 }
 
-static bool is_standin(const struct px_circuit *c)
-{
-    return c->replaces.family != PX_ADDR_NONE;
-}
-
-static bool is_under_way(const struct px_relays *set, const struct px_addr *replaces)
-{
-    PX_LIST_EACH(it, &set->circuits)
-        if (px_addr_eq(&from_node(it)->replaces, replaces))
-            return true;
-    return false;
-}
-
-static struct px_circuit *stand_in(struct px_relays *set, const struct px_peer_id *peer,
-                                   const struct px_addr *replaces, unsigned tries, px_nsec at)
-{
-    struct px_circuit *c = set->closing ? NULL : circuit_new(set, peer);
-    if (c == NULL)
-        return NULL;
-    c->caller = true;
-    c->replaces = *replaces;
-    c->tries = tries;
-    c->call_at = at;
-    return c;
-}
-
-/* A circuit in the place of one that ended, or may have, under a link; unless one is under way. */
-static void renew(struct px_relays *set, const struct px_peer_id *peer,
-                  const struct px_addr *replaces, px_nsec at)
-{
-    if (!is_under_way(set, replaces))
-        (void)stand_in(set, peer, replaces, 0, at);
-}
-
-static size_t count_usable(const struct px_relays *set)
-{
-    size_t n = 0;
-    PX_LIST_EACH(it, &set->all)
-        n += px_relay_usable(relay_at(it));
-    return n;
-}
-
-/* The relays take turns, that of the circuit to be replaced last. */
-static struct px_relay *choose_relay(const struct px_circuit *c)
-{
-    const struct px_circuit *old = find(c->set, &c->replaces);
-    struct px_relay *last = NULL;
-    size_t n = count_usable(c->set), turn = n > 0 ? c->tries % n : 0;
-    PX_LIST_EACH(it, &c->set->all) {
-        struct px_relay *r = relay_at(it);
-        if (!px_relay_usable(r))
-            continue;
-        if (old != NULL && old->relay == r)
-            last = r;
-        else if (turn-- == 0)
-            return r;
-    }
-    return last;
-}
-
-/* Has the peer called, or been called, besides? */
-static bool has_other(const struct px_circuit *c)
-{
-    PX_LIST_EACH(it, &c->set->circuits) {
-        const struct px_circuit *o = from_node(it);
-        if (o != c && px_peer_id_eq(&o->peer, &c->peer) && !px_addr_eq(&o->addr, &c->replaces) &&
-            o->state != PX_CIRCUIT_WAITING)
-            return true;
-    }
-    return false;
-}
-
-/* Is the link still there, where it needs help? */
-static bool is_wanted(const struct px_circuit *c)
-{
-    struct px_peers *peers = c->set->config.peers;
-    if (!px_peers_link_on(peers, &c->peer, &c->replaces) || (c->yields && has_other(c)))
-        return false;
-    return px_addr_is_circuit(&c->replaces) || px_peers_in_doubt(peers, &c->peer);
-}
-
-/* The next relay, if there is one that was not tried. */
-static bool try_next(struct px_relays *set, const struct px_peer_id *peer,
-                     const struct px_addr *replaces, unsigned tries, px_nsec now)
-{
-    return tries < count_usable(set) && stand_in(set, peer, replaces, tries, now) != NULL;
-}
-
-static void call_standin(struct px_circuit *c, px_nsec now)
-{
-    c->relay = is_wanted(c) ? choose_relay(c) : NULL;
-    if (c->relay == NULL && (!px_addr_is_circuit(&c->replaces) || !is_wanted(c))) {
-        circuit_free(c); /* whose direct path is lost asks again */
-        return;
-    }
-    c->call_at = now + RENEW_PAUSE;
-    if (c->relay == NULL || px_relay_client_call(c->relay->client, &c->peer, c, now, &c->leg) != 0)
-        return;
-    c->state = PX_CIRCUIT_CALLING;
-    c->turn_at = now + PX_RELAYS_TURN;
-}
-
 /* It is time to call; c may be gone afterwards. */
 static void call(struct px_circuit *c, px_nsec now)
 {
     struct px_peers *peers = c->set->config.peers;
-    if (is_standin(c)) {
-        call_standin(c, now);
+    if (px_circuit_is_standin(c)) {
+        px_standin_call(c, now);
         return;
     }
     if (px_peers_is_connected(peers, &c->peer)) {
         tell(c, PX_ECANCELED);
-        circuit_free(c);
+        px_circuit_free(c);
         return;
     }
     if (c->relay->admit && !px_relay_usable(c->relay) && now < c->give_up_at) {
@@ -238,7 +124,7 @@ static void call(struct px_circuit *c, px_nsec now)
         c->state = PX_CIRCUIT_CALLING;
     } else {
         tell(c, err);
-        circuit_free(c);
+        px_circuit_free(c);
     }
 }
 
@@ -246,7 +132,7 @@ void px_circuit_on_ring(void *ctx, struct px_relay_leg *leg, const struct px_pee
 {
     struct px_relay *r = ctx;
     struct px_circuit *c = !r->set->closing && px_peers_may_come(r->set->config.peers, caller)
-                               ? circuit_new(r->set, caller)
+                               ? px_circuit_new(r->set, caller)
                                : NULL;
     if (c != NULL) {
         c->state = PX_CIRCUIT_CALLING;
@@ -260,17 +146,6 @@ void px_circuit_on_ring(void *ctx, struct px_relay_leg *leg, const struct px_pee
                      PX_F_STR("peer", px_peer_id_format(caller, peer)));
     }
     px_relay_leg_answer(leg, c != NULL, px_now_io());
-}
-
-/* One of several calls was answered. */
-static void end_siblings(struct px_circuit *c)
-{
-    PX_LIST_EACH(it, &c->set->circuits) {
-        struct px_circuit *o = from_node(it);
-        if (o != c && o->state != PX_CIRCUIT_OPEN && is_standin(o) &&
-            px_addr_eq(&o->replaces, &c->replaces))
-            end(o);
-    }
 }
 
 void px_circuit_on_open(void *ctx, struct px_relay_leg *leg)
@@ -287,21 +162,8 @@ void px_circuit_on_open(void *ctx, struct px_relay_leg *leg)
         c->prefer_at = now;
     log_circuit(c, "circuit.open", "OK");
     tell(c, 0);
-    if (!is_standin(c))
-        return;
-    end_siblings(c);
-    if (!px_peers_link_on(c->set->config.peers, &c->peer, &c->replaces))
-        end(c); /* too late: the link is elsewhere already, or gone */
-}
-
-/* A call for a link was in vain. Who lost a direct path asks again if it still wants a circuit. */
-static void standin_failed(struct px_relays *set, const struct px_circuit *c, px_nsec now)
-{
-    unsigned tries = c->tries + px_relay_usable(c->relay); /* else another one has its place */
-    if (is_under_way(set, &c->replaces) || try_next(set, &c->peer, &c->replaces, tries, now))
-        return;
-    if (px_addr_is_circuit(&c->replaces))
-        renew(set, &c->peer, &c->replaces, now + RENEW_PAUSE);
+    if (px_circuit_is_standin(c))
+        px_standin_on_open(c);
 }
 
 void px_circuit_on_ended(void *ctx, struct px_relay_leg *leg, enum px_relay_status why)
@@ -316,48 +178,8 @@ void px_circuit_on_ended(void *ctx, struct px_relay_leg *leg, enum px_relay_stat
     struct px_circuit was = *c;
     if (c->state == PX_CIRCUIT_OPEN)
         log_circuit(c, "circuit.ended", px_relay_status_name(why));
-    circuit_free(c);
-    if (was.state == PX_CIRCUIT_OPEN && was.caller &&
-        px_peers_link_on(set->config.peers, &was.peer, &was.addr))
-        renew(set, &was.peer, &was.addr, now);
-    else if (is_standin(&was) && px_peers_link_on(set->config.peers, &was.peer, &was.replaces))
-        standin_failed(set, &was, now);
-}
-
-void px_node_circuits_doubt(struct px_relays *set, const struct px_relay *r, px_nsec now)
-{
-    PX_LIST_EACH(it, &set->circuits) {
-        struct px_circuit *c = from_node(it);
-        if (c->relay == r && c->state == PX_CIRCUIT_OPEN && c->caller &&
-            px_peers_link_on(set->config.peers, &c->peer, &c->addr))
-            renew(set, &c->peer, &c->addr, now);
-    }
-}
-
-void px_node_circuits_lost(struct px_relays *set, const struct px_relay *r, px_nsec now)
-{
-    px_node_circuits_doubt(set, r, now);
-    PX_LIST_EACH(it, &set->circuits) {
-        struct px_circuit *c = from_node(it);
-        if (c->relay == r && c->state == PX_CIRCUIT_OPEN)
-            c->end_at = PX_MIN(c->end_at, now + PX_RELAYS_CIRCUIT_GRACE); /* unless it is used */
-    }
-}
-
-static void on_lost(void *ctx, const struct px_peer_id *id, const struct px_addr *remote,
-                    bool client)
-{
-    struct px_relays *set = ctx;
-    px_nsec now = px_now_io();
-    const struct px_circuit *old = find(set, remote);
-    bool first = old != NULL ? old->caller : client;
-    if (old != NULL && old->state == PX_CIRCUIT_OPEN)
-        px_relay_doubt(old->relay, now);
-    if (count_usable(set) == 0 || is_under_way(set, remote) || set->closing)
-        return;
-    struct px_circuit *c = stand_in(set, id, remote, 0, now + (first ? 0 : PX_RELAYS_LOST_TURN));
-    if (c != NULL)
-        c->yields = !first;
+    px_circuit_free(c);
+    px_standin_on_ended(set, &was, now);
 }
 
 /* ---- packets ---- */
@@ -402,7 +224,7 @@ static int send_all(struct px_circuit *c, unsigned ecn, struct px_slice data, si
 static int on_send(void *ctx, const struct px_path *path, unsigned ecn, struct px_slice data,
                    size_t segment)
 {
-    struct px_circuit *c = find(ctx, &path->remote);
+    struct px_circuit *c = px_circuit_find(ctx, &path->remote);
     if (c == NULL || c->state != PX_CIRCUIT_OPEN ||
         !px_circuit_queue_offer(&c->queue, data, segment, ecn, px_now_io()))
         return 0; /* waits, or is lost on the way */
@@ -434,7 +256,7 @@ static size_t on_batch(void *ctx, const struct px_path *path, unsigned ecn, uint
         return one;
     }
     PX_LIST_EACH(it, &set->all) {
-        struct px_relay *r = relay_at(it);
+        struct px_relay *r = px_relay_at(it);
         if (!r->has_path || !px_addr_eq(&r->path.remote, &path->remote))
             continue;
         r->ecn = ecn;
@@ -455,7 +277,7 @@ void px_circuit_on_data(void *ctx, struct px_relay_leg *leg, struct px_slice pay
 
 static bool on_look(void *ctx, const struct px_addr *addr, struct px_circuit_view *ret)
 {
-    const struct px_circuit *c = find(ctx, addr);
+    const struct px_circuit *c = px_circuit_find(ctx, addr);
     if (c == NULL || c->state != PX_CIRCUIT_OPEN)
         return false;
     *ret = (struct px_circuit_view){.name = c->relay->label,
@@ -467,7 +289,7 @@ static bool on_look(void *ctx, const struct px_addr *addr, struct px_circuit_vie
 
 static void on_left(void *ctx, const struct px_addr *addr)
 {
-    struct px_circuit *c = find(ctx, addr);
+    struct px_circuit *c = px_circuit_find(ctx, addr);
     if (c != NULL)
         c->end_at = px_now_io() + PX_RELAYS_CIRCUIT_GRACE;
 }
@@ -477,7 +299,7 @@ static void on_network_changed(void *ctx)
     struct px_relays *set = ctx;
     px_nsec now = px_now_io();
     PX_LIST_EACH(it, &set->all) {
-        struct px_relay *r = relay_at(it);
+        struct px_relay *r = px_relay_at(it);
         px_relay_client_network_changed(r->client, now);
         px_dial_plan_reset(&r->plan, &px_system_rng, now);
         px_relay_records_changed(r, now);
@@ -493,76 +315,34 @@ const struct px_circuit_ops px_relays_circuit_ops = {
     .batch = on_batch,
     .look = on_look,
     .left = on_left,
-    .lost = on_lost,
+    .lost = px_standin_on_lost,
     .network_changed = on_network_changed,
 };
 
 /* ---- time and ends ---- */
 
-/* Does it stand in for the one the peer's link is on: that is gone, or the same side had called it?
- * Both may have called at once; then the link stays where it came up. */
-static bool supersedes(const struct px_circuit *c)
-{
-    struct px_addr remote;
-    if (!px_peers_link_remote(c->set->config.peers, &c->peer, &remote) ||
-        !px_addr_is_circuit(&remote) || px_addr_eq(&remote, &c->addr))
-        return false;
-    const struct px_circuit *old = find(c->set, &remote);
-    return old == NULL || old->caller == c->caller;
-}
-
-/* Asks the peer on the new circuit until its link is there: the other end may not know yet that it
- * is open. A link that is well where it is, is left there. */
-static void prefer(struct px_circuit *c, px_nsec now)
-{
-    struct px_peers *peers = c->set->config.peers;
-    if (supersedes(c))
-        px_peers_prefer(peers, &c->peer, &c->addr);
-    else
-        px_peers_suggest(peers, &c->peer, &c->addr);
-    bool there = px_peers_link_on(peers, &c->peer, &c->addr);
-    c->prefer_at = !there && ++c->preferred < PREFER_MAX ? now + PREFER_GAP : PX_NEVER;
-    if (c->prefer_at != PX_NEVER || !is_standin(c))
-        return;
-    const struct px_addr replaces = c->replaces;
-    c->replaces = (struct px_addr){0};
-    if (there)
-        return;
-    c->end_at = now + PX_RELAYS_CIRCUIT_GRACE; /* in vain */
-    if (px_addr_is_circuit(&replaces) && find(c->set, &replaces) == NULL)
-        renew(c->set, &c->peer, &replaces, now + RENEW_PAUSE);
-}
-
 static void run_open(struct px_circuit *c, px_nsec now)
 {
     send_waiting(c, now);
     if (now >= c->prefer_at)
-        prefer(c, now);
+        px_circuit_prefer(c, now);
     if (now < PX_MIN(c->end_at, c->used_at + PX_RELAYS_CIRCUIT_IDLE))
         return;
     if (now < c->used_at + PX_RELAYS_CIRCUIT_IDLE &&
         px_peers_link_on(c->set->config.peers, &c->peer, &c->addr))
         c->end_at = PX_NEVER; /* another link took it up */
     else
-        end(c);
-}
-
-/* No answer so far: another relay may have a better way to the peer. */
-static void take_turn(struct px_circuit *c, px_nsec now)
-{
-    c->turn_at = PX_NEVER;
-    if (is_wanted(c))
-        (void)try_next(c->set, &c->peer, &c->replaces, c->tries + 1, now);
+        px_circuit_end(c);
 }
 
 void px_node_circuits_run(struct px_relays *set, px_nsec now)
 {
     PX_LIST_EACH(it, &set->circuits) {
-        struct px_circuit *c = from_node(it);
+        struct px_circuit *c = px_circuit_at(it);
         if (c->state == PX_CIRCUIT_WAITING && now >= c->call_at)
             call(c, now);
         else if (c->state == PX_CIRCUIT_CALLING && now >= c->turn_at)
-            take_turn(c, now);
+            px_standin_take_turn(c, now);
         else if (c->state == PX_CIRCUIT_OPEN)
             run_open(c, now);
     }
@@ -572,7 +352,7 @@ px_nsec px_node_circuits_deadline(const struct px_relays *set)
 {
     px_nsec at = PX_NEVER;
     PX_LIST_EACH(it, &set->circuits) {
-        const struct px_circuit *c = from_node(it);
+        const struct px_circuit *c = px_circuit_at(it);
         if (c->state == PX_CIRCUIT_WAITING)
             at = PX_MIN(at, c->call_at);
         else if (c->state == PX_CIRCUIT_CALLING)
@@ -588,13 +368,13 @@ size_t px_node_circuits_of(const struct px_relays *set, const struct px_relay *r
 {
     size_t n = 0;
     PX_LIST_EACH(it, &set->circuits)
-        n += from_node(it)->relay == r && from_node(it)->state == PX_CIRCUIT_OPEN;
+        n += px_circuit_at(it)->relay == r && px_circuit_at(it)->state == PX_CIRCUIT_OPEN;
     return n;
 }
 
 void px_node_circuits_end(struct px_relays *set, const struct px_relay *r)
 {
     PX_LIST_EACH(it, &set->circuits)
-        if (r == NULL || from_node(it)->relay == r)
-            end(from_node(it));
+        if (r == NULL || px_circuit_at(it)->relay == r)
+            px_circuit_end(px_circuit_at(it));
 }

@@ -30,11 +30,6 @@ struct px_relay_names {
     struct lookup lookups[PX_RELAY_LOOKUPS_MAX];
 };
 
-static struct px_relay *from_node(struct px_list *node)
-{
-    return PX_CONTAINER_OF(node, struct px_relay, node);
-}
-
 static void *token(uintptr_t ticket)
 {
     return (void *)(ticket << PX_RELAY_TOKEN_BITS | PX_RELAY_TOKEN_NAMES);
@@ -143,8 +138,8 @@ static void take_page(struct px_relay *r, const struct px_relay_msg *m)
 static const struct px_relay *find_relay(const struct px_relays *set, const struct px_peer_id *id)
 {
     PX_LIST_EACH(it, &set->all)
-        if (!from_node(it)->gone && px_peer_id_eq(&from_node(it)->entry.id, id))
-            return from_node(it);
+        if (!px_relay_at(it)->gone && px_peer_id_eq(&px_relay_at(it)->entry.id, id))
+            return px_relay_at(it);
     return NULL;
 }
 
@@ -210,7 +205,7 @@ static bool is_ours(const struct px_relay_names *n, const char *word)
 static void ask_next(struct px_relay_names *n, struct lookup *l)
 {
     PX_LIST_EACH(it, &n->set->all) {
-        struct px_relay *r = from_node(it);
+        struct px_relay *r = px_relay_at(it);
         if (l->asked_count == PX_RELAY_LIST_MAX)
             break;
         if (is_ours(n, l->word) && px_relay_usable(r) && px_relay_may_register(r) &&

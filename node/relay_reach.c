@@ -24,18 +24,13 @@ struct px_relay_reach {
     size_t result_count;
 };
 
-static struct px_relay *from_node(struct px_list *node)
-{
-    return PX_CONTAINER_OF(node, struct px_relay, node);
-}
-
 /* ---- what the core asks and tells ---- */
 
 static int on_probe(void *ctx, const struct px_peer_id *relay, const struct px_addr *a, bool pays)
 {
     const struct px_relay_reach *reach = ctx;
     PX_LIST_EACH(it, &reach->set->all) {
-        struct px_relay *r = from_node(it);
+        struct px_relay *r = px_relay_at(it);
         if (!px_relay_usable(r) || !px_peer_id_eq(&r->entry.id, relay))
             continue;
         if (r->probing) /* of before it was lost for a moment */
@@ -87,7 +82,7 @@ static void on_changed(void *ctx)
     memcpy(reach->results, now, count * sizeof(now[0]));
     reach->result_count = count;
     PX_LIST_EACH(it, &reach->set->all)
-        px_relay_records_changed(from_node(it), px_now_io());
+        px_relay_records_changed(px_relay_at(it), px_now_io());
 }
 
 static const struct px_reach_ops reach_ops = {on_probe, on_changed};
@@ -180,7 +175,7 @@ void px_relay_reach_look(struct px_relays *set, px_nsec now)
     if (set->reach == NULL)
         return;
     PX_LIST_EACH(it, &set->all) {
-        const struct px_relay *r = from_node(it);
+        const struct px_relay *r = px_relay_at(it);
         bool piped = px_addr_is_pipe(&r->path.remote);
         if (px_relay_usable(r))
             px_reach_relay(set->reach->core, &r->entry.id, &r->path.remote,
@@ -215,12 +210,12 @@ void px_relay_reach_on_probe(struct px_relays *set, const struct px_addr *from,
                              struct px_slice packet)
 {
     PX_LIST_EACH(it, &set->all) { /* SPEC relay §6: from there it shows nothing */
-        const struct px_relay *r = from_node(it);
+        const struct px_relay *r = px_relay_at(it);
         if (r->has_path && px_addr_eq(&r->path.remote, from))
             return;
     }
     PX_LIST_EACH(it, &set->all)
-        (void)px_relay_client_packet(from_node(it)->client, packet, px_now_io());
+        (void)px_relay_client_packet(px_relay_at(it)->client, packet, px_now_io());
 }
 
 /* ---- what others want to know ---- */

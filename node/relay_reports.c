@@ -63,7 +63,7 @@ void px_relay_reports_usable(struct px_relays *set, px_nsec now)
 {
     const struct px_authorized_keys *keys = px_allowlist_keys(set->config.allowlist);
     PX_LIST_EACH(it, &set->all) {
-        const struct px_relay *r = PX_CONTAINER_OF(it, struct px_relay, node);
+        const struct px_relay *r = px_relay_at(it);
         if (!takes_reports(r)) {
             px_transfer_reports_down(set->reports, &r->entry.id, now);
             continue;
@@ -104,7 +104,7 @@ static void send_due(struct px_relays *set, bool last, px_nsec now)
 {
     struct px_transfer_order o;
     PX_LIST_EACH(it, &set->all) {
-        struct px_relay *r = PX_CONTAINER_OF(it, struct px_relay, node);
+        struct px_relay *r = px_relay_at(it);
         if (!takes_reports(r)) /* or it would stay due */
             px_transfer_reports_down(set->reports, &r->entry.id, now);
         while (px_transfer_reports_next(set->reports, &r->entry.id, last, now, &o))

@@ -10,18 +10,13 @@
 
 #define FAREWELL_MS 10
 
-static struct px_relay *from_node(struct px_list *node)
-{
-    return PX_CONTAINER_OF(node, struct px_relay, node);
-}
-
 void px_relays_tell_usable(struct px_relays *set)
 {
     const char *names[PX_PEER_RELAYS_MAX];
     size_t n = 0;
     PX_LIST_EACH(it, &set->all)
-        if (n < PX_PEER_RELAYS_MAX && px_relay_usable(from_node(it)))
-            names[n++] = from_node(it)->label;
+        if (n < PX_PEER_RELAYS_MAX && px_relay_usable(px_relay_at(it)))
+            names[n++] = px_relay_at(it)->label;
     if (!set->closing)
         px_peers_set_relays(set->config.peers, names, n);
     px_relay_reports_usable(set, px_now_io());
@@ -36,9 +31,9 @@ static bool is_needed(const struct px_relay *r)
     if (r->joining || r->admit)
         return true;
     PX_LIST_EACH(it, &r->set->all) {
-        if (from_node(it) == r)
+        if (px_relay_at(it) == r)
             break;
-        better += px_relay_usable(from_node(it));
+        better += px_relay_usable(px_relay_at(it));
     }
     return better < PX_RELAYS_WARM;
 }
@@ -46,7 +41,7 @@ static bool is_needed(const struct px_relay *r)
 void px_relays_run(struct px_relays *set, px_nsec now)
 {
     PX_LIST_EACH(it, &set->all)
-        px_relay_run(from_node(it), is_needed(from_node(it)), now);
+        px_relay_run(px_relay_at(it), is_needed(px_relay_at(it)), now);
     px_node_circuits_run(set, now);
     px_relay_reports_run(set, now);
     px_relay_names_run(set->names, now);
@@ -59,7 +54,7 @@ px_nsec px_relays_deadline(const struct px_relays *set)
     at = PX_MIN(at, px_relay_names_deadline(set->names));
     at = PX_MIN(at, px_relay_reach_deadline(set));
     PX_LIST_EACH(it, &set->all)
-        at = PX_MIN(at, px_relay_deadline(from_node(it), is_needed(from_node(it))));
+        at = PX_MIN(at, px_relay_deadline(px_relay_at(it), is_needed(px_relay_at(it))));
     return at;
 }
 
@@ -74,8 +69,8 @@ static void on_timer(uv_timer_t *t)
 static void sweep(struct px_relays *set)
 {
     PX_LIST_EACH(it, &set->all)
-        if (from_node(it)->gone && from_node(it)->stream == NULL)
-            px_relay_free(from_node(it));
+        if (px_relay_at(it)->gone && px_relay_at(it)->stream == NULL)
+            px_relay_free(px_relay_at(it));
 }
 
 static void on_handle_closed(uv_handle_t *h);
@@ -129,7 +124,7 @@ static bool same_entry(const struct px_relay_entry *a, const struct px_relay_ent
 static int take_entry(struct px_relays *set, struct px_list *old, const struct px_relay_entry *e)
 {
     PX_LIST_EACH(it, old) {
-        struct px_relay *r = from_node(it);
+        struct px_relay *r = px_relay_at(it);
         if (r->gone ||
             (!same_entry(&r->entry, e) && !(r->joining && px_peer_id_eq(&r->entry.id, &e->id))))
             continue;
@@ -167,7 +162,7 @@ static int load(struct px_relays *set)
     for (size_t i = 0; i < list.count && err == 0; i++)
         err = take_entry(set, &old, &list.entries[i]);
     while (!px_list_empty(&old)) {
-        struct px_relay *r = from_node(old.next);
+        struct px_relay *r = px_relay_at(old.next);
         px_list_remove(&r->node);
         px_list_push_back(&set->all, &r->node);
         if (!r->gone && !r->joining)
@@ -191,7 +186,7 @@ void px_relays_each(struct px_relays *set,
 {
     px_nsec now = px_now_io();
     PX_LIST_EACH(it, &set->all) {
-        const struct px_relay *r = from_node(it);
+        const struct px_relay *r = px_relay_at(it);
         const struct px_relay_info info = {
             .id = r->entry.id,
             .label = r->label,
@@ -276,7 +271,7 @@ static void on_farewells_sent(uv_timer_t *t)
     px_peers_set_circuits(set->config.peers, NULL, NULL);
     px_node_circuits_end(set, NULL);
     PX_LIST_EACH(it, &set->all) {
-        struct px_relay *r = from_node(it);
+        struct px_relay *r = px_relay_at(it);
         r->gone = true;
         if (r->link != NULL)
             px_link_close(r->link, PX_CLOSE_SHUTDOWN);

@@ -1,5 +1,6 @@
-/* What node/relays.c (the set), relay_link.c (one relay), relay_circuits.c (circuits),
- * relay_pairing.c and relay_records.c (what is registered) share. Nobody else includes it. */
+/* What node/relays.c (the set), relay_link.c (one relay), relay_circuits.c and relay_standins.c
+ * (circuits), relay_pairing.c and relay_records.c (what is registered) share. Nobody else includes
+ * it. */
 #ifndef PX_NODE_RELAYS_INTERNAL_H
 #define PX_NODE_RELAYS_INTERNAL_H
 
@@ -110,6 +111,16 @@ struct px_relays {
     int open_parts;
 };
 
+static inline struct px_relay *px_relay_at(struct px_list *node)
+{
+    return PX_CONTAINER_OF(node, struct px_relay, node);
+}
+
+static inline struct px_circuit *px_circuit_at(struct px_list *node)
+{
+    return PX_CONTAINER_OF(node, struct px_circuit, node);
+}
+
 /* What a request of ours was, as its token. */
 enum px_relay_token {
     PX_RELAY_TOKEN_REGISTER = 1,
@@ -162,15 +173,41 @@ void px_circuit_on_ring(void *ctx, struct px_relay_leg *leg, const struct px_pee
 void px_circuit_on_open(void *ctx, struct px_relay_leg *leg);
 void px_circuit_on_data(void *ctx, struct px_relay_leg *leg, struct px_slice payload);
 void px_circuit_on_ended(void *ctx, struct px_relay_leg *leg, enum px_relay_status why);
-/* The relay is going, or is gone: its circuits that are used get replacements. */
-void px_node_circuits_doubt(struct px_relays *set, const struct px_relay *r, px_nsec now);
-/* It is gone: nor are the others worth keeping. */
-void px_node_circuits_lost(struct px_relays *set, const struct px_relay *r, px_nsec now);
 void px_node_circuits_run(struct px_relays *set, px_nsec now);
 px_nsec px_node_circuits_deadline(const struct px_relays *set);
 size_t px_node_circuits_of(const struct px_relays *set, const struct px_relay *r);
 /* Ends those of one relay (NULL: all). */
 void px_node_circuits_end(struct px_relays *set, const struct px_relay *r);
+struct px_circuit *px_circuit_find(const struct px_relays *set, const struct px_addr *addr);
+/* One in WAITING, without a relay. NULL beyond PX_RELAYS_CIRCUITS_MAX and without memory. */
+struct px_circuit *px_circuit_new(struct px_relays *set, const struct px_peer_id *peer);
+/* Nobody is told; its leg must have ended. */
+void px_circuit_free(struct px_circuit *c);
+/* Tells who is to know, and frees it. */
+void px_circuit_end(struct px_circuit *c);
+
+/* relay_standins.c */
+static inline bool px_circuit_is_standin(const struct px_circuit *c)
+{
+    return c->replaces.family != PX_ADDR_NONE;
+}
+/* A stand-in in WAITING: it is time to call; it may be gone afterwards. */
+void px_standin_call(struct px_circuit *c, px_nsec now);
+/* In CALLING at turn_at. */
+void px_standin_take_turn(struct px_circuit *c, px_nsec now);
+/* A stand-in is OPEN now; it may be gone afterwards. */
+void px_standin_on_open(struct px_circuit *c);
+/* A circuit, of which `was` is a copy, ended by itself: what its link needs takes its place. */
+void px_standin_on_ended(struct px_relays *set, const struct px_circuit *was, px_nsec now);
+/* Moves the peer's link onto the open circuit, or leaves it where it is. At prefer_at. */
+void px_circuit_prefer(struct px_circuit *c, px_nsec now);
+/* Fits px_circuit_ops.lost; ctx is the set. */
+void px_standin_on_lost(void *ctx, const struct px_peer_id *id, const struct px_addr *remote,
+                        bool client);
+/* The relay is going, or is gone: its circuits that are used get replacements. */
+void px_node_circuits_doubt(struct px_relays *set, const struct px_relay *r, px_nsec now);
+/* It is gone: nor are the others worth keeping. */
+void px_node_circuits_lost(struct px_relays *set, const struct px_relay *r, px_nsec now);
 
 /* relay_pairing.c */
 /* Reads what is owed from config.owed_path. PX_ENOMEM. */
@@ -197,6 +234,7 @@ void px_relay_reports_finish(struct px_relays *set);
 /* False: it is no answer to something of ours. */
 bool px_relay_reports_on_reply(struct px_relay *r, void *token, enum px_relay_status status,
                                const struct px_relay_msg *m);
+
 /* relay_reach.c; all of them with nothing to do when set->reach is NULL */
 void px_relay_reach_start(struct px_relays *set);
 void px_relay_reach_stop(struct px_relays *set); /* asks no more */

@@ -601,7 +601,7 @@ struct px_relay *fake_relay(struct fake *f, size_t number)
 {
     PX_LIST_EACH(it, &f->set->all)
         if (--number == 0)
-            return PX_CONTAINER_OF(it, struct px_relay, node);
+            return px_relay_at(it);
     CHECK(!"a relay of the set");
     return NULL;
 }
