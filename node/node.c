@@ -86,6 +86,8 @@ static void on_allowlist_changed(void *ctx)
     }
     if (n->discoveries != NULL)
         px_discoveries_keys_changed(n->discoveries);
+    if (n->relays != NULL && !n->stopping)
+        px_relays_check_listed(n->relays);
 }
 
 static int start_allowlist(struct px_node *n)

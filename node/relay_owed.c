@@ -8,16 +8,22 @@
 #include "auth/list_line.h"
 #include "proto/base/encoding.h"
 
-enum kind { INVITE, UNINVITE, VOUCH, KINDS };
-enum { MAX = PX_RELAY_OWED_INVITES + PX_RELAY_OWED_VOUCHES };
+#define VOUCHED_TIME ((int64_t)10 * 365 * 24 * 3600) /* as good as for ever, at the relay */
 
-static const char *const words[KINDS] = {"invite", "uninvite", "vouch"};
+enum kind { INVITE, UNINVITE, VOUCH, VOUCHED, UNVOUCH, KINDS };
+enum {
+    MAX = PX_RELAY_OWED_INVITES + PX_RELAY_OWED_VOUCHES + PX_RELAY_OWED_VOUCHED +
+          PX_RELAY_OWED_UNVOUCHES
+};
+
+static const char *const words[KINDS] = {"invite", "uninvite", "vouch", "vouched", "unvouch"};
 
 struct entry {
     enum kind kind;
     uint32_t ticket;
     uint8_t id[PX_INVITE_ID_LEN];
-    struct px_peer_id peer; /* the relay of an invite, else whom we vouch for */
+    struct px_peer_id peer; /* the relay of an invite or unvouch, else whom we vouch for */
+    struct px_peer_id whom; /* of an unvouch */
     uint8_t hash[PX_RELAY_SECRET_LEN];
     int64_t expires;
 };
@@ -46,23 +52,32 @@ static void drop(struct px_relay_owed *o, size_t at)
     memmove(&o->entries[at], &o->entries[at + 1], (--o->count - at) * sizeof(o->entries[0]));
 }
 
-/* Of vouches, or of the others, the one that expires first. */
-static void make_room(struct px_relay_owed *o, bool vouches)
+static bool is_invite(enum kind kind)
 {
+    return kind == INVITE || kind == UNINVITE;
+}
+
+/* Of its kind, the one that expires first. */
+static void make_room(struct px_relay_owed *o, enum kind kind)
+{
+    static const size_t max[KINDS] = {PX_RELAY_OWED_INVITES, PX_RELAY_OWED_INVITES,
+                                      PX_RELAY_OWED_VOUCHES, PX_RELAY_OWED_VOUCHED,
+                                      PX_RELAY_OWED_UNVOUCHES};
     size_t count = 0, first = 0;
     for (size_t i = 0; i < o->count; i++) {
-        if ((o->entries[i].kind == VOUCH) != vouches)
+        const struct entry *e = &o->entries[i];
+        if (e->kind != kind && !(is_invite(e->kind) && is_invite(kind)))
             continue;
-        if (count++ == 0 || o->entries[i].expires < o->entries[first].expires)
+        if (count++ == 0 || e->expires < o->entries[first].expires)
             first = i;
     }
-    if (count >= (vouches ? PX_RELAY_OWED_VOUCHES : PX_RELAY_OWED_INVITES))
+    if (count >= max[kind])
         drop(o, first);
 }
 
 static void add(struct px_relay_owed *o, const struct entry *e)
 {
-    make_room(o, e->kind == VOUCH);
+    make_room(o, e->kind);
     o->entries[o->count] = *e;
     o->tickets = o->tickets == UINT32_MAX >> 8 ? 1 : o->tickets + 1;
     o->entries[o->count++].ticket = o->tickets;
@@ -108,21 +123,52 @@ bool px_relay_owed_check(struct px_relay_owed *o,
     return changed;
 }
 
-bool px_relay_owed_unvouch(struct px_relay_owed *o, const struct px_peer_id *peer)
+/* Whatever there is about vouching for this peer. */
+static void forget(struct px_relay_owed *o, const struct px_peer_id *peer)
 {
-    for (size_t i = 0; i < o->count; i++)
-        if (o->entries[i].kind == VOUCH && px_peer_id_eq(&o->entries[i].peer, peer)) {
+    for (size_t i = o->count; i-- > 0;) {
+        const struct entry *e = &o->entries[i];
+        if (!is_invite(e->kind) && px_peer_id_eq(e->kind == UNVOUCH ? &e->whom : &e->peer, peer))
             drop(o, i);
-            return true;
-        }
-    return false;
+    }
 }
 
 void px_relay_owed_vouch(struct px_relay_owed *o, const struct px_peer_id *peer, int64_t now)
 {
     const struct entry e = {.kind = VOUCH, .peer = *peer, .expires = now + PX_RELAY_OWED_TIME};
-    (void)px_relay_owed_unvouch(o, peer);
+    forget(o, peer);
     add(o, &e);
+}
+
+/* Whom we may have vouched for: a relay's answer may have been lost. */
+static const struct entry *next_unlisted(const struct px_relay_owed *o,
+                                         bool (*listed)(void *ctx, const struct px_peer_id *peer),
+                                         void *ctx)
+{
+    for (size_t i = 0; i < o->count; i++) {
+        const struct entry *e = &o->entries[i];
+        if ((e->kind == VOUCH || e->kind == VOUCHED) && !listed(ctx, &e->peer))
+            return e;
+    }
+    return NULL;
+}
+
+bool px_relay_owed_unvouch(struct px_relay_owed *o,
+                           bool (*listed)(void *ctx, const struct px_peer_id *peer), void *ctx,
+                           const struct px_peer_id *relays, size_t relay_count, int64_t now)
+{
+    const struct entry *gone;
+    bool any = false;
+    while ((gone = next_unlisted(o, listed, ctx)) != NULL) {
+        struct entry e = {.kind = UNVOUCH, .whom = gone->peer, .expires = now + PX_RELAY_OWED_TIME};
+        forget(o, &e.whom);
+        for (size_t i = 0; i < relay_count; i++) {
+            e.peer = relays[i];
+            add(o, &e);
+        }
+        any = true;
+    }
+    return any;
 }
 
 /* ---- telling ---- */
@@ -139,10 +185,13 @@ bool px_relay_owed_next(struct px_relay_owed *o, const struct px_peer_id *relay,
             continue;
         }
         i++;
-        bool due = e->kind == VOUCH || (e->kind == UNINVITE && px_peer_id_eq(&e->peer, relay));
+        bool due = e->kind == VOUCH ||
+                   ((e->kind == UNINVITE || e->kind == UNVOUCH) && px_peer_id_eq(&e->peer, relay));
         if (passed && due) {
-            *ret = (struct px_relay_order){
-                .ticket = e->ticket, .vouch = e->kind == VOUCH, .peer = e->peer};
+            *ret = (struct px_relay_order){.ticket = e->ticket,
+                                           .vouch = !is_invite(e->kind),
+                                           .on = e->kind == VOUCH,
+                                           .peer = e->kind == UNVOUCH ? e->whom : e->peer};
             memcpy(ret->hash, e->hash, sizeof(ret->hash));
             return true;
         }
@@ -151,7 +200,7 @@ bool px_relay_owed_next(struct px_relay_owed *o, const struct px_peer_id *relay,
     return false;
 }
 
-/* Has the relay heard it? For an invite it does not know there is nothing left to tell. */
+/* Has the relay heard it? What it does not know it need not be told to forget. */
 static bool is_settled(const struct entry *e, enum px_relay_status status)
 {
     return status == PX_RELAY_OK || (e->kind != VOUCH && status == PX_RELAY_NOT_FOUND);
@@ -159,11 +208,18 @@ static bool is_settled(const struct entry *e, enum px_relay_status status)
 
 bool px_relay_owed_answer(struct px_relay_owed *o, uint32_t ticket, enum px_relay_status status)
 {
-    for (size_t i = 0; i < o->count; i++)
-        if (o->entries[i].ticket == ticket && is_settled(&o->entries[i], status)) {
-            drop(o, i);
-            return true;
+    for (size_t i = 0; i < o->count; i++) {
+        struct entry e = o->entries[i];
+        if (e.ticket != ticket || e.kind == VOUCHED || !is_settled(&e, status))
+            continue;
+        drop(o, i);
+        if (e.kind == VOUCH) { /* to be taken back one day */
+            e.kind = VOUCHED;
+            e.expires += VOUCHED_TIME;
+            add(o, &e);
         }
+        return true;
+    }
     return false;
 }
 
@@ -175,15 +231,17 @@ int px_relay_owed_write(const struct px_relay_owed *o, struct px_buf *out)
         const struct entry *e = &o->entries[i];
         char peer[PX_PEER_ID_TEXT_MAX];
         (void)px_buf_printf(out, "%s ", words[e->kind]);
-        if (e->kind != VOUCH) {
+        if (is_invite(e->kind)) {
             (void)px_hex_encode(out, px_slice(e->id, sizeof(e->id)));
             (void)px_buf_put_u8(out, ' ');
         }
         (void)px_buf_put_cstr(out, px_peer_id_format(&e->peer, peer));
-        if (e->kind != VOUCH) {
+        if (is_invite(e->kind)) {
             (void)px_buf_put_u8(out, ' ');
             (void)px_hex_encode(out, px_slice(e->hash, sizeof(e->hash)));
         }
+        if (e->kind == UNVOUCH)
+            (void)px_buf_printf(out, " %s", px_peer_id_format(&e->whom, peer));
         (void)px_buf_printf(out, " %" PRId64 "\n", e->expires);
     }
     return out->err;
@@ -197,23 +255,32 @@ static bool take_hex(struct px_slice *line, uint8_t *ret, size_t size)
            len == size;
 }
 
+static bool take_peer(struct px_slice *line, struct px_peer_id *ret)
+{
+    struct px_slice word;
+    return px_list_line_word(line, &word) && px_peer_id_parse(word, ret) == 0;
+}
+
 static bool read_line(struct px_slice line, int64_t now, struct entry *e)
 {
     struct px_slice word;
-    uint64_t expires;
+    uint64_t expires, longest = PX_RELAY_OWED_TIME;
     size_t kind = 0;
     if (!px_list_line_word(&line, &word))
         return false;
     while (kind < KINDS && !px_slice_eq_cstr(word, words[kind]))
         kind++;
     e->kind = (enum kind)kind;
-    if (kind == KINDS || (e->kind != VOUCH && !take_hex(&line, e->id, sizeof(e->id))) ||
-        !px_list_line_word(&line, &word) || px_peer_id_parse(word, &e->peer) != 0 ||
-        (e->kind != VOUCH && !take_hex(&line, e->hash, sizeof(e->hash))) ||
-        !px_list_line_word(&line, &word) || px_slice_parse_u64(word, &expires) != 0)
+    if (kind == KINDS || (is_invite(e->kind) && !take_hex(&line, e->id, sizeof(e->id))) ||
+        !take_peer(&line, &e->peer) ||
+        (is_invite(e->kind) && !take_hex(&line, e->hash, sizeof(e->hash))) ||
+        (e->kind == UNVOUCH && !take_peer(&line, &e->whom)) || !px_list_line_word(&line, &word) ||
+        px_slice_parse_u64(word, &expires) != 0)
         return false;
     /* the clock may have been set back */
-    e->expires = (int64_t)PX_MIN(expires, (uint64_t)now + PX_RELAY_OWED_TIME);
+    if (e->kind == VOUCHED)
+        longest += VOUCHED_TIME;
+    e->expires = (int64_t)PX_MIN(expires, (uint64_t)now + longest);
     return !px_list_line_word(&line, &word);
 }
 

@@ -83,10 +83,10 @@ static void save_owed(struct px_relays *set)
 }
 
 /* We vouch for nobody whom we do not list (any more). */
-static bool is_listed(const struct px_relay *r, const struct px_peer_id *id)
+static bool is_listed(void *ctx, const struct px_peer_id *id)
 {
-    const struct px_allowlist *list = r->set->config.allowlist;
-    return px_authorized_keys_find(px_allowlist_keys(list), id) != NULL;
+    const struct px_relays *set = ctx;
+    return px_authorized_keys_find(px_allowlist_keys(set->config.allowlist), id) != NULL;
 }
 
 void px_relay_pairing_tell(struct px_relay *r)
@@ -96,11 +96,11 @@ void px_relay_pairing_tell(struct px_relay *r)
            px_relay_owed_next(r->set->owed, &r->entry.id, o.ticket, wall_now(), &o)) {
         struct px_relay_msg m = {.type = o.vouch ? PX_RELAY_MSG_VOUCH : PX_RELAY_MSG_UNINVITE,
                                  .peer = o.peer,
-                                 .on = true};
-        uintptr_t ticket = (uintptr_t)o.ticket << 1 | o.vouch;
+                                 .on = o.on};
+        uintptr_t ticket = (uintptr_t)o.ticket << 2 | (uintptr_t)o.on << 1 | o.vouch;
         void *token = (void *)(ticket << PX_RELAY_TOKEN_BITS | PX_RELAY_TOKEN_OWED);
         memcpy(m.secret, o.hash, sizeof(m.secret));
-        if (o.vouch && !is_listed(r, &o.peer))
+        if (o.on && !is_listed(r->set, &o.peer))
             continue;
         if (px_relay_client_request(r->client, &m, token, px_now_io()) != 0)
             return; /* the rest when it is looked at again */
@@ -113,11 +113,15 @@ bool px_relay_owed_on_reply(struct px_relay *r, void *token, enum px_relay_statu
     if ((t & (((uintptr_t)1 << PX_RELAY_TOKEN_BITS) - 1)) != PX_RELAY_TOKEN_OWED)
         return false;
     t >>= PX_RELAY_TOKEN_BITS;
-    bool vouch = (t & 1) != 0, good = status == PX_RELAY_OK || !vouch; /* none there, none to end */
+    bool vouch = (t & 1) != 0, on = (t & 2) != 0;
+    bool good = status == PX_RELAY_OK || !vouch || /* none there, none to end */
+                (!on && status == PX_RELAY_NOT_FOUND);
     px_log_event(r->set->config.log, good ? PX_LOG_INFO : PX_LOG_WARN,
-                 vouch ? "relay.vouch" : "relay.uninvite", PX_F_STR("relay", r->label),
-                 PX_F_STR("status", px_relay_status_name(status)));
-    if (px_relay_owed_answer(r->set->owed, (uint32_t)(t >> 1), status))
+                 !vouch ? "relay.uninvite"
+                 : on   ? "relay.vouch"
+                        : "relay.unvouch",
+                 PX_F_STR("relay", r->label), PX_F_STR("status", px_relay_status_name(status)));
+    if (px_relay_owed_answer(r->set->owed, (uint32_t)(t >> 2), status))
         save_owed(r->set);
     return true;
 }
@@ -170,6 +174,18 @@ void px_relays_vouch(struct px_relays *set, const struct px_peer_id *id)
         return; /* relays are of no interest here */
     px_relay_owed_vouch(set->owed, id, wall_now());
     tell_all(set);
+}
+
+void px_relays_check_listed(struct px_relays *set)
+{
+    struct px_peer_id relays[PX_RELAY_LIST_MAX];
+    size_t n = 0;
+    PX_LIST_EACH(it, &set->all)
+        if (n < PX_ARRAY_LEN(relays) && !from_node(it)->gone)
+            relays[n++] = from_node(it)->entry.id;
+    if (n > 0 && !set->closing &&
+        px_relay_owed_unvouch(set->owed, is_listed, set, relays, n, wall_now()))
+        tell_all(set);
 }
 
 /* ---- the joiner ---- */

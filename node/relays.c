@@ -239,7 +239,8 @@ int px_relays_new(const struct px_relays_config *config, struct px_relays **ret)
     px_peers_set_circuits(config->peers, &px_relays_circuit_ops, set);
     px_relay_reach_start(set);
     err = load(set);
-    *ret = set; /* also without memory for all of them */
+    px_relays_check_listed(set); /* the list may have been edited meanwhile */
+    *ret = set;                  /* also without memory for all of them */
     return err == PX_ENOMEM ? 0 : err;
 }
 

@@ -288,12 +288,26 @@ enum px_relay_status px_admission_uninvite(struct px_admission *a, const struct 
     return drop(a, i);
 }
 
+/* SPEC relay §2: also what is left of its time as a joiner of that member. */
+static enum px_relay_status unvouch(struct px_admission *a, struct item *vouch,
+                                    const struct px_peer_id *member, const struct px_peer_id *id)
+{
+    struct item *joiner = find(a, PX_RELAY_ITEM_JOINER, peer_slice(id), px_slice(NULL, 0));
+    enum px_relay_status status = PX_RELAY_NOT_FOUND;
+    if (joiner != NULL && px_peer_id_eq(&joiner->member, member))
+        status = drop(a, joiner);
+    if (vouch == NULL)
+        return status;
+    return drop(a, vouch) == PX_RELAY_OK && status != PX_RELAY_INTERNAL ? PX_RELAY_OK
+                                                                        : PX_RELAY_INTERNAL;
+}
+
 enum px_relay_status px_admission_vouch(struct px_admission *a, const struct px_peer_id *member,
                                         const struct px_peer_id *id, bool on)
 {
     struct item *i = find(a, PX_RELAY_ITEM_VOUCH, peer_slice(id), peer_slice(member));
     if (!on)
-        return i != NULL ? drop(a, i) : PX_RELAY_NOT_FOUND;
+        return unvouch(a, i, member, id);
     if (i != NULL && !i->ended)
         return PX_RELAY_OK;
     if (count_of(a, PX_RELAY_ITEM_VOUCH, member) >= PX_ADMISSION_VOUCHED_MAX)

@@ -99,10 +99,85 @@ TEST(a_vouch_goes_to_whichever_relay_comes_first)
     CHECK(order.vouch && px_peer_id_eq(&order.peer, &joiner));
     CHECK(px_relay_owed_answer(o, order.ticket, PX_RELAY_OK));
     CHECK_INT(owed_at(o, &one, NOW), 0);
-    px_relay_owed_vouch(o, &joiner, NOW);
-    CHECK(px_relay_owed_unvouch(o, &joiner));
-    CHECK_INT(owed_at(o, &one, NOW), 0);
     px_relay_owed_free(o);
+}
+
+static bool listed(void *ctx, const struct px_peer_id *peer)
+{
+    return !px_peer_id_eq(ctx, peer);
+}
+
+TEST(who_is_not_listed_any_more_is_taken_back_at_each_relay)
+{
+    struct px_peer_id relays[] = {one, two}, nobody = {{0}}, gone = joiner;
+    for (int told = 0; told < 2; told++) { /* or the answer was lost */
+        struct px_relay_owed *o = list();
+        struct px_relay_order order;
+        px_relay_owed_vouch(o, &joiner, NOW);
+        CHECK(px_relay_owed_next(o, &one, 0, NOW, &order) && order.vouch && order.on);
+        if (told > 0)
+            CHECK(px_relay_owed_answer(o, order.ticket, PX_RELAY_OK));
+        CHECK(!px_relay_owed_answer(o, order.ticket, told > 0 ? PX_RELAY_OK : PX_RELAY_INTERNAL));
+        CHECK(!px_relay_owed_unvouch(o, listed, &nobody, relays, 2, NOW));
+        CHECK(px_relay_owed_unvouch(o, listed, &gone, relays, 2, NOW));
+        CHECK(!px_relay_owed_unvouch(o, listed, &gone, relays, 2, NOW));
+        for (int i = 0; i < 2; i++) {
+            CHECK_INT(owed_at(o, &relays[i], NOW), 1);
+            CHECK(px_relay_owed_next(o, &relays[i], 0, NOW, &order));
+            CHECK(order.vouch && !order.on && px_peer_id_eq(&order.peer, &joiner));
+            CHECK(!px_relay_owed_answer(o, order.ticket, PX_RELAY_INTERNAL)); /* its disk failed */
+            CHECK(px_relay_owed_answer(o, order.ticket, i > 0 ? PX_RELAY_OK : PX_RELAY_NOT_FOUND));
+            CHECK_INT(owed_at(o, &relays[i], NOW), 0);
+        }
+        px_relay_owed_free(o);
+    }
+}
+
+TEST(who_is_vouched_for_again_is_not_taken_back)
+{
+    struct px_relay_owed *o = list();
+    struct px_relay_order order;
+    struct px_peer_id gone = joiner;
+    px_relay_owed_vouch(o, &joiner, NOW);
+    CHECK(px_relay_owed_unvouch(o, listed, &gone, &one, 1, NOW));
+    px_relay_owed_vouch(o, &joiner, NOW);
+    CHECK_INT(owed_at(o, &one, NOW), 1);
+    CHECK(px_relay_owed_next(o, &one, 0, NOW, &order) && order.on);
+    px_relay_owed_free(o);
+}
+
+TEST(so_many_that_were_vouched_for_and_are_to_be_taken_back_are_kept)
+{
+    struct px_relay_owed *o = list(), *back = list();
+    struct px_peer_id gone = {{9, 1}};
+    struct px_relay_order order;
+    struct px_buf text;
+    size_t bad;
+    for (unsigned i = 0; i < PX_RELAY_OWED_VOUCHED + 3; i++) {
+        const struct px_peer_id peer = {{9, (uint8_t)i}};
+        px_relay_owed_vouch(o, &peer, NOW + i);
+        CHECK(px_relay_owed_next(o, &one, 0, NOW, &order));
+        CHECK(px_relay_owed_answer(o, order.ticket, PX_RELAY_OK));
+    }
+    CHECK_INT(owed_at(o, &one, NOW), 0);
+    CHECK(!px_relay_owed_unvouch(o, listed, &gone, &one, 1, NOW)); /* made room */
+    for (unsigned i = 0; i < PX_RELAY_OWED_UNVOUCHES + 3; i++) {
+        gone = (struct px_peer_id){{8, (uint8_t)i}};
+        px_relay_owed_vouch(o, &gone, NOW + i);
+        CHECK(px_relay_owed_unvouch(o, listed, &gone, &one, 1, NOW + i));
+    }
+    CHECK_INT(owed_at(o, &one, NOW), PX_RELAY_OWED_UNVOUCHES);
+    px_buf_init(&text, PX_RELAY_OWED_FILE_MAX);
+    CHECK_OK(px_relay_owed_write(o, &text));
+    px_relay_owed_read(back, px_buf_slice(&text), NOW, &bad);
+    CHECK_INT(bad, 0);
+    CHECK_INT(owed_at(back, &one, NOW), PX_RELAY_OWED_UNVOUCHES);
+    gone = (struct px_peer_id){{9, PX_RELAY_OWED_VOUCHED + 2}};
+    CHECK(px_relay_owed_unvouch(back, listed, &gone, &two, 1, NOW)); /* it still knew */
+    CHECK_INT(owed_at(back, &two, NOW), 1);
+    px_buf_deinit(&text);
+    px_relay_owed_free(o);
+    px_relay_owed_free(back);
 }
 
 TEST(what_has_expired_is_told_nobody)

@@ -193,6 +193,34 @@ TEST(nobody_vouches_for_whom_it_does_not_list)
     fake_end(f);
 }
 
+TEST(who_is_removed_is_taken_back_at_once_later_or_after_a_restart)
+{
+    for (int when = 0; when < 3; when++) {
+        struct fake *f = start(1);
+        member(f, 1);
+        px_relays_vouch(f->set, &f->peers[0].id);
+        fake_answer(f, fake_asked(f, 1, PX_RELAY_MSG_VOUCH), PX_RELAY_OK, NULL);
+        if (when == 1)
+            leave(f, 1);
+        list_peers(f, 0);
+        if (when < 2)
+            px_relays_check_listed(f->set);
+        if (when == 1)
+            come_back(f, 1);
+        if (when == 2) {
+            fake_restart(f);
+            fake_wait(f, 0);
+            member(f, 1);
+        }
+        struct fake_request *q = fake_asked(f, 1, PX_RELAY_MSG_VOUCH);
+        CHECK(q != NULL && !q->m.on && px_peer_id_eq(&q->m.peer, &f->peers[0].id));
+        fake_answer(f, q, PX_RELAY_OK, NULL);
+        px_relays_check_listed(f->set);
+        CHECK(fake_asked(f, 1, PX_RELAY_MSG_VOUCH) == NULL);
+        fake_end(f);
+    }
+}
+
 TEST(without_relays_nothing_is_remembered)
 {
     struct fake *f = start(0);

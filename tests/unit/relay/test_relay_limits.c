@@ -273,6 +273,44 @@ TEST(an_invite_is_used_up_on_the_disk_together_with_the_admission_or_not_at_all)
     px_admission_free(a);
 }
 
+TEST(whom_a_member_takes_back_is_no_joiner_of_its_invite_either)
+{
+    static struct px_test_rng seed;
+    struct bad_store bad = {0};
+    const struct px_relay_store store = {.put = bad_put,
+                                         .drop = bad_drop,
+                                         .begin = bad_begin,
+                                         .end = bad_end,
+                                         .each = bad_each,
+                                         .ctx = &bad};
+    const struct px_admission_config config = {
+        .rng = px_test_rng(&seed, 1), .is_member = is_low, .store = &store};
+    const struct px_peer_id member = peer(1), other = peer(2), joiner = peer(50);
+    const uint8_t secret[PX_RELAY_SECRET_LEN] = {1};
+    uint8_t hash[PX_HASH_LEN];
+    struct px_peer_id by;
+    px_nsec ttl;
+    CHECK_OK(px_crypto_init());
+    px_sha256(px_slice(secret, sizeof(secret)), hash);
+    for (int vouched = 0; vouched < 2; vouched++) {
+        struct px_admission *a;
+        CHECK_OK(px_admission_new(&config, &a));
+        CHECK_INT(px_admission_invite(a, &member, hash, 60 * PX_SEC, 0), PX_RELAY_OK);
+        CHECK_INT(px_admission_admit(a, &joiner, secret, 0, &by, &ttl), PX_RELAY_OK);
+        if (vouched > 0)
+            CHECK_INT(px_admission_vouch(a, &member, &joiner, true), PX_RELAY_OK);
+        CHECK_INT(px_admission_vouch(a, &other, &joiner, false), PX_RELAY_NOT_FOUND);
+        CHECK(px_admission_class(a, &joiner, 0) != PX_RELAY_UNKNOWN);
+        bad.drop_fails = true;
+        CHECK_INT(px_admission_vouch(a, &member, &joiner, false), PX_RELAY_INTERNAL);
+        CHECK_INT(px_admission_class(a, &joiner, 0), PX_RELAY_UNKNOWN);
+        bad.drop_fails = false;
+        CHECK_INT(px_admission_vouch(a, &member, &joiner, false), PX_RELAY_OK);
+        CHECK_INT(px_admission_vouch(a, &member, &joiner, false), PX_RELAY_NOT_FOUND);
+        px_admission_free(a);
+    }
+}
+
 /* --- the registry --- */
 
 static void on_record(void *ctx, const struct px_registry_entry *e, bool gone)
