@@ -21,8 +21,8 @@ int px_relay_cmd_whoami(const struct px_cli *cli)
     bool known = px_relay_config_url(px_relay_config(config), &id, url);
     px_config_free(config);
     if (!known) {
-        px_cli_error(cli, "config.yaml has no public-addr, which is what stands in the URL; "
-                          "`peerix-relay status` shows that of a running relay");
+        px_cli_error(cli, "only you know where nodes reach this machine: say `public-addr: "
+                          "\"HOST:PORT\"` in config.yaml");
         return PX_EXIT_CONFIG;
     }
     if (px_cli_has(cli, "json"))

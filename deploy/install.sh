@@ -21,7 +21,7 @@ private_files=(identity.pem nix-key.sec authorized_keys)
 backup_base=/etc backup_paths=(peerix)
 # shellcheck source=deploy/lib.sh
 . "$(dirname "$0")/lib.sh"
-usage() { sed -n '2,15s/^# \{0,1\}//p' "$0"; }
+usage() { sed -n '2,/^# shellcheck/{/^# shellcheck/!s/^# \{0,1\}//p}' "$0"; }
 
 install_files() {
     local f

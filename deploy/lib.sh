@@ -267,7 +267,7 @@ do_uninstall() {
     done
     if live && grep -qx "user $user" "$work/manifest"; then remove_user; fi
     ! live_systemd || systemctl daemon-reload
-    say "removed     everything below $root$prefix, $root$config and $root$state"
+    say "removed     what was installed below $root$prefix, $root$config and $root$state"
     removed_words
 }
 

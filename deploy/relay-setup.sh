@@ -25,7 +25,7 @@ private_files=(identity.pem authorized_keys)
 backup_base=/ backup_paths=(etc/peerix-relay var/lib/peerix-relay)
 # shellcheck source=deploy/lib.sh
 . "$(dirname "$0")/lib.sh"
-usage() { sed -n '2,20s/^# \{0,1\}//p' "$0"; }
+usage() { sed -n '2,/^# shellcheck/{/^# shellcheck/!s/^# \{0,1\}//p}' "$0"; }
 
 public='' sysctl=0
 sysctl_file=/etc/sysctl.d/60-peerix-relay.conf
@@ -157,9 +157,9 @@ tell() {
         say "buffers     for more than a few MB/s: $me install --sysctl, or see $share/sysctl.conf"
     cat <<TEXT
 URL         $(url)
-next        for each node, here:       peerix-relay auth add NODE-ID --name NAME --system
+next        for your first node, here: peerix-relay auth add NODE-ID --name NAME --system
             and on the node:           peerix relay add '$(url)'
-            NODE-ID is what \`peerix whoami\` prints there
+            NODE-ID is what \`peerix whoami\` prints there. Nodes paired with it by invite need neither.
 TEXT
     [ -n "$(setting public-addr)" ] ||
         say "note        this machine has no public address of its own: put its host name or address for THIS-HOST, with

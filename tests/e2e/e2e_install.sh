@@ -6,6 +6,7 @@ TOP=$(cd "$HERE/../.." && pwd)
 install_sh=$TOP/deploy/install.sh
 
 # ---- the units ----
+check "--help ends where it should" bash -c '[ "$("$1" --help | sed -n "\$p")" = "  --no-start leaves the service stopped" ]' _ "$install_sh"
 check "exposure of the service is at most 2.0" systemd-analyze security --offline=true --threshold=20 --no-pager \
     "$TOP/deploy/systemd/peerix.service"
 mkdir -p "$T/loose" && sed 's/PrivateDevices=yes//; s/ProtectSystem=strict//; s/CapabilityBoundingSet=//; s/PrivateUsers=yes//; s/SystemCallFilter=.*//' \

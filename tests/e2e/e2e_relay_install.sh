@@ -20,6 +20,9 @@ leave_max() { ! "$RELAY" daemon --home "$T/leave" --leave "$1" >"$T/out" 2>&1 &&
 check "SIGTERM is given longer than the longest \`leave\`" bash -c "[ \$(sed -n 's/^TimeoutStopSec=//p' '$unit') -gt 60 ]"
 check "which is 60 s" leave_max 61s
 
+help_is_for_people() { [ "$("$setup" --help | sed -n '$p')" = "  --no-start leaves the service stopped" ]; }
+check "--help ends where it should" help_is_for_people
+
 # ---- into a directory ----
 listing() { (cd "$1" && find . -printf '%p %y %m %s\n' | sort); }
 R=$T/dest
