@@ -22,6 +22,7 @@ struct px_relay_session; /* one node's control connection */
 #define PX_RELAY_REQUEST_BURST      200
 #define PX_RELAY_WATCHES_MAX        4
 #define PX_RELAY_PUSH_DELAY         (100 * PX_MSEC)
+#define PX_RELAY_PUSH_GAP           PX_SEC /* between pushes to a node, however often records change */
 #define PX_RELAY_PROBES             3
 #define PX_RELAY_PROBE_GAP          (300 * PX_MSEC)
 #define PX_RELAY_PROBE_TIME         (3 * PX_SEC)

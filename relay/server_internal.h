@@ -53,7 +53,8 @@ struct px_relay_session {
     struct px_source link_source;
     struct px_relay_watch *watches; /* PX_RELAY_WATCHES_MAX of them, made with the first */
     size_t watch_count;
-    px_nsec push_at; /* PX_NEVER: nothing to tell */
+    px_nsec push_at;   /* PX_NEVER: nothing to tell */
+    px_nsec push_from; /* not sooner */
     struct px_relay_probe probe;
 };
 

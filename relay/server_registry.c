@@ -169,6 +169,7 @@ static void push_records(struct px_relay_session *n, struct px_relay_watch *w)
 void px_relay_push(struct px_relay_session *n)
 {
     n->push_at = PX_NEVER;
+    n->push_from = n->server->now + PX_RELAY_PUSH_GAP;
     for (size_t i = 0; n->watches != NULL && i < PX_RELAY_WATCHES_MAX; i++)
         if (n->watches[i].len > 0) {
             push_gone(n, &n->watches[i]);
@@ -187,7 +188,7 @@ static void note(struct px_relay_session *n, const struct px_registry_entry *e, 
         w->gone[w->gone_count++] = e->peer;
     }
     if (n->push_at == PX_NEVER) {
-        n->push_at = n->server->now + PX_RELAY_PUSH_DELAY;
+        n->push_at = PX_MAX(n->server->now + PX_RELAY_PUSH_DELAY, n->push_from);
         px_relay_wake_at(n, n->push_at);
     }
 }

@@ -34,8 +34,11 @@ static struct {
 static void on_send(void *ctx, void *conn, struct px_slice frame)
 {
     struct raw *n = conn;
+    struct px_relay_msg m;
     (void)ctx;
-    CHECK_OK(px_relay_msg_decode(px_slice_skip(frame, 2), &n->last));
+    CHECK_OK(px_relay_msg_decode(px_slice_skip(frame, 2), &m));
+    if (m.type != PX_RELAY_MSG_OBSERVED || m.request != 0) /* nobody asked for it */
+        n->last = m;
     n->frames++;
 }
 

@@ -718,12 +718,12 @@ TEST(watchers_hear_of_changes_together)
     CHECK_INT(w->changes, 1);
     CHECK_INT(bed_ask(c, gone), PX_RELAY_OK);
     CHECK_INT(bed_ask(c, gone), PX_RELAY_NOT_FOUND);
-    bed_run(&b, 200 * PX_MSEC);
+    bed_run(&b, PX_RELAY_PUSH_GAP);
     CHECK_INT(w->gone_count, 1);
     watch.on = false;
     CHECK_INT(bed_ask(w, watch), PX_RELAY_OK);
     CHECK_INT(register_as(c, "c", 2), PX_RELAY_OK);
-    bed_run(&b, 200 * PX_MSEC);
+    bed_run(&b, 2 * PX_RELAY_PUSH_GAP);
     CHECK_INT(w->changes, 2);
     for (int i = 0; i <= PX_RELAY_WATCHES_MAX; i++) {
         static const char *const names[] = {"n1", "n2", "n3", "n4", "n5"};
@@ -732,6 +732,30 @@ TEST(watchers_hear_of_changes_together)
         CHECK_INT(bed_ask(w, watch),
                   i < PX_RELAY_WATCHES_MAX ? PX_RELAY_OK : PX_RELAY_RESOURCE_LIMIT_EXCEEDED);
     }
+    bed_end(&b);
+}
+
+/* One member's message is one to each of the others. */
+TEST(a_member_that_changes_its_record_all_the_time_is_told_once_a_second)
+{
+    struct bed b;
+    bed_init(&b, false);
+    struct node *w = bed_member(&b), *a = bed_member(&b);
+    const struct px_relay_msg watch = {
+        .type = PX_RELAY_MSG_WATCH, .name_space = PX_SLICE_LIT("default"), .on = true};
+    CHECK_INT(bed_ask(w, watch), PX_RELAY_OK);
+    for (uint64_t i = 1; i <= 50; i++) {
+        CHECK_INT(register_as(a, "a", i), PX_RELAY_OK);
+        bed_run(&b, 100 * PX_MSEC);
+    }
+    CHECK(w->changes >= 4 && w->changes <= 6);
+    bed_run(&b, PX_RELAY_PUSH_GAP);
+    int changes = w->changes;
+    bed_run(&b, 10 * PX_RELAY_PUSH_GAP);
+    CHECK_INT(w->changes, changes);
+    CHECK_INT(register_as(a, "a", 51), PX_RELAY_OK); /* the first one is told at once */
+    bed_run(&b, 200 * PX_MSEC);
+    CHECK_INT(w->changes, changes + 1);
     bed_end(&b);
 }
 
