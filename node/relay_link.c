@@ -435,6 +435,7 @@ int px_relay_add(struct px_relays *set, const struct px_relay_entry *e, struct p
     r->state = PX_RELAY_WAITING;
     r->ping_at = r->pong_by = r->register_at = PX_NEVER;
     px_dial_plan_init(&r->plan, px_now_io());
+    px_token_bucket_init(&r->pushed, PX_RELAYS_PUSHED_RATE, PX_RELAYS_PUSHED_BURST, px_now_io());
     px_list_push_back(&set->all, &r->node);
     *ret = r;
     return 0;

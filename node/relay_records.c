@@ -164,7 +164,9 @@ static void take_records(struct px_relay *r, const struct px_relay_msg *m)
 
 void px_relay_records_on_changed(void *ctx, const struct px_relay_msg *m)
 {
-    take_records(ctx, m);
+    struct px_relay *r = ctx;
+    if (px_token_bucket_try(&r->pushed, m->record_count, px_now_io()))
+        take_records(r, m);
     for (size_t i = 0; i < m->gone_count; i++)
         px_relay_names_gone(ctx, &m->gone[i]);
 }

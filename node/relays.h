@@ -15,11 +15,16 @@
 
 struct px_relays;
 
-#define PX_RELAYS_WARM          2
-#define PX_RELAYS_CIRCUITS_MAX  128              /* open, being opened, and rung for */
-#define PX_RELAYS_HEAD_START    (500 * PX_MSEC)  /* of direct addresses before a relay is asked */
-#define PX_RELAYS_TURN          PX_SEC           /* and of a relay before the next one */
-#define PX_RELAYS_RETRY_MAX     (60 * PX_SEC)    /* longest pause between two dials of a relay */
+#define PX_RELAYS_WARM         2
+#define PX_RELAYS_CIRCUITS_MAX 128             /* open, being opened, and rung for */
+#define PX_RELAYS_HEAD_START   (500 * PX_MSEC) /* of direct addresses before a relay is asked */
+#define PX_RELAYS_TURN         PX_SEC          /* and of a relay before the next one */
+#define PX_RELAYS_RETRY_MAX    (60 * PX_SEC)   /* longest pause between two dials of a relay */
+/* Records that a relay pushes: each costs signatures to check, and it may make up as many as it
+ * likes. More are not looked at; who is dialled is asked about by itself. */
+#define PX_RELAYS_PUSHED_BURST 1024
+#define PX_RELAYS_PUSHED_RATE  64 /* a second */
+
 #define PX_RELAYS_AWAY_MAX      (600 * PX_SEC)   /* a relay that restarts is left alone, */
 #define PX_RELAYS_SPREAD_MAX    (60 * PX_SEC)    /* and as much longer, at random */
 #define PX_RELAYS_PING_IDLE     (15 * PX_SEC)    /* how often a relay must show it is there, */

@@ -15,6 +15,7 @@
 #include "proto/base/list.h"
 #include "relay/control_stream.h"
 #include "relay/record.h"
+#include "relay/token_bucket.h"
 
 struct px_relay {
     struct px_list node; /* px_relays.all, in the order of the file */
@@ -46,6 +47,7 @@ struct px_relay {
     unsigned ecn; /* of the packet being read */
     struct px_relay_pipe pipe;
     /* relay_records.c */
+    struct px_token_bucket pushed;
     uint64_t sequence;
     px_nsec register_at;
     px_nsec refresh_at; /* what it has, `told`, is good until then; 0: it has nothing */

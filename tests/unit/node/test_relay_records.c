@@ -268,6 +268,33 @@ TEST(records_tell_addresses_of_listed_peers_alone)
     end(f);
 }
 
+TEST(so_many_records_that_a_relay_pushes_are_looked_at)
+{
+    struct fake *f = start(2);
+    reserve(f, 1, PX_RELAY_MEMBER);
+    reserve(f, 2, PX_RELAY_MEMBER);
+    struct px_relay_msg m = said_in("default", &people[0], "x", "192.0.2.7:7", 1);
+    for (size_t i = 0; i < PX_RELAYS_PUSHED_BURST; i++)
+        push(f, 1, &m);
+    f->found_count = 0;
+    push(f, 1, &m);
+    CHECK_INT(f->found_count, 0);
+    push(f, 2, &m); /* each its own */
+    CHECK_INT(f->found_count, 1);
+    fake_wait(f, PX_SEC);
+    for (size_t i = 0; i < 2 * PX_RELAYS_PUSHED_RATE; i++) {
+        f->found_count = 0;
+        push(f, 1, &m);
+        CHECK_INT(f->found_count, i < PX_RELAYS_PUSHED_RATE ? 1 : 0);
+    }
+    struct fake_request *q; /* what was asked for is taken */
+    px_relay_records_ask(fake_relay(f, 1), &people[0].id, f->now);
+    CHECK((q = fake_asked(f, 1, PX_RELAY_MSG_DISCOVER)) != NULL);
+    fake_answer(f, q, PX_RELAY_OK, &m);
+    CHECK_INT(f->found_count, 1);
+    end(f);
+}
+
 /* ---- names ---- */
 
 struct heard {
