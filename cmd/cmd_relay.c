@@ -298,13 +298,16 @@ static const json_t *state_of(const json_t *answer, const char *id)
 
 static void put_state(struct px_table *t, const json_t *state)
 {
-    char text[64], rtt[PX_UNITS_MAX];
-    px_nsec took = px_json_seconds(state, "rtt");
+    char text[96], rtt[PX_UNITS_MAX], next[PX_UNITS_MAX];
+    px_nsec took = px_json_seconds(state, "rtt"), dial = px_json_seconds(state, "next_dial");
     bool reserved = px_json_true(state, "reserved");
     const char *error = px_json_text(state, "last_error");
     bool tcp = strcmp(px_json_text(state, "transport"), "tcp") == 0;
     snprintf(text, sizeof(text), "%s%s%s%.20s", px_json_text(state, "state"), tcp ? " by TCP" : "",
              reserved ? ", reserved as " : "", px_json_text(state, "class"));
+    if (dial != PX_NEVER)
+        snprintf(text, sizeof(text), "%s, dialled again in %s", px_json_text(state, "state"),
+                 px_units_long(dial, next));
     px_table_put_colored(t, reserved ? px_cli_style(stdout).green : "", text);
     px_table_put(t, took != PX_NEVER ? px_units_short(took, rtt) : "");
     snprintf(text, sizeof(text), "%u", (unsigned)px_json_count(state, "circuits"));
@@ -340,6 +343,8 @@ static int list_text(const struct px_cli *cli, const struct relays *r, const jso
         put_state(&t, state_of(answer, id));
         px_table_put(&t, id);
     }
+    if (t.count > 0 && answer == NULL)
+        fputs("no daemon is running: how the relays are is not known\n", stderr);
     if (t.count == 0)
         fputs("there are no relays yet; see `peerix relay add --help`\n", stderr);
     int code = px_table_print(cli, &t, t.count > 0);

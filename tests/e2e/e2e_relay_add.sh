@@ -103,7 +103,10 @@ check "another relay at the address is refused" until_true 25 grep -q 'event=rel
 check "and not reserved at" bash -c '[ "$(grep -c "event=relay.reserved .*status=OK" "$1")" = 1 ]' _ "$T/node.log"
 "$PEERIX" relay list --home "$T/node/home" >"$T/list.out" 2>&1
 check "relay list says so" grep -qi "another relay" "$T/list.out"
+check "and what to do" grep -q '^next: hub: .*relay remove hub' "$T/list.out"
 node_stop node
 check "the node ends with 0" test $? = 0
+"$PEERIX" relay list --home "$T/node/home" >"$T/list.out" 2>&1
+check "without a daemon relay list says why it knows no state" grep -q "no daemon is running" "$T/list.out"
 check "no sanitizer spoke" bash -c '! grep -qE "Sanitizer|runtime error" "$1"/*.log "$1"/*.out' _ "$T"
 finish
