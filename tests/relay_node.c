@@ -174,6 +174,56 @@ int relay_node_dial_pipe(struct relay_node *n, const struct px_addr *tcp)
     return px_tls_pipes_dial(n->pipes, tcp, "", &pipe_ops, n, &n->pipe);
 }
 
+/* ---- what the owner does not care for ---- */
+
+static void on_ring(void *ctx, struct px_relay_leg *leg, const struct px_peer_id *caller)
+{
+    (void)ctx;
+    (void)caller;
+    px_relay_leg_answer(leg, true, px_now_io());
+}
+
+static void on_reply(void *ctx, void *token, enum px_relay_status status,
+                     const struct px_relay_msg *m)
+{
+    (void)ctx;
+    (void)token;
+    (void)status;
+    (void)m;
+}
+
+static void on_observed(void *ctx, const struct px_addr *a)
+{
+    (void)ctx;
+    (void)a;
+}
+
+static void on_changed(void *ctx, const struct px_relay_msg *m)
+{
+    (void)ctx;
+    (void)m;
+}
+
+static void on_restarting(void *ctx, px_nsec left, px_nsec spread)
+{
+    (void)ctx;
+    (void)left;
+    (void)spread;
+}
+
+static void fill_in(struct px_relay_client_ops *ops)
+{
+    ops->send = on_send;
+    ops->packet = on_packet;
+    ops->ring = ops->ring != NULL ? ops->ring : on_ring;
+    ops->reply = ops->reply != NULL ? ops->reply : on_reply;
+    ops->observed = ops->observed != NULL ? ops->observed : on_observed;
+    ops->changed = ops->changed != NULL ? ops->changed : on_changed;
+    ops->restarting = ops->restarting != NULL ? ops->restarting : on_restarting;
+}
+
+/* ---- for the owner ---- */
+
 int relay_node_start(struct relay_node *n, uv_loop_t *loop, const struct px_peer_id *relay,
                      const struct px_addr *addr, const char *network,
                      const struct px_relay_client_ops *ops, bool reserve)
@@ -191,8 +241,7 @@ int relay_node_start(struct relay_node *n, uv_loop_t *loop, const struct px_peer
     n->relay_addr = *addr;
     n->armed = PX_NEVER;
     n->ops = *ops;
-    n->ops.send = on_send;
-    n->ops.packet = on_packet;
+    fill_in(&n->ops);
     const struct px_relay_client_config client = {
         .rng = px_system_rng, .ops = &n->ops, .ctx = n, .reserve = reserve};
     if (px_addr_is_loopback(addr)) /* the machine's other addresses are none of a test's business */

@@ -33,7 +33,8 @@ struct relay_node {
     void *user;
 };
 
-/* ops: send and packet are filled in; every callback gets the relay_node as its ctx. n->identity
+/* ops: send and packet are filled in; without ring every caller is welcome, and reply, observed,
+ * changed and restarting may be NULL. Every callback gets the relay_node as its ctx. n->identity
  * must be set. Dials at once. */
 PX_MUST_CHECK int relay_node_start(struct relay_node *n, uv_loop_t *loop,
                                    const struct px_peer_id *relay, const struct px_addr *addr,

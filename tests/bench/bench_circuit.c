@@ -331,13 +331,6 @@ static void on_reserved(void *ctx, enum px_relay_status status, enum px_relay_cl
         die("call", PX_EIO);
 }
 
-static void on_ring(void *ctx, struct px_relay_leg *leg, const struct px_peer_id *caller)
-{
-    (void)ctx;
-    (void)caller;
-    px_relay_leg_answer(leg, true, px_now_io());
-}
-
 static void on_open(void *ctx, struct px_relay_leg *leg)
 {
     struct end *e = ((struct relay_node *)ctx)->user;
@@ -365,28 +358,8 @@ static void on_leg_ended(void *ctx, struct px_relay_leg *leg, enum px_relay_stat
         die(px_relay_status_name(why), PX_EIO);
 }
 
-static void on_reply(void *ctx, void *token, enum px_relay_status status,
-                     const struct px_relay_msg *m)
-{
-    (void)ctx;
-    (void)token;
-    (void)status;
-    (void)m;
-}
-
-static void on_observed(void *ctx, const struct px_addr *a)
-{
-    (void)ctx;
-    (void)a;
-}
-
-static const struct px_relay_client_ops client_ops = {.reserved = on_reserved,
-                                                      .ring = on_ring,
-                                                      .open = on_open,
-                                                      .data = on_data,
-                                                      .ended = on_leg_ended,
-                                                      .reply = on_reply,
-                                                      .observed = on_observed};
+static const struct px_relay_client_ops client_ops = {
+    .reserved = on_reserved, .open = on_open, .data = on_data, .ended = on_leg_ended};
 
 /* ---- start ---- */
 

@@ -129,13 +129,6 @@ static void on_reserved(void *ctx, enum px_relay_status status, enum px_relay_cl
         call(p);
 }
 
-static void on_ring(void *ctx, struct px_relay_leg *leg, const struct px_peer_id *caller)
-{
-    (void)ctx;
-    (void)caller;
-    px_relay_leg_answer(leg, true, px_now_io());
-}
-
 static void on_open(void *ctx, struct px_relay_leg *leg)
 {
     struct relay_node *n = ctx;
@@ -175,28 +168,8 @@ static void on_ended(void *ctx, struct px_relay_leg *leg, enum px_relay_status w
     exit(1);
 }
 
-static void on_nothing(void *ctx, void *token, enum px_relay_status status,
-                       const struct px_relay_msg *m)
-{
-    (void)ctx;
-    (void)token;
-    (void)status;
-    (void)m;
-}
-
-static void on_observed(void *ctx, const struct px_addr *a)
-{
-    (void)ctx;
-    (void)a;
-}
-
-static const struct px_relay_client_ops ops = {.reserved = on_reserved,
-                                               .ring = on_ring,
-                                               .open = on_open,
-                                               .data = on_data,
-                                               .ended = on_ended,
-                                               .reply = on_nothing,
-                                               .observed = on_observed};
+static const struct px_relay_client_ops ops = {
+    .reserved = on_reserved, .open = on_open, .data = on_data, .ended = on_ended};
 
 static int run_peerix(struct run *r, const struct px_addr *addr, char **argv, bool setup)
 {
@@ -282,8 +255,8 @@ static void on_ping_reply(void *ctx, void *token, enum px_relay_status status,
     uv_timer_start(&p->timer, p->count < p->wanted ? ask : on_ping_done, 21, 0);
 }
 
-static const struct px_relay_client_ops ping_ops = {
-    .reserved = on_ping_reserved, .reply = on_ping_reply, .observed = on_observed};
+static const struct px_relay_client_ops ping_ops = {.reserved = on_ping_reserved,
+                                                    .reply = on_ping_reply};
 
 static int run_ping(const struct run *r, const struct px_addr *addr, char **argv)
 {

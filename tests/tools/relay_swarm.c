@@ -123,13 +123,6 @@ static void on_reserved(void *ctx, enum px_relay_status status, enum px_relay_cl
         do_watch(m);
 }
 
-static void on_ring(void *ctx, struct px_relay_leg *leg, const struct px_peer_id *caller)
-{
-    (void)ctx;
-    (void)caller;
-    px_relay_leg_answer(leg, true, px_now_io());
-}
-
 static void on_open(void *ctx, struct px_relay_leg *leg)
 {
     struct relay_node *n = ctx;
@@ -165,28 +158,12 @@ static void on_reply(void *ctx, void *token, enum px_relay_status status,
     stats.bad += status != PX_RELAY_OK && status != PX_RELAY_NO_ANSWER;
 }
 
-static void on_observed(void *ctx, const struct px_addr *a)
-{
-    (void)ctx;
-    (void)a;
-}
-
-static void on_restarting(void *ctx, px_nsec left, px_nsec spread)
-{
-    (void)ctx;
-    (void)left;
-    (void)spread;
-}
-
 static const struct px_relay_client_ops ops = {.reserved = on_reserved,
-                                               .ring = on_ring,
                                                .open = on_open,
                                                .data = on_data,
                                                .ended = on_ended,
                                                .reply = on_reply,
-                                               .observed = on_observed,
-                                               .changed = on_changed,
-                                               .restarting = on_restarting};
+                                               .changed = on_changed};
 
 static void act(struct member *m, px_nsec now)
 {
