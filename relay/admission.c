@@ -363,24 +363,26 @@ void px_admission_recheck(struct px_admission *a)
     }
 }
 
-void px_admission_run(struct px_admission *a, px_nsec now)
+bool px_admission_run(struct px_admission *a, px_nsec now)
 {
     px_nsec next = PX_NEVER;
-    bool failing = false; /* one attempt is enough to see that */
+    bool failing = false, changed = false; /* one attempt is enough to see that it fails */
     if (now < a->next_at)
-        return;
+        return false;
     PX_LIST_EACH(it, &a->all) {
         struct item *i = item_at(it);
         if (!i->ended && now < i->until) {
             next = PX_MIN(next, i->until);
             continue;
         }
+        changed = changed || is_live(i, PX_RELAY_ITEM_JOINER); /* nobody is anything by an invite */
         if (failing)
             end_item(a, i);
         else
             failing = drop(a, i) != PX_RELAY_OK;
     }
     a->next_at = failing ? PX_MIN(next, now + RETRY) : next;
+    return changed;
 }
 
 px_nsec px_admission_deadline(const struct px_admission *a)

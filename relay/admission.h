@@ -56,8 +56,9 @@ enum px_relay_status px_admission_admit(struct px_admission *a, const struct px_
 /* The list of members changed: what those who left had opened or vouched for goes. Classes may be
  * different afterwards. */
 void px_admission_recheck(struct px_admission *a);
-void px_admission_run(struct px_admission *a, px_nsec now);
-/* When a class may change by itself; PX_NEVER if not. */
+/* True when classes may be others now. */
+bool px_admission_run(struct px_admission *a, px_nsec now);
+/* When there is something to run; PX_NEVER if not. */
 px_nsec px_admission_deadline(const struct px_admission *a);
 size_t px_admission_invites(const struct px_admission *a);
 

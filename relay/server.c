@@ -471,6 +471,34 @@ static void recheck_all(struct px_relay_server *s)
         recheck_session(PX_CONTAINER_OF(it, struct px_relay_session, all));
 }
 
+/* One node, for px_relay_recheck_peer: the others are not looked at. */
+struct one {
+    struct px_relay_server *server;
+    const struct px_peer_id *peer;
+};
+
+static bool one_may_be_in_circuits(void *ctx, const struct px_peer_id *id)
+{
+    const struct one *o = ctx;
+    return !px_peer_id_eq(id, o->peer) || may_be_in_circuits(o->server, id);
+}
+
+static bool one_may_be_registered(void *ctx, const struct px_peer_id *id)
+{
+    const struct one *o = ctx;
+    return !px_peer_id_eq(id, o->peer) || may_be_registered(o->server, id);
+}
+
+void px_relay_recheck_peer(struct px_relay_server *s, const struct px_peer_id *peer)
+{
+    struct one o = {s, peer};
+    struct px_relay_session *n = px_relay_find_session(s, peer);
+    px_circuits_end_unwelcome(s->circuits, one_may_be_in_circuits, &o, PX_RELAY_REVOKED);
+    px_registry_drop_unwelcome(s->registry, one_may_be_registered, &o);
+    if (n != NULL)
+        recheck_session(n);
+}
+
 void px_relay_server_recheck(struct px_relay_server *s, bool open, px_nsec now)
 {
     s->now = now;
@@ -540,10 +568,8 @@ static void run_sessions(struct px_relay_server *s)
 void px_relay_server_run(struct px_relay_server *s, px_nsec now)
 {
     s->now = now;
-    if (now >= px_admission_deadline(s->admission)) {
-        px_admission_run(s->admission, now);
+    if (px_admission_run(s->admission, now))
         recheck_all(s);
-    }
     px_circuits_run(s->circuits, now);
     px_registry_run(s->registry, now);
     run_sessions(s);

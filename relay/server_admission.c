@@ -1,12 +1,6 @@
 /* Invites, vouching (docs/spec/relay.md §2) and transfer accounting (§8) as nodes ask for them. */
 #include "relay/server_internal.h"
 
-/* A node's class may be another now: what follows from that is told and done. */
-static void reclassify(struct px_relay_server *s)
-{
-    px_relay_server_recheck(s, s->config.open, s->now);
-}
-
 void px_relay_on_invite(struct px_relay_session *n, const struct px_relay_msg *m)
 {
     enum px_relay_status status = px_admission_invite(n->server->admission, &n->peer, m->secret,
@@ -66,7 +60,7 @@ void px_relay_on_vouch(struct px_relay_session *n, const struct px_relay_msg *m)
     s->config.ops->audit(s->config.ctx, &a);
     px_relay_reply(n, m, status);
     if (status == PX_RELAY_OK || !m->on) /* it ended, also if that is not stored yet */
-        reclassify(s);
+        px_relay_recheck_peer(s, &m->peer);
 }
 
 /* ---- accounting ---- */

@@ -88,6 +88,8 @@ void px_relay_audit(const struct px_relay_session *n, const char *event,
                     enum px_relay_status status);
 /* Something of this session is due then. */
 void px_relay_wake_at(struct px_relay_session *n, px_nsec at);
+/* The class of this node may be another: what follows from that is told and done. */
+void px_relay_recheck_peer(struct px_relay_server *s, const struct px_peer_id *peer);
 void px_relay_set_class(struct px_relay_session *n, enum px_relay_class class);
 /* A limit was hit. */
 void px_relay_hit(struct px_relay_server *s, enum px_relay_limit limit);

@@ -71,6 +71,7 @@ struct bed {
     struct node nodes[NODES_MAX];
     size_t node_count;
     bool member[NODES_MAX];
+    unsigned looked_up; /* how often the relay asked whether somebody is one */
     struct event *first, **last;
     px_nsec now;
     int probes, audits;
@@ -126,7 +127,8 @@ static bool server_is_own(void *ctx, const struct px_addr *a)
 
 static bool server_is_member(void *ctx, const struct px_peer_id *id)
 {
-    const struct bed *b = ctx;
+    struct bed *b = ctx;
+    b->looked_up++;
     for (size_t i = 0; i < b->node_count; i++)
         if (px_peer_id_eq(&b->nodes[i].identity.id, id))
             return b->member[i];

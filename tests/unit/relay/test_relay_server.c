@@ -735,6 +735,35 @@ TEST(watchers_hear_of_changes_together)
     bed_end(&b);
 }
 
+/* 50 times a second it would be, for each node there is. */
+TEST(what_a_member_says_of_one_node_has_no_other_looked_at)
+{
+    unsigned asked[2][2];
+    for (int crowd = 0; crowd < 2; crowd++) {
+        struct bed b;
+        bed_init(&b, false);
+        struct node *m = bed_member(&b), *x = bed_add(&b, false);
+        struct px_relay_msg vouch = {.type = PX_RELAY_MSG_VOUCH, .peer = x->identity.id};
+        for (int i = 0; i < 10 * crowd; i++)
+            CHECK_INT(register_as(bed_member(&b), "", 1), PX_RELAY_OK);
+        for (int on = 1; on >= 0; on--) {
+            vouch.on = on > 0;
+            b.looked_up = 0;
+            CHECK_INT(bed_ask(m, vouch), PX_RELAY_OK);
+            asked[crowd][on] = b.looked_up;
+        }
+        const struct px_relay_msg invite = {
+            .type = PX_RELAY_MSG_INVITE, .ttl_ms = 1000, .secret = {1}};
+        CHECK_INT(bed_ask(m, invite), PX_RELAY_OK);
+        b.looked_up = 0;
+        bed_run(&b, 2 * PX_SEC); /* it ends */
+        CHECK_INT(b.looked_up, 0);
+        bed_end(&b);
+    }
+    CHECK_INT(asked[1][0], asked[0][0]);
+    CHECK_INT(asked[1][1], asked[0][1]);
+}
+
 /* One member's message is one to each of the others. */
 TEST(a_member_that_changes_its_record_all_the_time_is_told_once_a_second)
 {
