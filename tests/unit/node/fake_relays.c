@@ -349,7 +349,7 @@ static struct fake_peer *peer_of(const struct px_peer_id *id)
     for (size_t i = 0; i < FAKE_PEERS; i++)
         if (px_peer_id_eq(&fake->peers[i].id, id))
             return &fake->peers[i];
-    CHECK(!"a peer of the test");
+    CHECK(false); /* not one of the test */
     return NULL;
 }
 
@@ -602,7 +602,7 @@ struct px_relay *fake_relay(struct fake *f, size_t number)
     PX_LIST_EACH(it, &f->set->all)
         if (--number == 0)
             return px_relay_at(it);
-    CHECK(!"a relay of the set");
+    CHECK(false); /* no such relay */
     return NULL;
 }
 
