@@ -238,14 +238,6 @@ void px_circuit_end(struct px_circuit *c, enum px_relay_status why)
     free_circuit(c);
 }
 
-void px_circuits_end_peer(struct px_circuits *cs, const struct px_peer_id *peer,
-                          enum px_relay_status why)
-{
-    /* the party goes with its last circuit, so it is looked up each time */
-    for (struct px_circuit_party *p; (p = find_party(cs, peer)) != NULL;)
-        px_circuit_end(from_party(p->legs.next)->circuit, why);
-}
-
 void px_circuits_end_unwelcome(struct px_circuits *cs,
                                bool (*welcome)(void *ctx, const struct px_peer_id *id), void *ctx,
                                enum px_relay_status why)

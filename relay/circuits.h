@@ -69,8 +69,6 @@ PX_MUST_CHECK int px_circuits_open(struct px_circuits *cs, const struct px_circu
                                    px_nsec now, struct px_circuit **ret);
 void px_circuit_consent(struct px_circuit *c, px_nsec now);
 void px_circuit_end(struct px_circuit *c, enum px_relay_status why);
-void px_circuits_end_peer(struct px_circuits *cs, const struct px_peer_id *peer,
-                          enum px_relay_status why);
 /* Those with a node that `welcome` denies. */
 void px_circuits_end_unwelcome(struct px_circuits *cs,
                                bool (*welcome)(void *ctx, const struct px_peer_id *id), void *ctx,

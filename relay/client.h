@@ -101,14 +101,11 @@ bool px_relay_leg_is_open(const struct px_relay_leg *l);
 bool px_relay_leg_is_caller(const struct px_relay_leg *l);
 /* What our sending is held to, bytes a second; 0: no bound. Shape to 95 % of it. */
 uint64_t px_relay_leg_rate(const struct px_relay_leg *l, uint64_t *ret_burst);
-/* Round trip to the relay by the last PING; 0: not known. */
-px_nsec px_relay_leg_rtt(const struct px_relay_leg *l);
 /* What goes before each payload; tell px_relay_leg_sent after sending. Only while open. */
 void px_relay_leg_header(const struct px_relay_leg *l, uint8_t out[PX_RELAY_HEADER_LEN]);
 void px_relay_leg_sent(struct px_relay_leg *l, px_nsec now);
 void *px_relay_leg_user(const struct px_relay_leg *l);
 void px_relay_leg_set_user(struct px_relay_leg *l, void *user);
-struct px_relay_client *px_relay_leg_client(const struct px_relay_leg *l);
 
 void px_relay_client_run(struct px_relay_client *c, px_nsec now);
 px_nsec px_relay_client_deadline(const struct px_relay_client *c);

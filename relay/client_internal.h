@@ -37,7 +37,7 @@ struct px_relay_leg {
 
     struct px_relay_nonce ping;
     px_nsec ping_sent_at; /* 0: none is out */
-    px_nsec sent_at, heard_at, rtt;
+    px_nsec sent_at, heard_at;
 };
 
 struct request {

@@ -286,7 +286,6 @@ static void on_pong(struct px_relay_leg *l, const struct px_relay_packet *p)
 {
     if (l->ping_sent_at == 0 || !px_ct_equal(p->nonce.bytes, l->ping.bytes, sizeof(l->ping.bytes)))
         return;
-    l->rtt = l->client->now - l->ping_sent_at;
     l->ping_sent_at = 0;
     l->heard_at = l->client->now;
 }
@@ -408,11 +407,6 @@ uint64_t px_relay_leg_rate(const struct px_relay_leg *l, uint64_t *ret_burst)
     return l->rate;
 }
 
-px_nsec px_relay_leg_rtt(const struct px_relay_leg *l)
-{
-    return l->rtt;
-}
-
 void px_relay_leg_header(const struct px_relay_leg *l, uint8_t out[PX_RELAY_HEADER_LEN])
 {
     px_relay_header_put(out, PX_RELAY_DATA, &l->id);
@@ -431,9 +425,4 @@ void *px_relay_leg_user(const struct px_relay_leg *l)
 void px_relay_leg_set_user(struct px_relay_leg *l, void *user)
 {
     l->user = user;
-}
-
-struct px_relay_client *px_relay_leg_client(const struct px_relay_leg *l)
-{
-    return l->client;
 }

@@ -366,16 +366,6 @@ static void drop_name(struct px_registry *r, struct name *n)
     free_name(r, n);
 }
 
-void px_registry_drop_peer(struct px_registry *r, const struct px_peer_id *peer)
-{
-    PX_LIST_EACH(it, &r->all)
-        if (px_peer_id_eq(&record_at(it)->pub.peer, peer))
-            drop_record(r, record_at(it));
-    PX_LIST_EACH(it, &r->all_names)
-        if (px_peer_id_eq(&name_at(it)->holder, peer))
-            drop_name(r, name_at(it));
-}
-
 void px_registry_drop_unwelcome(struct px_registry *r,
                                 bool (*welcome)(void *ctx, const struct px_peer_id *id), void *ctx)
 {

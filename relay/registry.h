@@ -49,8 +49,6 @@ enum px_relay_status px_registry_register(struct px_registry *r, const struct px
 /* False when there was none. */
 bool px_registry_unregister(struct px_registry *r, const struct px_peer_id *peer,
                             struct px_slice name_space);
-/* All records of a node that is not welcome any more, and its names. */
-void px_registry_drop_peer(struct px_registry *r, const struct px_peer_id *peer);
 
 /* The same for every node that `welcome` denies. */
 void px_registry_drop_unwelcome(struct px_registry *r,

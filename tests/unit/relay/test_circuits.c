@@ -522,7 +522,7 @@ TEST(a_node_has_so_many_circuits_and_only_live_ones_count)
     CHECK_OK(px_circuits_open(b.cs, &p, b.now, &c));
     CHECK_INT(px_circuits_count(b.cs, &p.peer[1]), 4);
     CHECK_ERR(px_circuits_open(b.cs, &(struct px_circuit_params){0}, b.now, &c), PX_EINVAL);
-    px_circuits_end_peer(b.cs, &p.peer[1], PX_RELAY_REVOKED);
+    px_circuits_end_all(b.cs, PX_RELAY_REVOKED);
     CHECK_INT(px_circuits_count(b.cs, &p.peer[1]), 0);
     CHECK_INT(b.ended, 5);
     px_circuits_free(b.cs);
