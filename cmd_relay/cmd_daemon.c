@@ -39,7 +39,7 @@ static int run(const struct px_cli *cli, const struct px_home *home, const struc
                const struct px_log *log)
 {
     struct context c = {cli, home, log};
-    const struct px_relay_run r = {home, px_relay_config(config), log, reload, &c};
+    const struct px_relay_run r = {home, config, px_relay_config(config), log, reload, &c};
     const char *part;
     char hint[512];
     int err = px_relay_run(&r, &part, hint, sizeof(hint));

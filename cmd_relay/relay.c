@@ -332,6 +332,21 @@ static void on_stats_signal(uv_signal_t *s, int signum)
                  PX_F_U64("send_calls", udp.send_calls));
 }
 
+/* Options that differ from those it runs with and are not taken up now. */
+static void tell_unchanged(const struct relay *r, const struct px_config *fresh)
+{
+    char names[512] = "";
+    for (size_t i = 0; i < px_option_count; i++) {
+        const struct px_option *o = &px_options[i];
+        size_t at = strlen(names);
+        if (!o->live && !px_config_same_value(r->run->values, fresh, o))
+            snprintf(names + at, sizeof(names) - at, "%s%s", at > 0 ? "," : "", o->name);
+    }
+    if (names[0] != '\0')
+        px_log_event(r->log, PX_LOG_WARN, "relay.restart_needed", PX_F_STR("options", names),
+                     PX_F_STR("hint", "what they say now counts from the next start"));
+}
+
 /* What can change while it runs: `open` and the limits. */
 static void on_reload_signal(uv_signal_t *s, int signum)
 {
@@ -348,6 +363,7 @@ static void on_reload_signal(uv_signal_t *s, int signum)
         px_relay_server_io_recheck(r->server, r->open);
         px_log_event(r->log, PX_LOG_INFO, "relay.reloaded",
                      PX_F_STR("open", r->open ? "true" : "false"));
+        tell_unchanged(r, fresh);
         px_config_free(fresh);
     }
     px_service_notify("READY=1");

@@ -6,11 +6,10 @@
 #include "node/home.h"
 #include "proto/base/log.h"
 
-/* "peerix-relay://ID@HOST:PORT", and a NUL */
-
 struct px_relay_run {
     const struct px_home *home;
-    const struct px_relay_config *config;
+    const struct px_config *values;       /* as the daemon was started with */
+    const struct px_relay_config *config; /* the same */
     const struct px_log *log;
     /* Reads the configuration again for SIGHUP: 0 and the new one, which the relay then owns. */
     int (*reload)(void *ctx, struct px_config **ret);

@@ -181,11 +181,12 @@ check "and their circuits" hears bob 'ended REVOKED'
 quit joiner
 client joiner
 check "for good" hears joiner 'down EREFUSED'
-echo 'open: true' >>"$RHOME/config.yaml"
+printf 'open: true\nleave: 2s\n' >>"$RHOME/config.yaml"
 kill -HUP "$RELAY_PID"
 until_true 5 grep -q 'event=relay.reloaded open=true' "$T/relay.log"
 client mallory
 check "SIGHUP opens the relay to strangers" hears mallory 'reserved OK stranger'
+check "and what it does not take up is named" grep -q 'event=relay.restart_needed options=leave ' "$T/relay.log"
 tell mallory call "$(id_of bob)"
 check "within their limits" hears mallory 'open rate 2000000 burst 400000'
 tell mallory register evil 1
