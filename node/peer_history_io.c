@@ -75,8 +75,13 @@ int px_peer_history_save(struct px_sqlite *db, struct px_peer_history *h, uint64
     if (err != 0)
         return err;
     err = put_changed(db, h, wall, now);
-    int end = px_sqlite_exec(db, err == 0 ? "COMMIT;" : "ROLLBACK;");
-    return err != 0 ? err : end;
+    if (err == 0)
+        err = px_sqlite_exec(db, "COMMIT;");
+    if (err == 0)
+        return 0;
+    (void)!px_sqlite_exec(db, "ROLLBACK;"); /* SQLite may have done it already */
+    px_peer_history_age(h); /* what was taken is to be written yet: at least who failed */
+    return err;
 }
 
 /* Nothing in a row is believed: the file may have been edited. */
@@ -185,7 +190,8 @@ static void on_timer(uv_timer_t *t)
         io->age_at = now + PX_HISTORY_AGE;
     }
     save(io);
-    arm(io, io->age_at - now);
+    px_nsec left = io->age_at - now;
+    arm(io, io->failing ? PX_MIN(left, (px_nsec)PX_HISTORY_RETRY) : left);
 }
 
 void px_peer_history_io_follow(struct px_peer_history_io *io, const struct px_peer_id *from,

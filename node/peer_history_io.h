@@ -13,6 +13,7 @@
 #include "proto/base/log.h"
 
 #define PX_HISTORY_WRITE    (5 * PX_SEC)
+#define PX_HISTORY_RETRY    (60 * PX_SEC) /* what could not be written */
 #define PX_HISTORY_AGE      (3600 * PX_SEC)
 #define PX_HISTORY_AWAY_MAX PX_HISTORY_HALF_LIFE
 

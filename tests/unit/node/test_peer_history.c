@@ -242,6 +242,31 @@ TEST(only_what_changed_is_written_and_demerits_as_they_age)
     teardown(&f);
 }
 
+TEST(what_a_broken_disk_did_not_take_is_written_when_it_works_again)
+{
+    static const char *const steps[][2] = {
+        {"ALTER TABLE peer_history RENAME TO away;", "ALTER TABLE away RENAME TO peer_history;"},
+        {"BEGIN;", "ROLLBACK;"},
+        {"CREATE TRIGGER no BEFORE INSERT ON peer_history BEGIN SELECT RAISE(ABORT, 'full'); END;",
+         "DROP TRIGGER no;"}};
+    for (size_t i = 0; i < PX_ARRAY_LEN(steps); i++) {
+        struct fixture f;
+        setup(&f);
+        struct px_peer_history *h = new_history();
+        const struct px_peer_id id = id_of(1);
+        px_peer_history_fault(h, &id, PX_HISTORY_LIED, 8, 0);
+        CHECK_OK(px_sqlite_exec(f.db, steps[i][0]));
+        CHECK(px_peer_history_save(f.db, h, WALL, 0) != 0);
+        (void)!px_sqlite_exec(f.db, steps[i][1]);
+        CHECK_OK(px_peer_history_save(f.db, h, WALL, 0));
+        px_peer_history_free(h);
+        h = reopened(&f, WALL);
+        CHECK_INT(px_peer_history_demerits(h, &id, 5), 8);
+        px_peer_history_free(h);
+        teardown(&f);
+    }
+}
+
 TEST(rows_that_make_no_sense_are_dropped)
 {
     struct fixture f;
