@@ -247,7 +247,7 @@ const struct px_command px_commands[] = {
      .summary = "print the version"},
     {.name = "help", .operands = "[COMMAND]", .operands_max = 2, .run = px_cmd_help,
      .summary = "explain a command"},
-    {.name = "complete", .operands = "peer|name", .operands_min = 1, .operands_max = 1,
+    {.name = "complete", .operands = "peer|name|relay", .operands_min = 1, .operands_max = 1,
      .hidden = true, .run = px_cmd_complete, .summary = "print words for completion scripts"},
     {.name = "man", .operands = "", .hidden = true, .run = px_cmd_man,
      .summary = "print the manual page as groff"},

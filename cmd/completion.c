@@ -27,6 +27,8 @@ enum px_operands px_completion_operands(const struct px_command *c)
         return PX_OPERANDS_FILE;
     if (strstr(c->operands, "COMMAND") != NULL)
         return PX_OPERANDS_COMMAND;
+    if (strcmp(c->operands, "RELAY") == 0)
+        return PX_OPERANDS_RELAY;
     return px_slice_eq_cstr(first_word(c->operands), "NAME") ? PX_OPERANDS_NAME : PX_OPERANDS_OTHER;
 }
 

@@ -18,6 +18,7 @@ enum px_operands {
     PX_OPERANDS_OTHER, /* nothing a shell could know */
     PX_OPERANDS_PEER,
     PX_OPERANDS_NAME,
+    PX_OPERANDS_RELAY,
     PX_OPERANDS_COMMAND,
     PX_OPERANDS_FILE,
     PX_OPERANDS_CHOICE, /* px_command.operands is "a|b" */

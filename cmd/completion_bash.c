@@ -45,6 +45,9 @@ static void put_operands(const struct px_command *c)
     case PX_OPERANDS_NAME:
         puts("      operands='@name'");
         break;
+    case PX_OPERANDS_RELAY:
+        puts("      operands='@relay'");
+        break;
     case PX_OPERANDS_CHOICE:
         fputs("      operands='", stdout);
         px_completion_put_choices(c->operands, ' ');

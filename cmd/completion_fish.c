@@ -76,6 +76,9 @@ static void put_operands(const struct px_command *c)
     case PX_OPERANDS_NAME:
         words = "(__@_ask name)";
         break;
+    case PX_OPERANDS_RELAY:
+        words = "(__@_ask relay)";
+        break;
     case PX_OPERANDS_CHOICE:
         words = c->operands;
         break;

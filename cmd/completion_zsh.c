@@ -54,6 +54,9 @@ static void put_operands(const struct px_command *c)
     case PX_OPERANDS_NAME:
         puts("      operands=(${(f)\"$($words[1] complete name $where 2>/dev/null)\"})");
         break;
+    case PX_OPERANDS_RELAY:
+        puts("      operands=(${(f)\"$($words[1] complete relay $where 2>/dev/null)\"})");
+        break;
     case PX_OPERANDS_CHOICE:
         fputs("      operands=(", stdout);
         px_completion_put_choices(c->operands, ' ');

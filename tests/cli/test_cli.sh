@@ -578,6 +578,7 @@ done
 "$RELAY" init --home "$T/r" >/dev/null && "$RELAY" auth add "$id_b" --home "$T/r" --name bay >/dev/null || note "no home for the relay"
 run 0 auth add "$id_b" --home "$A" --name bee
 run 0 name add desk "$id_c" --home "$A"
+run 0 relay add "peerix-relay://$id_c@192.0.2.1:1" --name attic --home "$A"
 (
     PATH=$T/bin:$PATH
     # shellcheck disable=SC1091
@@ -590,6 +591,7 @@ run 0 name add desk "$id_c" --home "$A"
         [[ $(try peerix config apply '') = "  " ]] && [[ $(try peerix config apply --conf) = " --confirm-timeout " ]] &&
         [[ $(try peerix auth remove --home "$A" b) = " bee " ]] &&
         [[ $(try peerix auth remove --home "$T/none" b) = "  " ]] &&
+        [[ $(try peerix relay remove --home "$A" a) = " attic " ]] &&
         [[ $(try peerix name remove --home "$A" '') = " desk "* ]] || exit 1
     # shellcheck disable=SC1091
     . "$T/relay.bash" || exit 1
@@ -612,6 +614,7 @@ if command -v fish >/dev/null; then
     equal "$(try "peerix name remove --home $A ")" "desk "
     has "$(try "peerix config apply $A/auth")" "$A/authorized_keys"
     equal "$(try "peerix auth remove --home $A b")" "bee "
+    equal "$(try "peerix relay remove --home $A a")" "attic "
     equal "$(fish --no-config -n "$T/relay.fish" 2>&1)" ""
     try() { PATH=$T/bin:$PATH fish --no-config -c "source $T/relay.fish; complete -C '$1'" 2>&1 | cut -f1 | tr '\n' ' '; }
     equal "$(try 'peerix-relay sta')" "status "
@@ -642,6 +645,7 @@ ZSH
     try 'peerix serve --log-level i' 'info'
     try "peerix config apply $A/aut" 'authorized_keys'
     try "peerix auth remove --home $A be" 'bee'
+    try "peerix relay remove --home $A at" 'attic'
     equal "$(zsh -n "$T/relay.zsh" 2>&1)" ""
     try() { equal "$(timeout 10 zsh -f "$T/type.zsh" "$T/bin" "$T/relay.zsh" "$1" "$2" 2>&1)" found; }
     try 'peerix-relay sta' 'status'
@@ -652,6 +656,7 @@ else
     echo "skip - zsh_completion_knows_commands_options_and_peers (zsh is not installed)"
 fi
 run 0 auth remove bee --home "$A"
+run 0 relay remove attic --home "$A"
 rm "$A/names"
 
 "$PEERIX" version >/dev/full 2>"$T/err"
