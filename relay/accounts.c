@@ -27,6 +27,7 @@ struct reporter {
                                      reported last at the end */
     unsigned sessions, pairs;
     bool in_use; /* stays although it has nothing */
+    bool unwelcome;
     struct px_peer_id id;
 };
 
@@ -291,17 +292,23 @@ static void charge_pair(struct px_accounts *a, struct pair *p, struct reporter *
 
 /* ---- the store ---- */
 
+static void day_key(const struct pair *p, uint8_t out[DAY_LEN])
+{
+    memcpy(out, p->key, PAIR_LEN);
+    for (int i = 0; i < 4; i++)
+        out[PAIR_LEN + i] = (uint8_t)(p->day >> (24 - 8 * i));
+}
+
 static int put(const struct px_accounts *a, const struct session *s, const struct pair *p)
 {
     uint8_t value[24], key[DAY_LEN];
+    px_nsec ttl = p->only != NULL ? (px_nsec)PX_ACCOUNTS_ALONE_TTL : PX_NEVER;
     put_be64(value, p->today.confirmed);
     put_be64(value + 8, p->today.sent);
     put_be64(value + 16, p->today.received);
-    memcpy(key, p->key, PAIR_LEN);
-    for (int i = 0; i < 4; i++)
-        key[PAIR_LEN + i] = (uint8_t)(p->day >> (24 - 8 * i));
+    day_key(p, key);
     int err = a->store->put(a->store->ctx, PX_RELAY_ITEM_TOTAL, px_slice(key, sizeof(key)),
-                            px_slice(value, 24), PX_NEVER);
+                            px_slice(value, 24), ttl);
     put_be64(value, s->sent);
     put_be64(value + 8, s->received);
     if (err == 0)
@@ -406,6 +413,47 @@ int px_accounts_load(struct px_accounts *a)
         err = s->each(s->ctx, PX_RELAY_ITEM_SESSION, load_session, a);
     a->loading = false;
     return err;
+}
+
+/* ---- who is not welcome any more ---- */
+
+/* Of earlier days the store has more; that ages out. */
+static void drop_pair(struct px_accounts *a, struct pair *p)
+{
+    uint8_t key[DAY_LEN];
+    day_key(p, key);
+    if (a->store != NULL)
+        (void)a->store->drop(a->store->ctx, PX_RELAY_ITEM_TOTAL, px_slice(key, sizeof(key)));
+    px_map_remove(&a->pairs, &p->by_key);
+    charge_pair(a, p, NULL);
+    free(p);
+}
+
+static bool mark_unwelcome(struct px_accounts *a,
+                           bool (*welcome)(void *ctx, const struct px_peer_id *id), void *ctx)
+{
+    bool any = false;
+    for (size_t i = 0; i <= a->reporters.mask; i++)
+        for (struct px_map_node *n = a->reporters.buckets[i]; n != NULL; n = n->next) {
+            struct reporter *r = PX_CONTAINER_OF(n, struct reporter, by_id);
+            r->unwelcome = r->pairs > 0 && !welcome(ctx, &r->id);
+            any = any || r->unwelcome;
+        }
+    return any;
+}
+
+void px_accounts_drop_unwelcome(struct px_accounts *a,
+                                bool (*welcome)(void *ctx, const struct px_peer_id *id), void *ctx)
+{
+    if (!mark_unwelcome(a, welcome, ctx))
+        return;
+    for (size_t i = 0; i <= a->pairs.mask; i++)
+        for (struct px_map_node *n = a->pairs.buckets[i], *next; n != NULL; n = next) {
+            struct pair *p = PX_CONTAINER_OF(n, struct pair, by_key);
+            next = n->next;
+            if (p->only != NULL && p->only->unwelcome)
+                drop_pair(a, p);
+        }
 }
 
 /* ---- reports ---- */

@@ -18,6 +18,9 @@ struct px_accounts;
 #define PX_ACCOUNTS_REPORTER_SESSIONS_MAX 256
 #define PX_ACCOUNTS_REPORTER_PAIRS_MAX    256
 #define PX_ACCOUNTS_SESSION_TTL           (7 * 24 * 3600 * PX_SEC)
+#define PX_ACCOUNTS_ALONE_TTL                                                                      \
+    (30 * 24 * 3600 * PX_SEC) /* of a day that one side alone reported                             \
+                               */
 
 struct px_transfer {
     uint8_t session[PX_RELAY_SESSION_LEN];
@@ -43,6 +46,9 @@ PX_MUST_CHECK int px_accounts_load(struct px_accounts *a);
 enum px_relay_status px_accounts_report(struct px_accounts *a, const struct px_peer_id *reporter,
                                         const struct px_transfer *t,
                                         const uint8_t signature[PX_ED25519_SIG_LEN]);
+/* What is only the word of nodes that are not welcome any more goes, and makes room. */
+void px_accounts_drop_unwelcome(struct px_accounts *a,
+                                bool (*welcome)(void *ctx, const struct px_peer_id *id), void *ctx);
 /* Of all days: what `me` sent to and received from `other`, by enum px_relay_total. */
 void px_accounts_totals(const struct px_accounts *a, const struct px_peer_id *me,
                         const struct px_peer_id *other, uint64_t ret[PX_RELAY_TOTALS_LEN]);

@@ -467,6 +467,7 @@ static void recheck_all(struct px_relay_server *s)
 {
     px_circuits_end_unwelcome(s->circuits, may_be_in_circuits, s, PX_RELAY_REVOKED);
     px_registry_drop_unwelcome(s->registry, may_be_registered, s);
+    px_accounts_drop_unwelcome(s->accounts, may_be_registered, s);
     PX_LIST_EACH(it, &s->all)
         recheck_session(PX_CONTAINER_OF(it, struct px_relay_session, all));
 }
@@ -495,6 +496,7 @@ void px_relay_recheck_peer(struct px_relay_server *s, const struct px_peer_id *p
     struct px_relay_session *n = px_relay_find_session(s, peer);
     px_circuits_end_unwelcome(s->circuits, one_may_be_in_circuits, &o, PX_RELAY_REVOKED);
     px_registry_drop_unwelcome(s->registry, one_may_be_registered, &o);
+    px_accounts_drop_unwelcome(s->accounts, one_may_be_registered, &o);
     if (n != NULL)
         recheck_session(n);
 }

@@ -13,9 +13,9 @@ static struct px_peer_id peer(unsigned n)
 struct full_store {
     enum px_relay_item kind;
     unsigned count;
-    unsigned each;       /* sessions or pairs of one sender; 0: one */
-    unsigned dropped;    /* what the accounts forgot */
-    px_nsec session_ttl; /* as written last */
+    unsigned each;                  /* sessions or pairs of one sender; 0: one */
+    unsigned dropped;               /* what the accounts forgot */
+    px_nsec session_ttl, total_ttl; /* as written last */
     bool fails;
     unsigned puts, kept;              /* since the last begin; by the last end */
     struct px_slice total_key, total; /* one more, as it is */
@@ -29,6 +29,8 @@ static int full_put(void *ctx, enum px_relay_item kind, struct px_slice key, str
     s->puts++;
     if (kind == PX_RELAY_ITEM_SESSION)
         s->session_ttl = ttl;
+    if (kind == PX_RELAY_ITEM_TOTAL)
+        s->total_ttl = ttl;
     return 0;
 }
 
@@ -303,5 +305,42 @@ TEST(who_invents_bytes_ends_at_the_largest_number_and_does_not_begin_again)
     px_accounts_totals(a, &me.id, &to, totals);
     CHECK(totals[PX_RELAY_SENT_TOTAL] == UINT64_MAX);
     CHECK(totals[PX_RELAY_SENT_CONFIRMED] == UINT64_MAX);
+    px_accounts_free(a);
+}
+
+static bool not_the_first(void *ctx, const struct px_peer_id *id)
+{
+    return !px_peer_id_eq(ctx, id);
+}
+
+/* A member could vouch for one node after the other, each of which fills its share, for good. */
+TEST(what_only_somebody_who_was_let_go_said_makes_room)
+{
+    struct full_store full = {.kind = PX_RELAY_ITEM_TOTAL};
+    struct px_relay_store store;
+    struct px_accounts *a = accounts_new(&full, &store);
+    const struct px_peer_id to = peer(7);
+    struct px_identity me, other;
+    uint64_t totals[PX_RELAY_TOTALS_LEN];
+    new_reporter(&me, 1);
+    new_reporter(&other, 2);
+    for (unsigned n = 0; n < PX_ACCOUNTS_REPORTER_PAIRS_MAX; n++) {
+        const struct px_peer_id nobody = peer(1000 + n);
+        CHECK_INT(say(a, &me, true, &nobody, n, 5), PX_RELAY_OK);
+        CHECK(full.total_ttl == (px_nsec)PX_ACCOUNTS_ALONE_TTL);
+    }
+    CHECK_INT(say(a, &me, true, &to, 1, 5), PX_RELAY_RESOURCE_LIMIT_EXCEEDED);
+    CHECK_INT(say(a, &other, true, &me.id, 2, 5), PX_RELAY_OK);
+    CHECK_INT(say(a, &me, false, &other.id, 2, 5), PX_RELAY_OK);
+    CHECK(full.total_ttl == PX_NEVER); /* both say it */
+    CHECK_INT(say(a, &other, true, &to, 3, 5), PX_RELAY_OK);
+    full.dropped = 0;
+    px_accounts_drop_unwelcome(a, not_the_first, &me.id);
+    CHECK_INT(full.dropped, PX_ACCOUNTS_REPORTER_PAIRS_MAX);
+    px_accounts_totals(a, &other.id, &me.id, totals);
+    CHECK_INT(totals[PX_RELAY_SENT_CONFIRMED], 5);
+    px_accounts_totals(a, &other.id, &to, totals);
+    CHECK_INT(totals[PX_RELAY_SENT_TOTAL], 5);
+    CHECK_INT(say(a, &me, true, &to, 4, 5), PX_RELAY_OK); /* should it come back */
     px_accounts_free(a);
 }
