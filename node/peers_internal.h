@@ -1,6 +1,6 @@
-/* What the shell's parts share: node/peers.c (the set, what overlay and manager tell),
- * peer_session.c (HTTP/3 with one connected peer), peer_lookup.c (host names), peer_ping.c. Nobody
- * else includes it. */
+/* What the shell's parts share: node/peers.c (the set, what overlay and manager tell), peers_api.c
+ * (what others ask), peer_session.c (HTTP/3 with one connected peer), peer_lookup.c (host names),
+ * peer_ping.c. Nobody else includes it. */
 #ifndef PX_NODE_PEERS_INTERNAL_H
 #define PX_NODE_PEERS_INTERNAL_H
 
@@ -71,6 +71,8 @@ struct px_peers {
 void px_peers_rearm(struct px_peers *set);
 /* Is the address on a network this machine is attached to? */
 bool px_peers_on_link(const struct px_peers *set, const struct px_addr *a);
+/* Fits px_peer_manager_ops.usable; ctx is the px_peers. */
+int px_peers_usable(void *ctx, const struct px_addr *a);
 /* One of open_parts is gone. */
 void px_peers_part_closed(struct px_peers *set);
 
