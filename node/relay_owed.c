@@ -10,13 +10,14 @@
 
 #define VOUCHED_TIME ((int64_t)10 * 365 * 24 * 3600) /* as good as for ever, at the relay */
 
-enum kind { INVITE, UNINVITE, VOUCH, VOUCHED, UNVOUCH, KINDS };
+enum kind { INVITE, UNINVITE, VOUCH, VOUCHED, UNVOUCH, TAKEN, KINDS }; /* TAKEN: back, everywhere */
 enum {
-    MAX = PX_RELAY_OWED_INVITES + PX_RELAY_OWED_VOUCHES + PX_RELAY_OWED_VOUCHED +
+    MAX = PX_RELAY_OWED_INVITES + PX_RELAY_OWED_VOUCHES + 2 * PX_RELAY_OWED_VOUCHED +
           PX_RELAY_OWED_UNVOUCHES
 };
 
-static const char *const words[KINDS] = {"invite", "uninvite", "vouch", "vouched", "unvouch"};
+static const char *const words[KINDS] = {"invite",  "uninvite", "vouch",
+                                         "vouched", "unvouch",  "taken"};
 
 struct entry {
     enum kind kind;
@@ -60,9 +61,9 @@ static bool is_invite(enum kind kind)
 /* Of its kind, the one that expires first. */
 static void make_room(struct px_relay_owed *o, enum kind kind)
 {
-    static const size_t max[KINDS] = {PX_RELAY_OWED_INVITES, PX_RELAY_OWED_INVITES,
-                                      PX_RELAY_OWED_VOUCHES, PX_RELAY_OWED_VOUCHED,
-                                      PX_RELAY_OWED_UNVOUCHES};
+    static const size_t max[KINDS] = {PX_RELAY_OWED_INVITES,   PX_RELAY_OWED_INVITES,
+                                      PX_RELAY_OWED_VOUCHES,   PX_RELAY_OWED_VOUCHED,
+                                      PX_RELAY_OWED_UNVOUCHES, PX_RELAY_OWED_VOUCHED};
     size_t count = 0, first = 0;
     for (size_t i = 0; i < o->count; i++) {
         const struct entry *e = &o->entries[i];
@@ -123,14 +124,17 @@ bool px_relay_owed_check(struct px_relay_owed *o,
     return changed;
 }
 
+static const struct px_peer_id *peer_of(const struct entry *e)
+{
+    return e->kind == UNVOUCH ? &e->whom : &e->peer;
+}
+
 /* Whatever there is about vouching for this peer. */
 static void forget(struct px_relay_owed *o, const struct px_peer_id *peer)
 {
-    for (size_t i = o->count; i-- > 0;) {
-        const struct entry *e = &o->entries[i];
-        if (!is_invite(e->kind) && px_peer_id_eq(e->kind == UNVOUCH ? &e->whom : &e->peer, peer))
+    for (size_t i = o->count; i-- > 0;)
+        if (!is_invite(o->entries[i].kind) && px_peer_id_eq(peer_of(&o->entries[i]), peer))
             drop(o, i);
-    }
 }
 
 void px_relay_owed_vouch(struct px_relay_owed *o, const struct px_peer_id *peer, int64_t now)
@@ -140,14 +144,16 @@ void px_relay_owed_vouch(struct px_relay_owed *o, const struct px_peer_id *peer,
     add(o, &e);
 }
 
-/* Whom we may have vouched for: a relay's answer may have been lost. */
-static const struct entry *next_unlisted(const struct px_relay_owed *o,
-                                         bool (*listed)(void *ctx, const struct px_peer_id *peer),
-                                         void *ctx)
+/* One that is not as the list says: whom we may have vouched for (a relay's answer may have been
+ * lost), or whom we took back. */
+static const struct entry *next_wrong(const struct px_relay_owed *o,
+                                      bool (*listed)(void *ctx, const struct px_peer_id *peer),
+                                      void *ctx)
 {
     for (size_t i = 0; i < o->count; i++) {
         const struct entry *e = &o->entries[i];
-        if ((e->kind == VOUCH || e->kind == VOUCHED) && !listed(ctx, &e->peer))
+        bool on = e->kind == VOUCH || e->kind == VOUCHED;
+        if (!is_invite(e->kind) && listed(ctx, peer_of(e)) != on)
             return e;
     }
     return NULL;
@@ -157,16 +163,22 @@ bool px_relay_owed_unvouch(struct px_relay_owed *o,
                            bool (*listed)(void *ctx, const struct px_peer_id *peer), void *ctx,
                            const struct px_peer_id *relays, size_t relay_count, int64_t now)
 {
-    const struct entry *gone;
+    const struct entry *wrong;
     bool any = false;
-    while ((gone = next_unlisted(o, listed, ctx)) != NULL) {
-        struct entry e = {.kind = UNVOUCH, .whom = gone->peer, .expires = now + PX_RELAY_OWED_TIME};
+    while ((wrong = next_wrong(o, listed, ctx)) != NULL) {
+        bool on = wrong->kind == VOUCH || wrong->kind == VOUCHED;
+        struct entry e = {
+            .kind = UNVOUCH, .whom = *peer_of(wrong), .expires = now + PX_RELAY_OWED_TIME};
+        any = true;
+        if (!on) {
+            px_relay_owed_vouch(o, &e.whom, now);
+            continue;
+        }
         forget(o, &e.whom);
         for (size_t i = 0; i < relay_count; i++) {
             e.peer = relays[i];
             add(o, &e);
         }
-        any = true;
     }
     return any;
 }
@@ -206,16 +218,28 @@ static bool is_settled(const struct entry *e, enum px_relay_status status)
     return status == PX_RELAY_OK || (e->kind != VOUCH && status == PX_RELAY_NOT_FOUND);
 }
 
+static bool has_taken(const struct px_relay_owed *o, const struct px_peer_id *peer)
+{
+    for (size_t i = 0; i < o->count; i++)
+        if (o->entries[i].kind == TAKEN && px_peer_id_eq(&o->entries[i].peer, peer))
+            return true;
+    return false;
+}
+
 bool px_relay_owed_answer(struct px_relay_owed *o, uint32_t ticket, enum px_relay_status status)
 {
     for (size_t i = 0; i < o->count; i++) {
         struct entry e = o->entries[i];
-        if (e.ticket != ticket || e.kind == VOUCHED || !is_settled(&e, status))
+        if (e.ticket != ticket || e.kind == VOUCHED || e.kind == TAKEN || !is_settled(&e, status))
             continue;
         drop(o, i);
         if (e.kind == VOUCH) { /* to be taken back one day */
             e.kind = VOUCHED;
             e.expires += VOUCHED_TIME;
+            add(o, &e);
+        } else if (e.kind == UNVOUCH && !has_taken(o, &e.whom)) {
+            e.kind = TAKEN;
+            e.peer = e.whom;
             add(o, &e);
         }
         return true;

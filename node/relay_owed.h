@@ -33,7 +33,9 @@ bool px_relay_owed_uninvite(struct px_relay_owed *o, const uint8_t id[PX_INVITE_
 bool px_relay_owed_check(struct px_relay_owed *o,
                          bool (*is_open)(void *ctx, const uint8_t id[PX_INVITE_ID_LEN]), void *ctx);
 void px_relay_owed_vouch(struct px_relay_owed *o, const struct px_peer_id *peer, int64_t now);
-/* Whom we vouched for, and do not list any more, these relays are to admit no more on our word. */
+/* Whom we vouched for, and do not list any more, these relays are to admit no more on our word; who
+ * is listed again within PX_RELAY_OWED_TIME is vouched for again: a list may be broken for a while.
+ */
 bool px_relay_owed_unvouch(struct px_relay_owed *o,
                            bool (*listed)(void *ctx, const struct px_peer_id *peer), void *ctx,
                            const struct px_peer_id *relays, size_t relay_count, int64_t now);
@@ -52,9 +54,9 @@ bool px_relay_owed_next(struct px_relay_owed *o, const struct px_peer_id *relay,
 /* What the relay said to it; unknown tickets were settled before. */
 bool px_relay_owed_answer(struct px_relay_owed *o, uint32_t ticket, enum px_relay_status status);
 
-/* As text, a line each: `invite|uninvite ID RELAY-ID HASH EXPIRES`, `vouch|vouched PEER-ID EXPIRES`
- * or `unvouch RELAY-ID PEER-ID EXPIRES`.
- * Lines that make no sense are left out and counted. PX_ENOMEM. */
+/* As text, a line each: `invite|uninvite ID RELAY-ID HASH EXPIRES`, `vouch|vouched|taken PEER-ID
+ * EXPIRES` or `unvouch RELAY-ID PEER-ID EXPIRES`. Lines that make no sense are left out and
+ * counted. PX_ENOMEM. */
 PX_MUST_CHECK int px_relay_owed_write(const struct px_relay_owed *o, struct px_buf *out);
 void px_relay_owed_read(struct px_relay_owed *o, struct px_slice text, int64_t now,
                         size_t *ret_bad);

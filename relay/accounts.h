@@ -18,9 +18,7 @@ struct px_accounts;
 #define PX_ACCOUNTS_REPORTER_SESSIONS_MAX 256
 #define PX_ACCOUNTS_REPORTER_PAIRS_MAX    256
 #define PX_ACCOUNTS_SESSION_TTL           (7 * 24 * 3600 * PX_SEC)
-#define PX_ACCOUNTS_ALONE_TTL                                                                      \
-    (30 * 24 * 3600 * PX_SEC) /* of a day that one side alone reported                             \
-                               */
+#define PX_ACCOUNTS_ALONE_TTL             (30 * 24 * 3600 * PX_SEC) /* days one side alone reported */
 
 struct px_transfer {
     uint8_t session[PX_RELAY_SESSION_LEN];

@@ -104,7 +104,33 @@ TEST(a_vouch_goes_to_whichever_relay_comes_first)
 
 static bool listed(void *ctx, const struct px_peer_id *peer)
 {
-    return !px_peer_id_eq(ctx, peer);
+    return !px_peer_id_eq(ctx, peer) && peer->key[0] != 8;
+}
+
+/* A typing error, an editor that empties the file before it writes. */
+TEST(who_is_listed_again_is_vouched_for_again)
+{
+    struct px_peer_id relays[] = {one, two}, nobody = {{0}}, gone = joiner;
+    for (int told = 0; told <= 2; told++) {
+        struct px_relay_owed *o = list();
+        struct px_relay_order order;
+        px_relay_owed_vouch(o, &joiner, NOW);
+        CHECK(px_relay_owed_next(o, &one, 0, NOW, &order));
+        CHECK(px_relay_owed_answer(o, order.ticket, PX_RELAY_OK));
+        CHECK(px_relay_owed_unvouch(o, listed, &gone, relays, 2, NOW));
+        for (int i = 0; i < told; i++) {
+            CHECK(px_relay_owed_next(o, &relays[i], 0, NOW, &order) && !order.on);
+            CHECK(px_relay_owed_answer(o, order.ticket, PX_RELAY_OK));
+        }
+        CHECK(!px_relay_owed_unvouch(o, listed, &gone, relays, 2, NOW));
+        CHECK(px_relay_owed_unvouch(o, listed, &nobody, relays, 2, NOW));
+        CHECK(!px_relay_owed_unvouch(o, listed, &nobody, relays, 2, NOW));
+        for (int i = 0; i < 2; i++) {
+            CHECK_INT(owed_at(o, &relays[i], NOW), 1);
+            CHECK(px_relay_owed_next(o, &relays[i], 0, NOW, &order) && order.on);
+        }
+        px_relay_owed_free(o);
+    }
 }
 
 TEST(who_is_not_listed_any_more_is_taken_back_at_each_relay)
