@@ -77,15 +77,24 @@ waiting=()
 part_beside() {
     if [ "$list" = 1 ]; then echo "$1"; return; fi
     while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do wait -n; done
+    count_ended
     run_part "$@" &
     waiting+=("$1")
 }
-together() {
-    local name
-    wait
-    for name in "${waiting[@]}"; do count_part "$name"; done
-    waiting=()
+count_ended() {
+    local name left=()
+    for name in "${waiting[@]}"; do
+        if [ -e "$logs/$name.end" ]; then count_part "$name"; else left+=("$name"); fi
+    done
+    waiting=("${left[@]}")
 }
+together() {
+    wait
+    count_ended
+    [ ${#waiting[@]} = 0 ] || { echo "not ok - never ended: ${waiting[*]}"; failed=$((failed + ${#waiting[@]})); waiting=(); }
+}
+# A script says so itself when it measures times, or fills the machine.
+runs_alone() { grep -q '^# Runs alone' "$1"; }
 
 # build PRESET [TARGET…]
 build() {
@@ -129,8 +138,9 @@ for script in tests/checks/*.sh; do
 done
 for program in $(unit_programs asan 2>/dev/null); do
     name=$(basename "$program")
-    if wanted unit || wanted "$name"; then part "$name" $unit_seconds "$program"; fi
+    if wanted unit || wanted "$name"; then part_beside "$name" $unit_seconds "$program"; fi
 done
+together
 if [ "$full" = 1 ]; then
     for program in $(unit_programs clang 2>/dev/null); do
         name=$(basename "$program")
@@ -142,11 +152,15 @@ for fuzzer in $(find build/fuzz/tests -maxdepth 1 -type f -name 'fuzz_*' -perm -
     if wanted fuzz || wanted "$name"; then part_beside "$name" $((fuzz_seconds + 60)) tests/fuzz/run.sh "$fuzzer" "$fuzz_seconds"; fi
 done
 together
+alone=()
 for script in tests/cli/*.sh tests/e2e/e2e_*.sh; do
     [ -x "$script" ] || continue
     name=$(basename "$script" .sh)
-    if wanted e2e || wanted "$name"; then part "$name" 300 "$script" "$PX_ASAN/peerix"; fi
+    wanted e2e || wanted "$name" || continue
+    if runs_alone "$script"; then alone+=("$script"); else part_beside "$name" 300 "$script" "$PX_ASAN/peerix"; fi
 done
+together
+for script in "${alone[@]}"; do part "$(basename "$script" .sh)" 300 "$script" "$PX_ASAN/peerix"; done
 if [ "$full" = 1 ]; then
     for script in tests/e2e/full_*.sh; do
         name=$(basename "$script" .sh)

@@ -3,6 +3,7 @@
 # moves, one side's address is taken away and it gets another one. First the listening side, then the
 # dialling one, then both in turn, back to where they were. The link must be the same one afterwards,
 # and nothing may arrive wrong.
+# Runs alone: it measures times, or fills the machine.
 . "$(dirname "$0")/lib.sh"
 
 if [ "$(id -u)" != 0 ] || ! unshare -n true 2>/dev/null; then

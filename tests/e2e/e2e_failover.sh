@@ -2,6 +2,7 @@
 # Transfers that go on: the direct path dies under one and comes back; then, without a direct path, relays
 # die, restart and come back under others. Two nodes and three relays on one switch; each transfer is one
 # request for one NAR, which no client asks for again.
+# Runs alone: it measures times, or fills the machine.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/netns.sh"
 . "$(dirname "$0")/nat.sh"

@@ -2,6 +2,7 @@
 # Peers on one link find each other without any address being told; strangers learn nothing and are not
 # connected; a changed cable is followed; mode lan sends nothing off the link; a flood costs little. All
 # in network namespaces of this test.
+# Runs alone: it measures times, or fills the machine.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/netns.sh"
 netns_need

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A listed peer that lies: every row of the attack table in docs/threat-model.md. What is asked is
 # what nix would ask; what counts is what nix gets to see.
+# Runs alone: it measures times, or fills the machine.
 . "$(dirname "$0")/lib.sh"
 
 mkdir -p "$T/good" "$T/lies" "$T/bob"

@@ -2,22 +2,14 @@
 # A relay under attack, over real sockets: garbage as fast as a machine can make it, replayed and stolen packets, guessed legs,
 # sources that are a lie, broken and slow control streams, QUIC and TCP that begin and say no more, one ASN too many. Members
 # go on meanwhile, memory stays, and afterwards every count is back where it was.
+# Runs alone: it measures times, or fills the machine.
 . "$(dirname "$0")/lib.sh"
 command -v jq >/dev/null || { skip "needs jq"; finish; }
-RELAY=$BIN/peerix-relay
-CLIENT=$BIN/tests/relay_client
+. "$(dirname "$0")/relay_clients.sh"
 MALICE="nice -n 19 $BIN/tests/relay_malice" # it belongs to another machine
 RHOME=$T/relay
 METRICS=127.0.0.1:$((20000 + RANDOM % 20000))
-declare -A FD SEEN
-id_of() { "$RELAY" whoami --home "$T/$1"; }
 identity() { "$RELAY" init --home "$T/$1" >/dev/null; }
-tell() { echo "${*:2}" >&"${FD[$1]}"; }
-heard_at() { awk -v from="${SEEN[$1]:-0}" -v p="$2" 'NR > from && $0 ~ p { print NR; found = 1; exit } END { exit !found }' "$T/$1.out"; }
-hears() { # NAME PATTERN [SECONDS]
-    until_true "${3:-5}" heard_at "$1" "$2" || { echo "$1 did not hear '$2':"; tail -n 20 "$T/$1.out"; return 1; }
-    SEEN[$1]=$(heard_at "$1" "$2")
-}
 said() { sed -n "${SEEN[$1]}p" "$T/$1.out"; } # what it heard last
 client() { # NAME [IDENTITY]
     local fd
@@ -30,10 +22,6 @@ client() { # NAME [IDENTITY]
     printf -v "$1_pid" '%s' $!
     exec {fd}>"$T/$1.in"
     FD[$1]=$fd
-}
-quit() {
-    tell "$1" quit
-    exec {FD[$1]}>&-
 }
 status() { "$RELAY" status --json --home "$RHOME"; }
 count() { status | jq -r "$1"; }

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # The relay's life under a service manager that watches, what it measures, and a flood of strangers.
+# Runs alone: it measures times, or fills the machine.
 . "$(dirname "$0")/lib.sh"
 RELAY=$BIN/peerix-relay
 CLIENT=$BIN/tests/relay_client

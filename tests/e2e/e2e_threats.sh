@@ -45,7 +45,7 @@ head -c 1100000 /dev/zero | tr '\0' '#' >"$T/long"
 timeout 10 bash -c "yes 'a: b' | '$PEERIX' config apply - --home '$home'" >"$T/out" 2>&1
 check "an endless configuration is cut off" test "$?" = 5
 check "a long one is refused" fails cmd config apply "$T/long"
-cp "$home/authorized_keys" "$T/keys.kept" && cat "$T/long" >>"$home/authorized_keys"
+cp "$home/authorized_keys" "$T/keys.kept" && cat "$T/long" "$T/long" "$T/long" "$T/long" >>"$home/authorized_keys" # over 4 MiB
 check "an overlong authorized_keys is refused" fails cmd auth list
 cat "$T/keys.kept" >"$home/authorized_keys"
 timeout 10 bash -c "yes AAAA | tr -d '\n' | head -c 50000000 | '$PEERIX' join - --home '$home' --non-interactive" >"$T/out" 2>&1

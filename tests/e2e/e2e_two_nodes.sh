@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # The main job: a path built on one machine is fetched by real nix on another, signatures required.
+# Runs alone: it measures times, or fills the machine.
 . "$(dirname "$0")/lib.sh"
 
 mkdir -p "$T/alice" "$T/bob"
