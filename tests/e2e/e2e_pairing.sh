@@ -5,18 +5,6 @@
 FORGE=$BIN/tests/invite_forge
 [ -x "$FORGE" ] || FORGE=$BIN/invite_forge
 
-# run EXIT-CODE COMMAND…: its output goes to $T/run.out
-run() {
-    local want=$1 got
-    shift
-    "$@" >"$T/run.out" 2>&1 </dev/null
-    got=$?
-    [ "$got" = "$want" ] && return 0
-    echo "exit code $got, not $want:"
-    cat "$T/run.out"
-    return 1
-}
-says() { grep -qF -- "$1" "$T/run.out"; }
 invite() { "$PEERIX" invite --home "$T/$1/home" "${@:2}"; }
 join() { "$PEERIX" join --home "$T/$1/home" "${@:2}"; }
 lists() { grep -q "^$(node_id "$2") " "$T/$1/home/authorized_keys"; }

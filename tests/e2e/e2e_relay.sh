@@ -2,8 +2,7 @@
 # peerix-relay as a program: admission, circuits, registry, invites, kill -9, reload, restart, and what
 # a hostile sender gets. Nodes are the production client core behind tests/tools/relay_client.
 . "$(dirname "$0")/lib.sh"
-RELAY=$BIN/peerix-relay
-CLIENT=$BIN/tests/relay_client
+. "$(dirname "$0")/relay_clients.sh"
 RHOME=$T/relay
 PORT=0
 METRICS=127.0.0.1:$((20000 + RANDOM % 20000))
@@ -18,43 +17,9 @@ relay_start() { # [OPTIONS]
     PORT=${ADDR##*:}
 }
 relay_wait() { wait "$RELAY_PID"; }
-id_of() { "$RELAY" whoami --home "$T/$1"; }
 identity() { "$RELAY" init --home "$T/$1" >/dev/null; }
 member() { identity "$1" && "$RELAY" auth add "$(id_of "$1")" --name "$1" --home "$RHOME" >/dev/null; }
-# client NAME: starts it; commands go to `tell NAME …`, its lines are in $T/NAME.out
-client() {
-    local fd
-    rm -f "$T/$1.in"
-    mkfifo "$T/$1.in"
-    : >"$T/$1.out"
-    "$CLIENT" "$T/$1/identity.pem" "$ID" "$ADDR" <"$T/$1.in" >"$T/$1.out" 2>&1 &
-    PIDS+=($!)
-    exec {fd}>"$T/$1.in"
-    printf -v "$1_fd" '%s' "$fd"
-}
-tell() {
-    local fd="${1}_fd"
-    echo "${*:2}" >&"${!fd}"
-}
-# hears NAME PATTERN [SECONDS]: a line since the last hears of this node matches; it and what was
-# before are then gone
-hears() {
-    local n="${1}_seen" at
-    until_true "${3:-5}" heard_at "$1" "$2" || { echo "$1 did not hear '$2':"; cat "$T/$1.out"; return 1; }
-    at=$(heard_at "$1" "$2")
-    printf -v "$n" '%s' "$at"
-}
-heard_at() { # NAME PATTERN: the number of the line
-    local n="${1}_seen"
-    awk -v from="${!n:-0}" -v p="$2" 'NR > from && $0 ~ p { print NR; found = 1; exit } END { exit !found }' "$T/$1.out"
-}
-quit() {
-    local var="${1}_fd" n="${1}_seen" fd
-    fd=${!var}
-    tell "$1" quit
-    exec {fd}>&-
-    printf -v "$n" 0
-}
+client() { client_start "$1" "$ID" "$ADDR"; }
 status() { "$RELAY" status --json --home "$RHOME"; }
 status_has() { status | grep -q "$1"; }
 

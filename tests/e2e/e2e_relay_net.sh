@@ -4,25 +4,8 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/netns.sh"
 netns_need
-RELAY=$BIN/peerix-relay
-CLIENT=$BIN/tests/relay_client
-declare -A FD SEEN
-id_of() { "$RELAY" whoami --home "$T/$1"; }
-tell() { echo "${*:2}" >&"${FD[$1]}"; }
-heard_at() { awk -v from="${SEEN[$1]:-0}" -v p="$2" 'NR > from && $0 ~ p { print NR; found = 1; exit } END { exit !found }' "$T/$1.out"; }
-hears() { # NAME PATTERN [SECONDS]
-    until_true "${3:-5}" heard_at "$1" "$2" || { echo "$1 did not hear '$2':"; cat "$T/$1.out"; return 1; }
-    SEEN[$1]=$(heard_at "$1" "$2")
-}
-client() { # NAME
-    local fd
-    mkfifo "$T/$1.in"
-    : >"$T/$1.out"
-    $(netns_in "$1") "$CLIENT" "$T/$1/identity.pem" "$ID" 10.79.0.1:12307 <"$T/$1.in" >"$T/$1.out" 2>&1 &
-    PIDS+=($!)
-    exec {fd}>"$T/$1.in"
-    FD[$1]=$fd
-}
+. "$(dirname "$0")/relay_clients.sh"
+client() { client_start "$1" "$ID" 10.79.0.1:12307 $(netns_in "$1"); }
 
 netns_switch sw
 i=0

@@ -3,18 +3,6 @@
 # both ways without any edit. Who was away, who holds the old key, and either side killed at every step.
 . "$(dirname "$0")/lib.sh"
 
-# run EXIT-CODE COMMAND…: its output goes to $T/run.out
-run() {
-    local want=$1 got
-    shift
-    "$@" >"$T/run.out" 2>&1 </dev/null
-    got=$?
-    [ "$got" = "$want" ] && return 0
-    echo "exit code $got, not $want:"
-    cat "$T/run.out"
-    return 1
-}
-says() { grep -qF -- "$1" "$T/run.out"; }
 rotate() { "$PEERIX" rotate-key --home "$T/$1/home" "${@:2}"; }
 next_id() { rotate "$1" --status --json | jq -r .next; }
 acked() { rotate "$1" --status --json | jq -e ".peers | length > 0 and all(.acked)" >/dev/null; }

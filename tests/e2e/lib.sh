@@ -37,6 +37,18 @@ check() {
     shift
     if "$@" >"$T/check.out" 2>&1; then ok "$name"; else not_ok "$name" "$T/check.out"; fi
 }
+# run EXIT-CODE COMMAND…: its output goes to $T/run.out, where `says TEXT` looks
+run() {
+    local want=$1 got
+    shift
+    "$@" >"$T/run.out" 2>&1 </dev/null
+    got=$?
+    [ "$got" = "$want" ] && return 0
+    echo "exit code $got, not $want:"
+    cat "$T/run.out"
+    return 1
+}
+says() { grep -qF -- "$1" "$T/run.out"; }
 skip() { echo "skip - $(basename "$0" .sh): $1"; }
 finish() { exit "$FAILED"; }
 
