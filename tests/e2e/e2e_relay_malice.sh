@@ -2,6 +2,7 @@
 # A relay under attack, over real sockets: garbage as fast as a machine can make it, replayed and stolen packets, guessed legs,
 # sources that are a lie, broken and slow control streams, QUIC and TCP that begin and say no more, one ASN too many. Members
 # go on meanwhile, memory stays, and afterwards every count is back where it was.
+# Runs alone: it measures times, or fills the machine.
 . "$(dirname "$0")/lib.sh"
 command -v jq >/dev/null || { skip "needs jq"; finish; }
 . "$(dirname "$0")/relay_clients.sh"
