@@ -128,7 +128,8 @@ TEST(all_of_it_arrives_in_order)
     for (size_t i = 0; i < 2 * PX_ARRAY_LEN(sizes); i++) {
         size_t size = sizes[i / 2];
         setup(size, 0, i % 2);
-        settle();
+        for (int k = 0; k < 40 && t.out_len < size; k++) /* a loaded machine hashes when it can */
+            settle();
         CHECK_INT(t.ready, 1);
         CHECK_INT(t.failed, 0);
         CHECK_INT(t.out_len, size);
@@ -277,10 +278,9 @@ TEST(credit_is_given_for_what_was_taken)
     teardown();
 }
 
-/* The peer may run ahead of the hashing thread by so much, however much the reader takes. */
-TEST(no_credit_is_given_while_much_is_unhashed)
+/* A NAR of no length anybody would wait for; its peer says what the test tells it to. */
+static struct px_cache_fetch *endless(void)
 {
-    static uint8_t some[64 * 1024];
     setup(SIZE, 0, false);
     px_nar_relay_free(t.relay);
     struct px_nar_relay_config c = {.hasher = t.hasher,
@@ -292,6 +292,14 @@ TEST(no_credit_is_given_while_much_is_unhashed)
     CHECK_OK(px_nar_relay_new(&c, t.now, &ops, NULL, &t.relay));
     struct px_cache_fetch *f = fake_first(&t.peer);
     fake_respond(f, 200, PX_H3_NO_LENGTH);
+    return f;
+}
+
+/* The peer may run ahead of the hashing thread by so much, however much the reader takes. */
+TEST(no_credit_is_given_while_much_is_unhashed)
+{
+    static uint8_t some[64 * 1024];
+    struct px_cache_fetch *f = endless();
     const uint64_t window = f->credit;
     uint64_t taken = 0;
     for (size_t got; taken < 2 * PX_NAR_HASH_BACKLOG; taken += got) {
@@ -318,17 +326,7 @@ TEST(no_credit_is_given_while_much_is_unhashed)
 TEST(a_source_that_ignores_credit_is_cut)
 {
     static uint8_t junk[1024 * 1024];
-    setup(SIZE, 0, false);
-    px_nar_relay_free(t.relay);
-    struct px_nar_relay_config c = {.hasher = t.hasher,
-                                    .peer = &t.peer.pub,
-                                    .path = PX_SLICE_LIT("/nar/x"),
-                                    .nar_size = 1ull << 40,
-                                    .stall = STALL};
-    t.peer.mode = FAKE_MANUAL;
-    CHECK_OK(px_nar_relay_new(&c, t.now, &ops, NULL, &t.relay));
-    struct px_cache_fetch *f = fake_first(&t.peer);
-    fake_respond(f, 200, PX_H3_NO_LENGTH);
+    struct px_cache_fetch *f = endless();
     for (size_t i = 0; i <= PX_NAR_UNREAD_MAX / sizeof(junk) && t.failed == 0; i++) {
         fake_data(f, px_slice(junk, sizeof(junk)));
         run();

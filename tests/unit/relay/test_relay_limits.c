@@ -122,6 +122,16 @@ static int bad_each(void *ctx, enum px_relay_item kind,
     return 0;
 }
 
+static struct px_relay_store store_of(struct bad_store *bad)
+{
+    return (struct px_relay_store){.put = bad_put,
+                                   .drop = bad_drop,
+                                   .begin = bad_begin,
+                                   .end = bad_end,
+                                   .each = bad_each,
+                                   .ctx = bad};
+}
+
 static bool is_low(void *ctx, const struct px_peer_id *id)
 {
     (void)ctx;
@@ -132,12 +142,7 @@ TEST(a_store_that_fails_loses_no_admission)
 {
     static struct px_test_rng seed;
     struct bad_store bad = {0};
-    const struct px_relay_store store = {.put = bad_put,
-                                         .drop = bad_drop,
-                                         .begin = bad_begin,
-                                         .end = bad_end,
-                                         .each = bad_each,
-                                         .ctx = &bad};
+    const struct px_relay_store store = store_of(&bad);
     const struct px_admission_config config = {
         .rng = px_test_rng(&seed, 1), .is_member = is_low, .store = &store};
     const uint8_t secret[2][PX_RELAY_SECRET_LEN] = {{1}, {2}};
@@ -188,12 +193,7 @@ TEST(what_ends_is_dropped_until_the_store_has_done_it)
     static struct px_test_rng seed;
     struct bad_store bad = {.drop_fails = true};
     bool members = true;
-    const struct px_relay_store store = {.put = bad_put,
-                                         .drop = bad_drop,
-                                         .begin = bad_begin,
-                                         .end = bad_end,
-                                         .each = bad_each,
-                                         .ctx = &bad};
+    const struct px_relay_store store = store_of(&bad);
     const struct px_admission_config config = {
         .rng = px_test_rng(&seed, 1), .is_member = everybody, .ctx = &members, .store = &store};
     const struct px_peer_id member = peer(1), node = peer(50), other = peer(51);
@@ -240,12 +240,7 @@ TEST(an_invite_is_used_up_on_the_disk_together_with_the_admission_or_not_at_all)
 {
     static struct px_test_rng seed;
     struct bad_store bad = {0};
-    const struct px_relay_store store = {.put = bad_put,
-                                         .drop = bad_drop,
-                                         .begin = bad_begin,
-                                         .end = bad_end,
-                                         .each = bad_each,
-                                         .ctx = &bad};
+    const struct px_relay_store store = store_of(&bad);
     const struct px_admission_config config = {
         .rng = px_test_rng(&seed, 1), .is_member = is_low, .store = &store};
     const struct px_peer_id member = peer(1), joiner = peer(50);
@@ -277,12 +272,7 @@ TEST(whom_a_member_takes_back_is_no_joiner_of_its_invite_either)
 {
     static struct px_test_rng seed;
     struct bad_store bad = {0};
-    const struct px_relay_store store = {.put = bad_put,
-                                         .drop = bad_drop,
-                                         .begin = bad_begin,
-                                         .end = bad_end,
-                                         .each = bad_each,
-                                         .ctx = &bad};
+    const struct px_relay_store store = store_of(&bad);
     const struct px_admission_config config = {
         .rng = px_test_rng(&seed, 1), .is_member = is_low, .store = &store};
     const struct px_peer_id member = peer(1), other = peer(2), joiner = peer(50);
