@@ -63,13 +63,16 @@ static void put_nodes(struct px_metrics *m, const struct px_relay_server_stats *
     put(m, "peerix_relay_malformed_frames_total", PX_METRIC_COUNTER,
         "Control frames that made no sense; each ended its link.", s->malformed);
     put(m, "peerix_relay_unheard_packets_total", PX_METRIC_COUNTER,
-        "Packets of handshakes dropped, by the limit of a refused source or of all.", s->unheard);
+        "Packets of handshakes dropped, by the limit of a refused source or of all.",
+        s->hits[PX_RELAY_LIMIT_REFUSED_SOURCES] + s->hits[PX_RELAY_LIMIT_WAITING]);
     put(m, "peerix_relay_pipes", PX_METRIC_GAUGE, "TCP connections of nodes without UDP.",
         s->pipes);
     put(m, "peerix_relay_refused_pipes_total", PX_METRIC_COUNTER,
-        "TCP connections closed unheard, too many at a time of their source.", s->pipes_refused);
+        "TCP connections closed unheard, too many at a time of their source.",
+        s->hits[PX_RELAY_LIMIT_PIPES]);
     put(m, "peerix_relay_pipe_dropped_packets_total", PX_METRIC_COUNTER,
-        "Datagrams dropped before a TCP connection that was too slow for them.", s->pipes_dropped);
+        "Datagrams dropped before a TCP connection that was too slow for them.",
+        s->hits[PX_RELAY_LIMIT_PIPE_QUEUES]);
     put(m, "peerix_relay_probes_total", PX_METRIC_COUNTER, "Dial-backs sent.", s->probes);
 }
 

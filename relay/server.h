@@ -88,9 +88,7 @@ struct px_relay_server_stats {
     /* the shell's */
     uint64_t links_refused, log_left_out; /* handshakes; lines of the audit log */
     size_t waiting, pipes_unproved, pipe_memory;
-    uint64_t unheard; /* first packets of sources that were refused too often */
-    size_t pipes;     /* open ones, TLS or not yet */
-    uint64_t pipes_refused, pipes_dropped; /* connections; datagrams from the queues */
+    size_t pipes; /* open ones, TLS or not yet */
 };
 
 PX_MUST_CHECK int px_relay_server_new(const struct px_relay_server_config *config, px_nsec now,

@@ -577,14 +577,11 @@ void px_relay_server_io_stats(const struct px_relay_server_io *io,
     if (io->pipes != NULL)
         px_tls_pipes_numbers(io->pipes, &pipes);
     add_hits(io, &pipes, ret);
-    ret->unheard = ret->hits[PX_RELAY_LIMIT_REFUSED_SOURCES] + ret->hits[PX_RELAY_LIMIT_WAITING];
     ret->links_refused = io->links_refused;
     ret->log_left_out = px_audit_log_left_out(io->audit);
     ret->waiting = px_waiting_count(io->waiting);
     ret->pipes_unproved = pipes.unproved;
     ret->pipe_memory = pipes.memory;
     ret->pipes = pipes.open;
-    ret->pipes_refused = pipes.refused;
-    ret->pipes_dropped = pipes.dropped;
     px_udp_stats(px_overlay_io_udp(io->overlay), ret_udp);
 }
