@@ -93,6 +93,20 @@ static void warn_loopback(const struct px_cli *cli, const json_t *invite)
                     "one with --addr");
 }
 
+/* A code that names no relay although some are listed: nobody behind a NAT gets in by it. */
+static void warn_no_relay(const struct px_cli *cli, const json_t *invite)
+{
+    json_t *answer = NULL;
+    if (px_json_text(invite, "relay")[0] != '\0' ||
+        px_control_call(cli, "GET", "/v1/relays", NULL, &answer) != 0)
+        return;
+    if (json_array_size(px_json_at(answer, "relays")) > 0)
+        px_cli_warn(cli, "no relay lets others in for this node now, so the code names none: it is "
+                         "good where this machine's own addresses are reached; see `peerix relay "
+                         "list`");
+    json_decref(answer);
+}
+
 static void print_code(const struct px_cli *cli, const json_t *invite)
 {
     struct px_cli_style style = px_cli_style(stdout);
@@ -213,6 +227,7 @@ int px_cmd_invite(const struct px_cli *cli)
         return code;
     snprintf(id, sizeof(id), "%s", px_json_text(invite, "id"));
     warn_loopback(cli, invite);
+    warn_no_relay(cli, invite);
     if (px_cli_has(cli, "json") && waits)
         code = px_json_print_line(cli, invite);
     else if (px_cli_has(cli, "json"))

@@ -105,6 +105,10 @@ static void say_progress(const struct joining *j, const char *state, const json_
             fputs(i > 0 ? ", " : " ", stderr);
             px_cli_put_safe(stderr, json_string_value(json_array_get(addrs, i)));
         }
+        if (px_json_text(line, "relay")[0] != '\0') {
+            fputs(", and through the relay at ", stderr);
+            px_cli_put_safe(stderr, px_json_text(line, "relay"));
+        }
         fputs(" …\n", stderr);
     } else if (strcmp(state, "connected") == 0) {
         fputs(px_cli_has(j->cli, "verify") ? "waiting for the inviter …\n" : "", stderr);

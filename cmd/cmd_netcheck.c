@@ -165,7 +165,8 @@ static int print_text(const struct netcheck *c)
     if (code == 0)
         code = print_addresses(c->cli, px_json_at(reach, "addresses"));
     putchar('\n');
-    px_reach_advise(stdout, "next: ", reach, json_array_size(relays) > 0);
+    if (json_array_size(relays) > 0 || !px_relays_tell_unused(c->cli))
+        px_reach_advise(stdout, "next: ", reach, json_array_size(relays) > 0);
     return code;
 }
 

@@ -343,6 +343,8 @@ static int list_text(const struct px_cli *cli, const struct relays *r, const jso
         put_state(&t, state_of(answer, id));
         px_table_put(&t, id);
     }
+    if (t.count > 0 && answer != NULL && json_array_size(px_json_at(answer, "relays")) == 0)
+        (void)px_relays_tell_unused(cli);
     if (t.count > 0 && answer == NULL)
         fputs("no daemon is running: how the relays are is not known\n", stderr);
     if (t.count == 0)

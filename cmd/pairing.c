@@ -74,7 +74,8 @@ int px_pairing_failed(const struct px_cli *cli, const char *error)
          "is the inviter running, does UDP reach it, and is its address right?"},
         {PX_EHANDSHAKE_TIMEOUT, PX_EXIT_OFFLINE,
          "is the inviter running, does UDP reach it, and is its address right?"},
-        {PX_EOFFLINE, PX_EXIT_OFFLINE, "is the inviter running, and does UDP reach it?"},
+        {PX_EOFFLINE, PX_EXIT_OFFLINE,
+         "is the inviter running, and does UDP reach it, or is the code's relay there?"},
         {PX_ECLOSED, PX_EXIT_OFFLINE, "is the inviter running?"},
     };
     for (size_t i = 0; i < PX_ARRAY_LEN(rows); i++)

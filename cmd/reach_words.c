@@ -39,6 +39,18 @@ const char *px_relay_error_words(const char *name)
     return px_control_error_text(name);
 }
 
+bool px_relays_tell_unused(const struct px_cli *cli)
+{
+    json_t *status = NULL;
+    if (px_control_call(cli, "GET", "/v1/status", NULL, &status) != 0)
+        return false;
+    bool lan = strcmp(px_json_text(status, "mode"), "lan") == 0;
+    if (lan)
+        fputs("this node has `mode: lan` and uses no relays\n", stderr);
+    json_decref(status);
+    return lan;
+}
+
 const char *px_reach_mapping_words(const char *mapping)
 {
     if (strcmp(mapping, "none") == 0)

@@ -10,6 +10,9 @@
 const char *px_reach_words(const json_t *reach);
 /* What the error of a relay means here, by its name in answers of the daemon. */
 const char *px_relay_error_words(const char *name);
+/* True after saying on standard error why relays are not used at all, if that is so: `mode: lan`.
+ */
+bool px_relays_tell_unused(const struct px_cli *cli);
 /* One phrase for `mapping`; NULL stands for not known. */
 const char *px_reach_mapping_words(const char *mapping);
 /* The color that goes with a verdict or with the result of an address. */

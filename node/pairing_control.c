@@ -432,9 +432,10 @@ static void begin_join(struct px_pairings *p, struct px_control_call *call,
     px_control_on_gone(call, on_join_gone, g);
     id_text(join->id, id);
     px_pairing_say(g, "dialling",
-                   json_pack("{s:s, s:s, s:o}", "id", id, "peer",
+                   json_pack("{s:s, s:s, s:o, s:s?}", "id", id, "peer",
                              px_peer_id_format(&join->inviter, peer), "addrs",
-                             addrs_json(join->addrs, join->addr_count)));
+                             addrs_json(join->addrs, join->addr_count), "relay",
+                             join->relay.addr_count > 0 ? join->relay.addrs[0] : NULL));
 }
 
 static void handle_join(void *ctx, struct px_control_call *call)

@@ -31,7 +31,9 @@ cli bob join "$wrong" --non-interactive >"$T/late.out" 2>&1
 check "a code that has expired is refused" test $? != 0
 
 # ---- the join ----
-check "bob joins with the code" cli bob join "$code" --non-interactive --name alice
+join() { cli bob join "$code" --non-interactive --name alice 2>"$T/join.err"; }
+check "bob joins with the code" join
+check "and is told of the relay" grep -q '^reaching the inviter at .*through the relay at 203.0.113.1:12307' "$T/join.err"
 check "admitted by the code" grep -q 'event=relay.admit .*status=OK' "$T/bob.log"
 check "the relay is bob's now" grep -q "$("$RELAY" whoami --home "$T/one")@203.0.113.1:12307" "$T/bob/home/relays"
 check "alice vouches for bob" until_true 3 grep -q 'event=relay.vouch relay=one status=OK' "$T/alice.log"
@@ -86,6 +88,13 @@ connects=$(grep -c event=relay.connected "$T/bob.log")
 nat_start bob --mode lan || not_ok "bob starts in mode lan" "$T/bob.log"
 sleep 1.5
 check "in mode lan no relay is used" test "$(grep -c event=relay.connected "$T/bob.log")" = "$connects"
+cli bob relay list >"$T/lan.out" 2>&1
+check "and relay list says so" grep -q 'mode: lan' "$T/lan.out"
+ended=$(grep -c event=relay.disconnected "$T/alice.log")
+kill $RELAY_PID && wait $RELAY_PID
+until_true 5 bash -c '[ "$(grep -c event=relay.disconnected "$1")" -gt "$2" ]' _ "$T/alice.log" "$ended"
+cli alice invite --no-wait --no-qr >"$T/alone.out" 2>&1
+check "without a relay invite says that the code names none" grep -q 'the code names none' "$T/alone.out"
 for n in alice bob carol; do
     node_stop $n
     check "$n ends with 0" test $? = 0
