@@ -269,10 +269,13 @@ void px_quic_conn_settle(struct px_quic_conn *c)
         drop_tls(c);
 }
 
-/* RFC 9000, 10.2.1: answers ever fewer of the packets that still come. */
-static void note_packet_while_closing(struct px_quic_conn *c)
+/* RFC 9000, 10.2.1: answers ever fewer of the packets that still come, where the peer is now. */
+static void note_packet_while_closing(struct px_quic_conn *c, const struct px_path *path,
+                                      px_nsec now)
 {
     c->close_received++;
+    if (px_quic_paths_find(&c->paths, path, c->current, now) != 0)
+        c->close_path = *path;
     if ((c->close_received & (c->close_received - 1)) == 0) {
         c->close_due = true;
         px_quic_conn_mark_ready(c);
@@ -292,7 +295,7 @@ int px_quic_conn_input(struct px_quic_conn *c, const struct px_path *path, unsig
                        struct px_slice datagram, px_nsec now)
 {
     if (c->state == PX_QUIC_CLOSING)
-        note_packet_while_closing(c);
+        note_packet_while_closing(c, path, now);
     if (c->state >= PX_QUIC_ENDING)
         return 0;
     uint32_t number = px_quic_paths_find(&c->paths, path, c->current, now);
@@ -377,18 +380,29 @@ static void run_live(struct px_quic_conn *c, px_nsec now)
     px_quic_conn_settle(c);
 }
 
-static void send_close(struct px_quic_conn *c)
+static int send_close_on(struct px_quic_conn *c, const struct px_path *path)
 {
-    struct px_quic *q = c->q;
+    const struct px_quic_net *net = &c->q->config.net;
+    return net->send(net->ctx, path, 0, px_slice(c->close_packet, c->close_len), c->close_len);
+}
+
+/* ngtcp2's client reads on its new path alone as soon as that is validated, which a server may not
+ * have seen yet: at first the packet goes to all places where the peer may be. */
+static void send_close(struct px_quic_conn *c, px_nsec now)
+{
     /* What was written before leaves before. */
-    if (!c->close_due || !px_quic_flush(q))
+    if (!c->close_due || !px_quic_flush(c->q))
         return;
-    int err = q->config.net.send(q->config.net.ctx, &c->close_path, 0,
-                                 px_slice(c->close_packet, c->close_len), c->close_len);
-    if (err == PX_EAGAIN)
-        q->net_blocked = true;
-    else
-        c->close_due = false;
+    if (send_close_on(c, &c->close_path) == PX_EAGAIN) {
+        c->q->net_blocked = true;
+        return;
+    }
+    c->close_due = false;
+    for (size_t i = 0; i < PX_QUIC_PATHS_MAX && c->close_received == 0; i++) {
+        const struct px_path *other = px_quic_paths_at(&c->paths, i, now);
+        if (other != NULL && !px_path_eq(other, &c->close_path))
+            (void)send_close_on(c, other);
+    }
 }
 
 void px_quic_conn_run(struct px_quic_conn *c, px_nsec now)
@@ -398,7 +412,7 @@ void px_quic_conn_run(struct px_quic_conn *c, px_nsec now)
     if (c->state == PX_QUIC_ENDING)
         finish(c, now);
     if (c->state == PX_QUIC_CLOSING)
-        send_close(c);
+        send_close(c, now);
     if ((c->state == PX_QUIC_CLOSING || c->state == PX_QUIC_DRAINING) && c->gone_at <= now)
         set_state(c, PX_QUIC_DEAD);
     if (c->state <= PX_QUIC_OPEN)

@@ -240,5 +240,8 @@ uint32_t px_quic_paths_find(struct px_quic_paths *t, const struct px_path *path,
 uint32_t px_quic_paths_add(struct px_quic_paths *t, const struct px_path *path, uint32_t keep,
                            px_nsec now);
 void px_quic_paths_remove(struct px_quic_paths *t, uint32_t number);
+/* The path of one place in the table; NULL if there is none, or none of the last
+ * PX_QUIC_PATH_TIME. One path may have several places. */
+const struct px_path *px_quic_paths_at(const struct px_quic_paths *t, size_t i, px_nsec now);
 
 #endif

@@ -54,6 +54,16 @@ static bool settles(struct px_quic_known *k, const struct px_path *path)
     return true;
 }
 
+static bool is_old(const struct px_quic_known *k, px_nsec now)
+{
+    return now > k->used_at && now - k->used_at > PX_QUIC_PATH_TIME;
+}
+
+const struct px_path *px_quic_paths_at(const struct px_quic_paths *t, size_t i, px_nsec now)
+{
+    return t->of[i].number == 0 || is_old(&t->of[i], now) ? NULL : &t->of[i].real;
+}
+
 uint32_t px_quic_paths_find(struct px_quic_paths *t, const struct px_path *path, uint32_t current,
                             px_nsec now)
 {
@@ -61,7 +71,7 @@ uint32_t px_quic_paths_find(struct px_quic_paths *t, const struct px_path *path,
     for (size_t i = 0; i < PX_QUIC_PATHS_MAX; i++) {
         struct px_quic_known *k = &t->of[i];
         /* SPEC paths §4: somebody else may have the address by now */
-        bool old = k->number != current && now > k->used_at && now - k->used_at > PX_QUIC_PATH_TIME;
+        bool old = k->number != current && is_old(k, now);
         if (k->number != 0 && !old && (px_path_eq(&k->real, path) || settles(k, path)) &&
             (best == NULL || k->number > best->number))
             best = k;

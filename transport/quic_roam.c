@@ -33,12 +33,25 @@ static void start_anew(struct px_quic_conn *c, px_nsec now)
     c->told_at = 0;
 }
 
+/* After a client's move ngtcp2's server validates the path left behind (RFC 9000, 9.3.3), and
+ * follows nobody there until that has ended: 3 s if the path is dead. A client that comes back
+ * sooner finds a number that ngtcp2 does not know yet. */
+static void renumber_left_path(struct px_quic_conn *c, uint32_t left, px_nsec now)
+{
+    const struct px_path *real = px_quic_paths_get(&c->paths, left);
+    if (!c->client && real != NULL) {
+        struct px_path path = *real;
+        (void)px_quic_paths_add(&c->paths, &path, c->current, now);
+    }
+}
+
 void px_quic_conn_note_path(struct px_quic_conn *c, px_nsec now)
 {
-    uint32_t number = px_quic_number_from_ng(ngtcp2_conn_get_path(c->conn));
-    if (number == c->current)
+    uint32_t number = px_quic_number_from_ng(ngtcp2_conn_get_path(c->conn)), left = c->current;
+    if (number == left)
         return;
     c->current = number;
+    renumber_left_path(c, left, now);
     start_anew(c, now);
     if (c->ops != NULL && c->ops->path_changed != NULL)
         c->ops->path_changed(c->ctx);

@@ -248,6 +248,10 @@ struct world {
     size_t drop_every; /* every n-th datagram is lost */
     size_t mtu;        /* larger datagrams are lost; 0: none is too large */
     uint16_t rebound;  /* a NAT shows the dialler under this port, if not 0 */
+    uint16_t dead;     /* what goes from or to the dialler's port of this number is lost, */
+    uint16_t mute;     /* what it sends from this one, after so many that pass */
+    size_t mute_after;
+    bool both; /* the dialler hears at every port it ever had, not at its last alone */
     size_t passed;
     struct port ports[2]; /* 0 dials, 1 accepts */
     struct side sides[2];
@@ -265,6 +269,13 @@ static void push(struct world *w, const struct port *from, const struct px_path 
     if ((w->mtu != 0 && data.len > w->mtu) ||
         (w->drop_every != 0 && w->passed % w->drop_every == 0))
         return;
+    uint16_t dialler = from->index == 0 ? path->local.port : path->remote.port;
+    if (dialler == w->dead)
+        return;
+    if (from->index == 0 && dialler == w->mute && w->mute_after-- == 0) {
+        w->mute_after = 0;
+        return;
+    }
     struct datagram *d = &w->queue[w->tail % DATAGRAMS_MAX];
     CHECK(w->tail - w->head < DATAGRAMS_MAX);
     w->tail++;
@@ -278,7 +289,7 @@ static void push(struct world *w, const struct port *from, const struct px_path 
         w->tail--; /* the old mapping is gone */
         return;
     }
-    if (from->index == 1)
+    if (from->index == 1 && !w->both)
         d->path.local.port = w->ports[0].addr.port;
     d->len = data.len;
     memcpy(d->data, data.data, data.len);
@@ -1145,6 +1156,72 @@ TEST(a_client_migrates_and_the_server_follows_to_an_allowed_path)
     }
     CHECK(!w.sides[0].closed && !w.sides[1].closed);
     world_deinit(&w);
+}
+
+/* The client's two ports are two paths to it. */
+static void migrate(struct world *w, uint16_t port)
+{
+    struct px_path path = {.local = w->ports[0].addr, .remote = w->ports[1].addr};
+    path.local.port = w->ports[0].addr.port = port;
+    px_quic_conn_allow(w->sides[1].conn, &(struct px_path){path.remote, path.local}, w->now);
+    CHECK_OK(px_quic_conn_migrate(w->sides[0].conn, &path, w->now));
+}
+
+TEST(a_server_follows_back_to_a_path_that_died_a_moment_ago)
+{
+    for (px_nsec away = 50 * PX_MSEC; away <= 3200 * PX_MSEC; away *= 2) {
+        static struct world w;
+        world_init(&w, NULL);
+        w.both = true;
+        connect_both(&w);
+        run_for(&w, PX_SEC);
+        uint16_t first = w.ports[0].addr.port;
+        w.dead = first;
+        migrate(&w, 5001);
+        open_and_send(&w.sides[0], false, 2000);
+        run_for(&w, away);
+        w.dead = 0;
+        migrate(&w, first);
+        int64_t a = open_and_send(&w.sides[0], false, 20000);
+        int64_t b = open_and_send(&w.sides[1], false, 20000);
+        run_for(&w, 200 * PX_MSEC);
+        CHECK(lane_of(&w.sides[1], a)->fin_received);
+        CHECK(lane_of(&w.sides[0], b)->fin_received);
+        struct px_path at;
+        px_quic_conn_path(w.sides[1].conn, &at);
+        CHECK_INT(at.remote.port, first);
+        world_deinit(&w);
+    }
+}
+
+TEST(a_close_reaches_a_client_whose_move_the_server_has_not_seen_yet)
+{
+    for (int busy = 0; busy < 2; busy++) {
+        static struct world w;
+        world_init(&w, NULL);
+        w.both = true;
+        connect_both(&w);
+        run_for(&w, PX_SEC);
+        uint16_t first = w.ports[0].addr.port;
+        w.mute = 5001;
+        w.mute_after = 2; /* challenges, which are no reason to follow */
+        migrate(&w, 5001);
+        run_for(&w, 500 * PX_MSEC);
+        struct px_path at;
+        px_quic_conn_path(w.sides[1].conn, &at);
+        CHECK_INT(at.remote.port, first);
+        w.mute = 0;
+        if (busy) { /* its next packet is under way when the server closes */
+            open_and_send(&w.sides[0], false, 2000);
+            px_quic_run(w.ports[0].q, w.now);
+        }
+        px_quic_conn_close(w.sides[1].conn, PX_CLOSE_REVOKED);
+        w.dead = busy ? first : 0;
+        run_for(&w, 500 * PX_MSEC);
+        CHECK(w.sides[0].closed && w.sides[0].closed_by_peer);
+        CHECK_INT(w.sides[0].close_code, PX_CLOSE_REVOKED);
+        world_deinit(&w);
+    }
 }
 
 TEST(paths_are_remembered_within_bounds_and_the_one_in_use_always)
