@@ -217,13 +217,15 @@ void px_circuit_prefer(struct px_circuit *c, px_nsec now)
         px_peers_suggest(peers, &c->peer, &c->addr);
     bool there = px_peers_link_on(peers, &c->peer, &c->addr);
     c->prefer_at = !there && ++c->preferred < PREFER_MAX ? now + PREFER_GAP : PX_NEVER;
-    if (c->prefer_at != PX_NEVER || !px_circuit_is_standin(c))
+    if (c->prefer_at != PX_NEVER)
         return;
     const struct px_addr replaces = c->replaces;
+    struct px_addr remote;
+    bool standin = px_circuit_is_standin(c);
     c->replaces = (struct px_addr){0};
-    if (there)
+    if (there || !(standin || px_peers_link_remote(peers, &c->peer, &remote)))
         return;
-    c->end_at = now + PX_RELAYS_CIRCUIT_GRACE; /* in vain */
+    c->end_at = now + PX_RELAYS_CIRCUIT_GRACE; /* in vain: the link is well elsewhere */
     if (px_addr_is_circuit(&replaces) && px_circuit_find(c->set, &replaces) == NULL)
         renew(c->set, &c->peer, &replaces, now + RENEW_PAUSE);
 }

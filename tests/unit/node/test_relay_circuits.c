@@ -218,6 +218,18 @@ TEST(a_circuit_that_was_not_needed_in_the_end_is_ended)
     fake_end(f);
 }
 
+TEST(of_two_who_called_each_other_at_once_one_circuit_is_left)
+{
+    struct fake *f = start(1);
+    struct px_relay_leg *ours = open_used(f, 0, 1, true);
+    struct px_relay_leg *theirs = fake_ring(f, 1, &f->peers[0].id);
+    fake_open(f, theirs);
+    fake_wait(f, 6 * PX_SEC);
+    CHECK(theirs->ended && !ours->ended);
+    CHECK_INT(f->set->circuit_count, 1);
+    fake_end(f);
+}
+
 TEST(the_next_relay_gets_its_turn_and_one_answer_is_enough)
 {
     struct fake *f = start(2);
