@@ -14,11 +14,13 @@ relay_start() {
     PORT=${ADDR##*:}
 }
 relay_id() { "$RELAY" whoami --home "$T/$1"; }
+listed() { "$RELAY" status --json --home "$T/relay" | grep -q "\"members\": $(grep -c ^12D3 "$T/relay/authorized_keys"),"; }
 # holds NAME: a node that registers that name and stays there
 holds() {
     local fd
     "$RELAY" init --home "$T/$1" >/dev/null
     "$RELAY" auth add "$(relay_id "$1")" --name "$1" --home "$T/relay" >/dev/null
+    until_true 5 listed # the relay watches the file, and takes a moment
     mkfifo "$T/$1.in"
     "$BIN/tests/relay_client" "$T/$1/identity.pem" "$(relay_id relay)" "$ADDR" <"$T/$1.in" >"$T/$1.out" 2>&1 &
     PIDS+=($!)
