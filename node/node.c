@@ -308,6 +308,7 @@ static int start_rotation(struct px_node *n)
         .state = n->state,
         .history = n->history,
         .control = n->control,
+        .relays = n->relays,
         .restart = restart_in_place,
         .ctx = n,
     };

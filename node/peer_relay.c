@@ -159,6 +159,11 @@ void px_peers_circuit(struct px_peers *set, const struct px_peer_id *id, uint64_
     px_peers_rearm(set);
 }
 
+bool px_peers_expects(const struct px_peers *set, const struct px_peer_id *id)
+{
+    return set->config.expected != NULL && set->config.expected(set->config.ctx, id);
+}
+
 bool px_peers_may_come(struct px_peers *set, const struct px_peer_id *id)
 {
     const struct px_peer *p = px_peer_manager_find(set->manager, id);

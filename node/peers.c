@@ -145,11 +145,10 @@ static const struct px_peer_manager_ops manager_ops = {
 static int on_authorize(void *ctx, const struct px_peer_id *id)
 {
     struct px_peers *set = ctx;
-    const struct px_peers_config *c = &set->config;
     if (px_peer_relay_is_dialled(set, id))
         return 0;
     int err = px_peer_manager_authorize(set->manager, id);
-    return err == PX_EUNLISTED && c->expected != NULL && c->expected(c->ctx, id) ? 0 : err;
+    return err == PX_EUNLISTED && px_peers_expects(set, id) ? 0 : err;
 }
 
 static bool on_welcomes(void *ctx, const struct px_peer_id *id)

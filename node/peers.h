@@ -216,6 +216,8 @@ void px_peers_circuit(struct px_peers *p, const struct px_peer_id *id, uint64_t 
                       const struct px_addr *circuit, int err);
 /* May this peer reach us: listed and not hung up, or a guest? */
 bool px_peers_may_come(struct px_peers *p, const struct px_peer_id *id);
+/* Is it px_peers_config.expected? */
+bool px_peers_expects(const struct px_peers *p, const struct px_peer_id *id);
 bool px_peers_is_connected(struct px_peers *p, const struct px_peer_id *id);
 /* Is the peer's link on this circuit? */
 bool px_peers_link_on(struct px_peers *p, const struct px_peer_id *id,

@@ -144,6 +144,25 @@ void px_relay_owed_vouch(struct px_relay_owed *o, const struct px_peer_id *peer,
     add(o, &e);
 }
 
+static bool is_vouched(const struct px_relay_owed *o, const struct px_peer_id *peer)
+{
+    for (size_t i = 0; i < o->count; i++) {
+        const struct entry *e = &o->entries[i];
+        if ((e->kind == VOUCH || e->kind == VOUCHED) && px_peer_id_eq(&e->peer, peer))
+            return true;
+    }
+    return false;
+}
+
+bool px_relay_owed_follow(struct px_relay_owed *o, const struct px_peer_id *old,
+                          const struct px_peer_id *next, int64_t now)
+{
+    if (!is_vouched(o, old) || is_vouched(o, next))
+        return false;
+    px_relay_owed_vouch(o, next, now);
+    return true;
+}
+
 /* One that is not as the list says: whom we may have vouched for (a relay's answer may have been
  * lost), or whom we took back. */
 static const struct entry *next_wrong(const struct px_relay_owed *o,

@@ -33,6 +33,9 @@ bool px_relay_owed_uninvite(struct px_relay_owed *o, const uint8_t id[PX_INVITE_
 bool px_relay_owed_check(struct px_relay_owed *o,
                          bool (*is_open)(void *ctx, const uint8_t id[PX_INVITE_ID_LEN]), void *ctx);
 void px_relay_owed_vouch(struct px_relay_owed *o, const struct px_peer_id *peer, int64_t now);
+/* Whoever we vouch for as `old`, we vouch for as `next`, too. */
+bool px_relay_owed_follow(struct px_relay_owed *o, const struct px_peer_id *old,
+                          const struct px_peer_id *next, int64_t now);
 /* Whom we vouched for, and do not list any more, these relays are to admit no more on our word; who
  * is listed again within PX_RELAY_OWED_TIME is vouched for again: a list may be broken for a while.
  */

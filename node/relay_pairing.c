@@ -82,11 +82,12 @@ static void save_owed(struct px_relays *set)
                      PX_F_STR("file", set->config.owed_path), PX_F_ERR(err));
 }
 
-/* We vouch for nobody whom we do not list (any more). */
+/* We vouch for nobody whom we do not list (any more), or expect under a new key. */
 static bool is_listed(void *ctx, const struct px_peer_id *id)
 {
     const struct px_relays *set = ctx;
-    return px_authorized_keys_find(px_allowlist_keys(set->config.allowlist), id) != NULL;
+    return px_authorized_keys_find(px_allowlist_keys(set->config.allowlist), id) != NULL ||
+           px_peers_expects(set->config.peers, id);
 }
 
 void px_relay_pairing_tell(struct px_relay *r)
@@ -174,6 +175,13 @@ void px_relays_vouch(struct px_relays *set, const struct px_peer_id *id)
         return; /* relays are of no interest here */
     px_relay_owed_vouch(set->owed, id, wall_now());
     tell_all(set);
+}
+
+void px_relays_follow(struct px_relays *set, const struct px_peer_id *old,
+                      const struct px_peer_id *next)
+{
+    if (px_relay_owed_follow(set->owed, old, next, wall_now()))
+        tell_all(set);
 }
 
 void px_relays_check_listed(struct px_relays *set)

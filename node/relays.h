@@ -70,7 +70,12 @@ void px_relays_check_invites(struct px_relays *r,
 /* Vouches for a peer at every relay where this node is a member; when none took it, at the next one
  * that is there. */
 void px_relays_vouch(struct px_relays *r, const struct px_peer_id *id);
-/* The list of peers changed: relays hear of whom we vouched for and do not list any more. */
+/* This peer changes its key: whoever vouches for the old one vouches for the new one, too, through
+ * which it may have to come to prove it. */
+void px_relays_follow(struct px_relays *r, const struct px_peer_id *old,
+                      const struct px_peer_id *next);
+/* The list of peers, or who is expected, changed: relays hear of whom we vouched for and do not
+ * list any more. */
 void px_relays_check_listed(struct px_relays *r);
 /* Uses a relay that may not be in the file, being admitted by this secret if it must be, until
  * px_relays_part. Tells how the peer is called through it (see px_peer_addrs_give). PX_ELIMIT,

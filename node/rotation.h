@@ -8,6 +8,7 @@
 #include "node/control.h"
 #include "node/peer_history_io.h"
 #include "node/peers.h"
+#include "node/relays.h"
 #include "node/sqlite_db.h"
 
 #define PX_ROTATION_CALLS_MAX      8  /* peers we are telling at once */
@@ -33,6 +34,7 @@ struct px_rotations_config {
     struct px_peers *peers;
     struct px_sqlite *state;            /* NULL: records of others are refused */
     struct px_peer_history_io *history; /* NULL: nobody keeps any */
+    struct px_relays *relays;           /* NULL: none are used */
     struct px_control *control;         /* NULL: no endpoints */
     /* identity.pem holds another key now: called once, from the loop, when answers had time to
      * leave. */

@@ -30,6 +30,8 @@ static struct px_rotation_search *search_of(struct px_rotations *p,
     s->pause = PX_ROTATION_DIAL_MIN;
     s->next = p->searches;
     p->searches = s;
+    if (p->config.relays != NULL)
+        px_relays_follow(p->config.relays, &m->old_id, &m->new_id);
     return s;
 }
 
@@ -194,12 +196,17 @@ static void tend(struct px_rotations *p, const struct px_rotation_move *m, px_ns
 static void end_idle_searches(struct px_rotations *p)
 {
     struct px_rotation_search *next;
+    bool ended = false;
     for (struct px_rotation_search *s = p->searches; s != NULL; s = next) {
         const struct px_rotation_move *m = px_rotation_book_by_old(p->book, &s->move.old_id);
         next = s->next;
-        if (m == NULL || !px_peer_id_eq(&m->new_id, &s->move.new_id))
-            end_search(s);
+        if (m != NULL && px_peer_id_eq(&m->new_id, &s->move.new_id))
+            continue;
+        end_search(s);
+        ended = true;
     }
+    if (ended && p->config.relays != NULL)
+        px_relays_check_listed(p->config.relays); /* nobody vouches for such a key any more */
 }
 
 void px_rotation_follow_tick(struct px_rotations *p, px_nsec now)

@@ -80,8 +80,21 @@ node_stop bob
 nat_start bob || not_ok "bob starts again" "$T/bob.log"
 check "after a restart bob is known at the relay" until_true 8 bash -c '[ "$(grep -c "event=relay.reserved .*status=OK class=vouched" "$1")" -ge 2 ]' _ "$T/bob.log"
 check "and both connect again" until_true 8 bash -c '[ "$(grep -c "event=peer.connected .*name=bob" "$1")" -ge 2 ]' _ "$T/alice.log"
+# bob takes another key, with which he can come to alice by way of the relay only
+old=$(node_id bob)
+ups=$(grep -c "event=relay.reserved .*status=OK class=vouched" "$T/bob.log")
+cli bob rotate-key >"$T/rotate.out" 2>&1
+check "a new key is announced" until_true 5 bash -c '"$1" rotate-key --home "$2" --status --json | jq -e ".peers | length > 0 and all(.acked)" >/dev/null' _ "$PEERIX" "$T/bob/home"
+check "alice vouches for it" until_true 5 bash -c '[ "$(grep -c "event=relay.vouch .*status=OK" "$1")" -ge 2 ]' _ "$T/alice.log"
+check "and is in use" eval 'cli bob rotate-key --finish >>"$T/rotate.out" 2>&1'
+check "it is another one" test "$(node_id bob)" != "$old"
+check "the relay knows it" until_true 8 bash -c '[ "$(grep -c "event=relay.reserved .*status=OK class=vouched" "$1")" -gt "$2" ]' _ "$T/bob.log" "$ups"
+check "alice follows" until_true 15 grep -q "^$(node_id bob) " "$T/alice/home/authorized_keys"
+check "and the two are connected" until_true 10 bash -c '"$1" peers --json --home "$2" | jq -e ".peers[] | select(.peer == \"$3\" and .state == \"connected\")" >/dev/null' _ "$PEERIX" "$T/alice/home" "$(node_id bob)"
+check "nobody vouches for the old one" until_true 5 grep -q 'event=relay.unvouch relay=one status=OK' "$T/alice.log"
+unvouched=$(grep -c 'event=relay.unvouch relay=one status=OK' "$T/alice.log")
 "$PEERIX" auth remove bob --home "$T/alice/home" >/dev/null
-check "whom alice lists no more she does not vouch for" until_true 5 grep -q 'event=relay.unvouch relay=one status=OK' "$T/alice.log"
+check "whom alice lists no more she does not vouch for" until_true 5 bash -c '[ "$(grep -c "event=relay.unvouch relay=one status=OK" "$1")" -gt "$2" ]' _ "$T/alice.log" "$unvouched"
 check "and the relay lets him go" until_true 3 grep -q 'event=relay.revoked .*class=vouched' "$T/one.log"
 node_stop bob
 connects=$(grep -c event=relay.connected "$T/bob.log")

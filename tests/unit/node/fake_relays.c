@@ -385,6 +385,12 @@ bool px_peers_may_come(struct px_peers *p, const struct px_peer_id *id)
     return !peer_of(id)->stranger;
 }
 
+bool px_peers_expects(const struct px_peers *p, const struct px_peer_id *id)
+{
+    (void)p;
+    return peer_of(id)->expected;
+}
+
 bool px_peers_is_connected(struct px_peers *p, const struct px_peer_id *id)
 {
     (void)p;

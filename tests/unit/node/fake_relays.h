@@ -44,6 +44,7 @@ struct fake_probe {
 struct fake_peer {
     struct px_peer_id id;
     bool stranger;         /* may not come */
+    bool expected;         /* the next key of one that is listed */
     struct px_addr remote; /* of its link; no address: there is none */
     bool lost;             /* that link is in doubt */
     struct px_addr suggested, preferred;

@@ -8,17 +8,22 @@
 static const uint8_t id_a[PX_INVITE_ID_LEN] = {1}, id_b[PX_INVITE_ID_LEN] = {2};
 static const uint8_t secret[PX_RELAY_SECRET_LEN] = {9, 9};
 
-static void list_peers(struct fake *f, size_t count)
+static void list_from(struct fake *f, size_t first, size_t count)
 {
     char text[PX_PEER_ID_TEXT_MAX];
     struct px_buf lines;
     px_buf_init(&lines, 65536);
     for (size_t i = 0; i < count; i++)
-        CHECK_OK(px_buf_printf(&lines, "%s\n", px_peer_id_format(&f->peers[i].id, text)));
+        CHECK_OK(px_buf_printf(&lines, "%s\n", px_peer_id_format(&f->peers[first + i].id, text)));
     px_authorized_keys_free(f->keys);
     CHECK_OK(px_authorized_keys_parse(px_buf_slice(&lines), &f->keys));
     CHECK_INT(px_authorized_keys_count(f->keys), count);
     px_buf_deinit(&lines);
+}
+
+static void list_peers(struct fake *f, size_t count)
+{
+    list_from(f, 0, count);
 }
 
 /* Relays, the first peer listed. */
@@ -217,6 +222,37 @@ TEST(who_is_removed_is_taken_back_at_once_later_or_after_a_restart)
         fake_answer(f, q, PX_RELAY_OK, NULL);
         px_relays_check_listed(f->set);
         CHECK(fake_asked(f, 1, PX_RELAY_MSG_VOUCH) == NULL);
+        fake_end(f);
+    }
+}
+
+TEST(the_next_key_of_whom_we_vouch_for_is_vouched_for_until_it_is_expected_no_more)
+{
+    for (int moves = 0; moves < 2; moves++) {
+        struct fake *f = start(1);
+        const struct px_peer_id *old = &f->peers[0].id, *next = &f->peers[1].id;
+        list_peers(f, 1);
+        member(f, 1);
+        f->peers[1].expected = true;
+        px_relays_follow(f->set, old, next); /* nobody vouched for the old one */
+        CHECK_INT(fake_asked_count(f, 1, PX_RELAY_MSG_VOUCH), 0);
+        px_relays_vouch(f->set, old);
+        fake_answer(f, fake_asked(f, 1, PX_RELAY_MSG_VOUCH), PX_RELAY_OK, NULL);
+        px_relays_follow(f->set, old, next);
+        px_relays_follow(f->set, old, next);
+        struct fake_request *q = fake_asked(f, 1, PX_RELAY_MSG_VOUCH);
+        CHECK(q != NULL && q->m.on && px_peer_id_eq(&q->m.peer, next));
+        fake_answer(f, q, PX_RELAY_OK, NULL);
+        CHECK_INT(fake_asked_count(f, 1, PX_RELAY_MSG_VOUCH), 2);
+        px_relays_check_listed(f->set); /* both are welcome */
+        CHECK_INT(fake_asked_count(f, 1, PX_RELAY_MSG_VOUCH), 2);
+        f->peers[1].expected = false;
+        if (moves)
+            list_from(f, 1, 1); /* its entry has the new key now */
+        px_relays_check_listed(f->set);
+        q = fake_asked(f, 1, PX_RELAY_MSG_VOUCH);
+        CHECK(q != NULL && !q->m.on && px_peer_id_eq(&q->m.peer, moves ? old : next));
+        CHECK_INT(fake_asked_count(f, 1, PX_RELAY_MSG_VOUCH), 3);
         fake_end(f);
     }
 }

@@ -70,6 +70,25 @@ void px_peers_end_guest(struct px_peers *p, void *ctx)
     (void)p, (void)ctx;
 }
 
+static char relays; /* somewhere to point to */
+static size_t follow_count, check_count;
+static struct px_peer_id followed_old, followed_next;
+
+void px_relays_follow(struct px_relays *r, const struct px_peer_id *old,
+                      const struct px_peer_id *next)
+{
+    CHECK(r == (void *)&relays);
+    follow_count++;
+    followed_old = *old;
+    followed_next = *next;
+}
+
+void px_relays_check_listed(struct px_relays *r)
+{
+    CHECK(r == (void *)&relays);
+    check_count++;
+}
+
 /* ---- a listener, and a peer that speaks as the test says ---- */
 
 struct world {
@@ -130,7 +149,9 @@ static void world_init(struct world *w, bool with_db)
                                           .identity = &w->self,
                                           .network = "default",
                                           .allowlist = w->allowlist,
+                                          .relays = (void *)&relays,
                                           .state = w->db};
+    follow_count = check_count = 0;
     CHECK_OK(px_rotations_new(&c, &w->p));
 }
 
@@ -285,6 +306,22 @@ TEST(a_peer_that_is_taken_off_the_list_takes_its_record_along)
     CHECK(!px_rotations_guest(w.p, &w.next.id)); /* at once */
     px_rotation_follow_tick(w.p, 1);
     CHECK_INT(w.p->book->count, 0);
+    world_end(&w);
+}
+
+TEST(relays_hear_of_a_key_while_it_is_waited_for)
+{
+    struct world w;
+    world_init(&w, true);
+    CHECK_INT(rotate(&w, &w.peer, &w.next), 0);
+    px_rotation_follow_tick(w.p, now);
+    px_rotation_follow_tick(w.p, now);
+    CHECK_INT(follow_count, 1);
+    CHECK(px_peer_id_eq(&followed_old, &w.peer.id) && px_peer_id_eq(&followed_next, &w.next.id));
+    CHECK_INT(check_count, 0);
+    CHECK_INT(ask(&w, &(struct px_rotation_message){.type = PX_ROTATION_MSG_WITHDRAW}), 0);
+    px_rotation_follow_tick(w.p, now);
+    CHECK_INT(check_count, 1);
     world_end(&w);
 }
 
