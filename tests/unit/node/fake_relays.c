@@ -694,6 +694,7 @@ void fake_open(struct fake *f, struct px_relay_leg *leg)
 void fake_refuse(struct fake *f, struct px_relay_leg *leg, enum px_relay_status why)
 {
     (void)f;
+    CHECK(leg != NULL);
     if (!leg->used)
         return;
     leg->client->config.ops->ended(leg->client->relay, leg, why);
