@@ -23,8 +23,9 @@
 #define PX_QUIC_IDLE_TIMEOUT     (30 * PX_SEC)
 #define PX_QUIC_KEEP_ALIVE       (10 * PX_SEC)
 #define PX_QUIC_RETRY_TOKEN_TIME (10 * PX_SEC)
-#define PX_QUIC_PATHS_MAX        8             /* known of a connection */
-#define PX_QUIC_PATH_TIME        (10 * PX_SEC) /* they are good for, out of use */
+#define PX_QUIC_PATHS_MAX        8                /* known of a connection */
+#define PX_QUIC_RENUMBER_MAX     (UINT32_MAX / 2) /* numbers given, then left paths get none */
+#define PX_QUIC_PATH_TIME        (10 * PX_SEC)    /* they are good for, out of use */
 #define PX_QUIC_WATCH_GAP        (100 * PX_MSEC)
 #define PX_QUIC_SILENCE_MIN      (300 * PX_MSEC)
 #define PX_QUIC_SILENCE_MAX      PX_SEC

@@ -35,11 +35,12 @@ static void start_anew(struct px_quic_conn *c, px_nsec now)
 
 /* After a client's move ngtcp2's server validates the path left behind (RFC 9000, 9.3.3), and
  * follows nobody there until that has ended: 3 s if the path is dead. A client that comes back
- * sooner finds a number that ngtcp2 does not know yet. */
+ * sooner finds a number that ngtcp2 does not know yet. One that moves without end, to use up the
+ * numbers, is followed no sooner than without this. */
 static void renumber_left_path(struct px_quic_conn *c, uint32_t left, px_nsec now)
 {
     const struct px_path *real = px_quic_paths_get(&c->paths, left);
-    if (!c->client && real != NULL) {
+    if (!c->client && real != NULL && c->paths.last < PX_QUIC_RENUMBER_MAX) {
         struct px_path path = *real;
         (void)px_quic_paths_add(&c->paths, &path, c->current, now);
     }

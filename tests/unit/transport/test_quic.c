@@ -1194,6 +1194,27 @@ TEST(a_server_follows_back_to_a_path_that_died_a_moment_ago)
     }
 }
 
+TEST(a_client_that_moves_without_end_does_not_use_up_the_numbers_of_paths)
+{
+    static struct world w;
+    world_init(&w, NULL);
+    w.both = true;
+    connect_both(&w);
+    run_for(&w, PX_SEC);
+    struct px_quic_conn *server = w.sides[1].conn;
+    uint16_t ports[] = {5001, w.ports[0].addr.port};
+    server->paths.last = PX_QUIC_RENUMBER_MAX - 2;
+    for (int i = 0; i < 6; i++) {
+        migrate(&w, ports[i % 2]);
+        int64_t a = open_and_send(&w.sides[0], false, 20000);
+        run_for(&w, 5 * PX_SEC);
+        CHECK(lane_of(&w.sides[1], a)->fin_received);
+        CHECK_INT(w.sides[1].path_changes, i + 1);
+        CHECK_INT(server->paths.last, PX_QUIC_RENUMBER_MAX); /* allowed, left, and no more */
+    }
+    world_deinit(&w);
+}
+
 TEST(a_close_reaches_a_client_whose_move_the_server_has_not_seen_yet)
 {
     for (int busy = 0; busy < 2; busy++) {
